@@ -1,0 +1,339 @@
+"""Every value that a person can set, in one place.
+
+The frozen dataclasses below feed the command line (one flag per field), `study.toml`, the table in the documentation
+and the report. A field is made by `option(default, help)`; its flag is its name with hyphens. Ranges are checked in
+`__post_init__`, in messages that name the flag. Nothing here reads a file or imports torch.
+"""
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zatlas.errors import DataError, UsageError
+
+__all__ = [
+    "AtlasConfig",
+    "DataConfig",
+    "ModelConfig",
+    "SplitConfig",
+    "StudyConfig",
+    "TilesConfig",
+    "TrainConfig",
+    "difference",
+    "from_dict",
+    "from_toml",
+    "to_dict",
+    "to_toml",
+]
+
+Sampler = Literal["whole", "by_pixel", "equal"]
+ScalingKind = Literal["minmax", "standardise"]
+LikelihoodName = Literal["gaussian", "bernoulli"]
+DecoderName = Literal["transposed", "upsample"]
+NormName = Literal["none", "group"]
+
+
+def option(default: Any, help_text: str, *, unit: str = "", metavar: str = "") -> Any:
+    """A configuration field: its default, the sentence of help shown by `--help`, its unit."""
+    metadata = {"help": help_text, "unit": unit, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _require(is_valid: bool, flag: str, found: object, expected: str) -> None:
+    if not is_valid:
+        raise UsageError(f"--{flag} is {found}, expected {expected}", hint=f"set --{flag} to {expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the images are and what is known about them."""
+
+    input: str = option("", "NPZ, NPY or HDF5 file, or a folder of PNG, JPEG or TIFF images")
+    key: str = option("", "which array of an NPZ or HDF5 file holds the images (default: found by itself)")
+    labels: str = option("", "CSV table with one row per image, joined by index, name or path")
+    group: str = option("", "column of the labels table that names the group (patient, brain) of each image")
+    max_rejected: float = option(0.01, "share of damaged files above which the run stops")
+    min_size: int = option(0, "leave out images with a side shorter than this", unit="px")
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.max_rejected <= 1, "max-rejected", self.max_rejected, "a share from 0 to 1")
+        _require(self.min_size >= 0, "min-size", self.min_size, "0 or more pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """Which images train the model, which choose its best epoch, and which only judge it."""
+
+    test_group: tuple[str, ...] = option((), "groups held out for testing (names, one or more)")
+    test_fraction: float = option(0.2, "share of groups (or of images, without groups) held out for testing")
+    validation_fraction: float = option(0.1, "share of the training groups or images kept for choosing the epoch")
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.test_fraction < 1, "test-fraction", self.test_fraction, "a share from 0 up to 1")
+        _require(
+            0 < self.validation_fraction < 1,
+            "validation-fraction",
+            self.validation_fraction,
+            "between 0 and 1",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilesConfig:
+    """What the model sees: whole images or tiles of them, and on which scale of grey."""
+
+    tile: int = option(0, "side of the tiles; 0 takes whole images", unit="px")
+    size: int = option(
+        0,
+        "side to which whole images are resized; 0 keeps images that are square, alike and at most 128 px, "
+        "and resizes others to 128",
+        unit="px",
+    )
+    sampler: str = option("", "whole | by_pixel | equal (default: whole without --tile, by_pixel with it)")
+    scaling: str = option("minmax", "minmax (to 0..1) | standardise (mean 0, deviation 1), fitted on training pixels")
+    augment: str = option("auto", "flips and right-angle turns: on | off | auto (on for tiles, off for whole images)")
+    tiles_per_epoch: int = option(0, "tiles drawn per epoch; 0 draws as many as cover every pixel once")
+
+    def __post_init__(self) -> None:
+        _require(self.tile == 0 or self.tile >= 8, "tile", self.tile, "0 (whole images) or at least 8 pixels")
+        _require(self.size == 0 or self.size >= 8, "size", self.size, "0 (automatic) or at least 8 pixels")
+        _require(
+            self.sampler in ("", "whole", "by_pixel", "equal"),
+            "sampler",
+            self.sampler,
+            "whole, by_pixel or equal",
+        )
+        _require(self.scaling in ("minmax", "standardise"), "scaling", self.scaling, "minmax or standardise")
+        _require(self.augment in ("auto", "on", "off"), "augment", self.augment, "auto, on or off")
+        _require(self.tiles_per_epoch >= 0, "tiles-per-epoch", self.tiles_per_epoch, "0 or more tiles")
+        needs_tiles = self.sampler in ("by_pixel", "equal")
+        _require(
+            not (needs_tiles and self.tile == 0),
+            "tile",
+            self.tile,
+            f"a tile size, which --sampler {self.sampler} needs",
+        )
+        _require(
+            not (self.sampler == "whole" and self.tile > 0),
+            "tile",
+            self.tile,
+            "0, because --sampler is whole",
+        )
+
+    @property
+    def side_px(self) -> int:
+        """Side of what the model sees; 0 while it still depends on the images [px]."""
+        return self.tile or self.size
+
+    @property
+    def sampler_name(self) -> str:
+        """The sampler in force: as set, else whole without tiles and by_pixel with them."""
+        return self.sampler or ("by_pixel" if self.tile else "whole")
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether training tiles are flipped and turned."""
+        return self.augment == "on" or (self.augment == "auto" and self.tile > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The variational autoencoder: its shape and its objective."""
+
+    latent_dim: tuple[int, ...] = option((16,), "latent sizes; each trains a model of its own")
+    widths: tuple[int, ...] = option((32, 64, 128, 256), "channels of the stages; each stage halves the image")
+    blocks: int = option(0, "residual blocks after each stage")
+    norm: str = option("none", "none | group (GroupNorm)")
+    decoder: str = option("transposed", "transposed (strided transposed convolutions) | upsample (no checkerboard)")
+    likelihood: str = option("bernoulli", "bernoulli (binary cross-entropy) | gaussian (one shared optimal variance)")
+    beta: float = option(1.0, "weight of the rate (KL) in the objective")
+
+    def __post_init__(self) -> None:
+        latents_ok = len(self.latent_dim) > 0 and all(1 <= d <= 4096 for d in self.latent_dim)
+        _require(latents_ok, "latent-dim", self.latent_dim, "one or more sizes from 1 to 4096")
+        _require(
+            len(set(self.latent_dim)) == len(self.latent_dim),
+            "latent-dim",
+            self.latent_dim,
+            "different sizes",
+        )
+        widths_ok = 1 <= len(self.widths) <= 8 and all(1 <= w <= 4096 for w in self.widths)
+        _require(widths_ok, "widths", self.widths, "1 to 8 channel numbers from 1 to 4096")
+        _require(0 <= self.blocks <= 8, "blocks", self.blocks, "0 to 8")
+        _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
+        _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
+        _require(
+            self.likelihood in ("bernoulli", "gaussian"),
+            "likelihood",
+            self.likelihood,
+            "bernoulli or gaussian",
+        )
+        _require(self.beta >= 0, "beta", self.beta, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How the model is trained."""
+
+    epochs: int = option(100, "passes over the training part")
+    batch_size: int = option(64, "images per step")
+    learning_rate: float = option(1e-3, "peak learning rate of Adam; falls along a cosine to a hundredth of it")
+    weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    warmup_epochs: float = option(1.0, "epochs over which the learning rate rises linearly from 0")
+    kl_warmup_epochs: float = option(10.0, "epochs over which the weight of the rate rises linearly from 0 to beta")
+    clip_norm: float = option(0.0, "largest norm of the gradient, relative to its running median; 0 does not clip")
+    checkpoint_minutes: float = option(1.0, "longest time between two checkpoints", unit="min")
+    threads: int = option(0, "processor threads; 0 takes as many as there are cores")
+    precision: str = option("auto", "auto | float32 | bfloat16 (auto: bfloat16 where the processor computes in it)")
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        _require(self.batch_size >= 1, "batch-size", self.batch_size, "1 or more")
+        _require(0 < self.learning_rate < 1, "learning-rate", self.learning_rate, "between 0 and 1")
+        _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "0 or more")
+        _require(self.warmup_epochs >= 0, "warmup-epochs", self.warmup_epochs, "0 or more epochs")
+        _require(self.kl_warmup_epochs >= 0, "kl-warmup-epochs", self.kl_warmup_epochs, "0 or more epochs")
+        _require(self.clip_norm >= 0, "clip-norm", self.clip_norm, "0 or more")
+        _require(self.checkpoint_minutes > 0, "checkpoint-minutes", self.checkpoint_minutes, "more than 0 minutes")
+        _require(self.threads >= 0, "threads", self.threads, "0 or more")
+        _require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            "precision",
+            self.precision,
+            "auto, float32 or bfloat16",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasConfig:
+    """What is made of the latents."""
+
+    atlas_size: int = option(5000, "images or tiles in the atlas; 0 takes all")
+    stride: int = option(0, "distance between the tiles of the atlas; 0 takes the tile size", unit="px")
+    clusters: int = option(0, "number of k-means clusters; 0 chooses it by stability")
+    perplexity: float = option(
+        0.0, "perplexity of t-SNE; 0 takes 30, or a third of the images when they are fewer than 91"
+    )
+    points: int = option(7, "interior points of each walk")
+    examples: int = option(10, "test images shown against their reconstructions")
+    samples: int = option(24, "images sampled from the fitted density and from the prior")
+
+    def __post_init__(self) -> None:
+        _require(
+            self.atlas_size == 0 or self.atlas_size >= 20,
+            "atlas-size",
+            self.atlas_size,
+            "0 (all) or at least 20",
+        )
+        _require(self.stride >= 0, "stride", self.stride, "0 (tile size) or more pixels")
+        _require(
+            self.clusters == 0 or 2 <= self.clusters <= 100,
+            "clusters",
+            self.clusters,
+            "0 (automatic) or 2 to 100",
+        )
+        _require(
+            self.perplexity == 0 or self.perplexity >= 2,
+            "perplexity",
+            self.perplexity,
+            "0 (automatic) or at least 2",
+        )
+        _require(1 <= self.points <= 50, "points", self.points, "1 to 50")
+        _require(1 <= self.examples <= 50, "examples", self.examples, "1 to 50")
+        _require(4 <= self.samples <= 200, "samples", self.samples, "4 to 200")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """One study: one collection, one split, one or more models. Mirrors study.toml."""
+
+    seed: int = option(0, "the one seed from which every random draw derives")
+    title: str = option("", "title of the report (default: the name of the data)")
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    tiles: TilesConfig = TilesConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    atlas: AtlasConfig = AtlasConfig()
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
+        if self.model.likelihood == "bernoulli" and self.tiles.scaling == "standardise":
+            raise UsageError(
+                "--likelihood bernoulli needs grey values from 0 to 1, but --scaling is standardise",
+                hint="use --scaling minmax, or --likelihood gaussian",
+            )
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The configuration as nested plain dictionaries, tuples as lists."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def to_toml(config: Any) -> str:
+    """The configuration as TOML, every value written out, defaults too."""
+    import tomli_w
+
+    return tomli_w.dumps(to_dict(config))
+
+
+def from_toml(path: Path, kind: type = StudyConfig) -> Any:
+    """Read a configuration of `kind` from a TOML file.
+
+    Raises:
+        DataError: the file is not TOML or holds a value of the wrong type.
+        UsageError: it names an unknown option, or a value is out of range.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise DataError(
+            f"{path.name} is not valid TOML: {err}", hint="compare it with examples/chest_xrays.toml"
+        ) from err
+    values.pop("schema_version", None)
+    return from_dict(kind, values, where=path.name)
+
+
+def from_dict(kind: type, values: dict[str, Any], *, where: str = "") -> Any:
+    """Build a configuration of `kind` from nested dictionaries; types are checked, unknown names refused."""
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise UsageError(f"unknown option {unknown[0]!r}", where=where, hint=f"known here: {', '.join(sorted(hints))}")
+    return kind(**{name: _convert(hints[name], value, name, where) for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, name: str, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return from_dict(typing.cast(type, hint), value, where=f"{where} [{name}]")
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, entry, name, where) for entry in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    expected = getattr(hint, "__name__", str(hint)) if not isinstance(hint, types.GenericAlias) else f"a list, {hint}"
+    raise DataError(f"{name} is {value!r}, expected {expected}", where=where, hint=f"correct {name}")
+
+
+def difference(old: Any, new: Any, *, prefix: str = "") -> list[str]:
+    """The options in which two configurations differ, one line each: `train.epochs: 100 -> 50`."""
+    lines = []
+    for field in dataclasses.fields(old):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if dataclasses.is_dataclass(before):
+            lines += difference(before, after, prefix=f"{prefix}{field.name}.")
+        elif before != after:
+            lines.append(f"{prefix}{field.name}: {_plain(before)} -> {_plain(after)}")
+    return lines
