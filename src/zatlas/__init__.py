@@ -1,3 +1,61 @@
-"""zatlas: from a collection of biomedical images to a latent atlas that a person can see, steer and trust."""
+"""zatlas: from a collection of biomedical images to a latent atlas that a person can see, steer and trust.
+
+    >>> import zatlas as za
+    >>> "open_images" in dir(za)
+    True
+
+Names are loaded when first used, so that `import zatlas` and `zatlas --help` stay quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zatlas.atlas.atlas import Atlas as Atlas
+    from zatlas.config import StudyConfig as StudyConfig
+    from zatlas.errors import ZatlasError as ZatlasError
+    from zatlas.images.collection import Collection as Collection
+    from zatlas.images.readers import open_images as open_images
+    from zatlas.images.statistics import statistics as statistics
+    from zatlas.report import plot as plot
+    from zatlas.studies.study import Study as Study
+    from zatlas.studies.study import study as study
+    from zatlas.tiles.loader import Tiles as Tiles
+    from zatlas.tiles.transforms import Scaling as Scaling
+    from zatlas.vae import VAE as VAE
+    from zatlas.vae import load as load
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Atlas": "zatlas.atlas.atlas",
+    "Collection": "zatlas.images.collection",
+    "Scaling": "zatlas.tiles.transforms",
+    "Study": "zatlas.studies.study",
+    "StudyConfig": "zatlas.config",
+    "Tiles": "zatlas.tiles.loader",
+    "VAE": "zatlas.vae",
+    "ZatlasError": "zatlas.errors",
+    "load": "zatlas.vae",
+    "open_images": "zatlas.images.readers",
+    "phantom": "zatlas.images.phantom",
+    "plot": "zatlas.report.plot",
+    "statistics": "zatlas.images.statistics",
+    "study": "zatlas.studies.study",
+}
+_MODULES = {"phantom", "plot"}
+
+__all__ = [*sorted(_HOME), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'zatlas' has no attribute {name!r}")
+    module = importlib.import_module(_HOME[name])
+    value = module if name in _MODULES else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,7 +5,7 @@ and what was expected, and a hint that names the one change that mends it. The c
 with the kind's `exit_code`; a traceback is shown only with `--debug`.
 """
 
-__all__ = ["DataError", "FileAccessError", "TrainingError", "UsageError", "WriteError", "ZatlasError"]
+__all__ = ["DataError", "FileAccessError", "Interrupted", "TrainingError", "UsageError", "WriteError", "ZatlasError"]
 
 
 class ZatlasError(Exception):
@@ -58,3 +58,9 @@ class FileAccessError(ZatlasError):
     """A file cannot be opened or read (exit code 74)."""
 
     exit_code = 74
+
+
+class Interrupted(ZatlasError):
+    """The person asked to stop; what was done is kept (exit code 130)."""
+
+    exit_code = 130

@@ -1,0 +1,267 @@
+"""The command line: `zatlas VERB INPUT [-o OUT] [--flag value]`.
+
+Data goes to stdout, talk and progress bars to stderr. One flag per field of `config.py`; `--config FILE.toml` is read
+first and flags go on top. The last line printed is the next useful command. Exit codes: 0 ok, 1 failed, 2 usage,
+65 bad data, 73 cannot write, 74 cannot read, 130 interrupted.
+"""
+
+import argparse
+import dataclasses
+import logging
+import math
+import signal
+import sys
+import threading
+import time
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from zatlas import __version__
+from zatlas.config import StudyConfig, from_dict, from_toml, to_dict
+from zatlas.errors import UsageError, ZatlasError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+_POLLED_RECENTLY_S = 10.0
+
+_DESCRIPTION = """From a collection of biomedical images to a variational autoencoder and a latent atlas
+that a person can see, steer and trust.
+
+  zatlas demo                               synthetic sections to a complete study, in minutes
+  zatlas inspect cell_data.h5               groups, sizes, grey levels, which group to hold out
+  zatlas study xray_images.npz --latent-dim 4 16 32 -o xray-study
+  zatlas study cell_data.h5 --test-group B20 --tile 128 --sampler by_pixel -o brain-study
+"""
+
+_EPILOG = "exit codes: 0 ok, 1 failed, 2 usage, 65 bad data, 73 cannot write, 74 cannot read, 130 interrupted"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"{self.prog} --help lists the flags")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    is_debug = "--debug" in given
+    try:
+        options = _parser().parse_args(given)
+        if options.verb is None:
+            _parser().print_help()
+            return 0
+        _set_up_logging(options)
+        with _StoppingPolitely(options):
+            return int(_verb(options.verb)(options, ["zatlas", *given]) or 0)
+    except ZatlasError as err:
+        if is_debug:
+            raise
+        _show_error(err)
+        return err.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1
+
+
+def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int | None]:
+    """The function behind a verb; imported here so that --help and usage errors need no torch."""
+    from zatlas import cli_verbs
+
+    return typing.cast(Callable[[argparse.Namespace, list[str]], int | None], getattr(cli_verbs, name))
+
+
+def _show_error(err: ZatlasError) -> None:
+    def escape(text: str) -> str:
+        return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+    print(f"error: {escape(str(err))}", file=sys.stderr)
+
+
+def _set_up_logging(options: argparse.Namespace) -> None:
+    level = logging.WARNING if options.quiet else logging.DEBUG if options.verbose else logging.INFO
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("zatlas")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(level)
+
+
+class _StoppingPolitely:
+    """Within the block, the first Ctrl-C (or SIGTERM) lets training finish its step and write a checkpoint.
+
+    Training asks `stop_requested` after each step. Where nobody has asked for a while, nobody is training, and the
+    signal stops the program at once; so does a second one.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.is_asked = False
+        self.polled_at = -math.inf
+        options.stop_requested = self.poll
+        self.old: dict[int, Any] = {}
+
+    def poll(self) -> bool:
+        self.polled_at = time.monotonic()
+        return self.is_asked
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.old = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *reason: object) -> None:
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        is_training = time.monotonic() - self.polled_at < _POLLED_RECENTLY_S
+        if self.is_asked or not is_training:
+            raise KeyboardInterrupt
+        self.is_asked = True
+        print("\nstopping after this step; press Ctrl-C again to stop at once", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="zatlas", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"zatlas {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    _add_demo(verbs)
+    _add_inspect(verbs)
+    _add_study(verbs, "study", "the whole job: models, atlases, figures, report")
+    _add_study(verbs, "train", "the first half of the job: split and trained models")
+    _add_embed(verbs)
+    _add_walk(verbs)
+    _add_sample(verbs)
+    _add_report(verbs)
+    return parser
+
+
+def _new_verb(verbs: Any, name: str, help_text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_text, description=help_text, epilog=_EPILOG)
+    parser.add_argument("-q", "--quiet", action="store_true", help="only warnings and errors")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every choice with its reason")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    return parser
+
+
+def _add_demo(verbs: Any) -> None:
+    parser = _new_verb(verbs, "demo", "synthetic brain sections with known factors to a complete study")
+    parser.add_argument("-o", "--out", default="zatlas-demo", help="folder for the images and the study")
+
+
+def _add_inspect(verbs: Any) -> None:
+    parser = _new_verb(verbs, "inspect", "what is in a collection: groups, sizes, grey statistics, suggested hold-out")
+    parser.add_argument("input", help="NPZ, NPY or HDF5 file, or a folder of images")
+    parser.add_argument("-o", "--out", default="", help="folder for figures, tables and stats.json")
+    _add_options(parser, ("data", "split", "tiles.tile", "seed"))
+
+
+def _add_study(verbs: Any, name: str, help_text: str) -> None:
+    parser = _new_verb(verbs, name, help_text)
+    parser.add_argument("input", nargs="?", default="", help="images, or the folder of a study to go on with")
+    parser.add_argument("-o", "--out", default="", help="the study's folder (default: named after the data)")
+    parser.add_argument("--config", default="", help="TOML file with options; flags go on top of it")
+    parser.add_argument("--force", action="store_true", help="begin afresh in a new folder beside an existing study")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan with sizes, time and memory; do nothing")
+    _add_options(parser, ("seed", "title", "data", "split", "tiles", "model", "train", "atlas"))
+
+
+def _add_embed(verbs: Any) -> None:
+    parser = _new_verb(verbs, "embed", "latents of all images, or of a dense grid of tiles, as an AnnData file")
+    _add_study_input(parser)
+    parser.add_argument("--data", default="", help="the images to embed (default: those of the study)")
+    parser.add_argument("--stride", type=int, default=0, help="distance between tiles [px] (default: the tile size)")
+
+
+def _add_walk(verbs: Any) -> None:
+    parser = _new_verb(verbs, "walk", "images along a line through the latent space")
+    _add_study_input(parser)
+    parser.add_argument("--axis", default="PC1", help="PC1, PC2, ..., TSNE1, TSNE2, z0, z1, ... or a numeric label")
+    parser.add_argument("--between", nargs=2, metavar=("IMAGE", "IMAGE"), help="walk between two images instead")
+    parser.add_argument("--points", type=int, default=7, help="interior points (default: 7)")
+    parser.add_argument("--kind", choices=("straight", "spherical"), default="straight", help="shape of the path")
+
+
+def _add_sample(verbs: Any) -> None:
+    parser = _new_verb(verbs, "sample", "new images from a density fitted to the training latents")
+    _add_study_input(parser)
+    parser.add_argument("-n", type=int, default=24, help="how many (default: 24)")
+    parser.add_argument("--prior", action="store_true", help="from the prior N(0, I) instead, as a diagnosis")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+
+
+def _add_report(verbs: Any) -> None:
+    parser = _new_verb(verbs, "report", "figures and report.html again, from the results stored in a study")
+    parser.add_argument("study", help="folder of a finished study; it may be read-only")
+    parser.add_argument("-o", "--out", default="", help="the page to write (default: report.html in the study)")
+
+
+def _add_study_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", help="folder of a study")
+    parser.add_argument("--model", default="", help="which model, such as z16 (default: the largest latent size)")
+    parser.add_argument("-o", "--out", default="", help="where to write")
+
+
+def _add_options(parser: argparse.ArgumentParser, wanted: Sequence[str]) -> None:
+    """One flag per field of the configuration sections (or single fields) in `wanted`."""
+    for field in dataclasses.fields(StudyConfig):
+        section = typing.get_type_hints(StudyConfig)[field.name]
+        if not dataclasses.is_dataclass(section):
+            if field.name in wanted:
+                _add_option(parser, field, section, field.name)
+            continue
+        group = parser.add_argument_group((section.__doc__ or field.name).splitlines()[0].rstrip("."))
+        hints = typing.get_type_hints(section)
+        for inner in dataclasses.fields(section):
+            is_wanted = field.name in wanted or f"{field.name}.{inner.name}" in wanted
+            if is_wanted and (field.name, inner.name) != ("data", "input"):
+                _add_option(group, inner, hints[inner.name], f"{field.name}.{inner.name}")
+
+
+def _add_option(parser: Any, field: dataclasses.Field[Any], kind: Any, destination: str) -> None:
+    is_list = typing.get_origin(kind) is tuple
+    unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""
+    default = " ".join(map(str, field.default)) if is_list else field.default
+    shown = f" (default: {default})" if default not in ("", None) else ""
+    parser.add_argument(
+        f"--{field.name.replace('_', '-')}",
+        dest=destination,
+        type=typing.get_args(kind)[0] if is_list else kind,
+        nargs="+" if is_list else None,
+        default=argparse.SUPPRESS,
+        metavar=field.name.upper(),
+        help=f"{field.metadata['help']}{unit}{shown}".replace("%", "%%"),
+    )
+
+
+def study_config(options: argparse.Namespace) -> StudyConfig:
+    """The configuration that a command line asks for: defaults, then --config, then flags, then INPUT."""
+    values: dict[str, Any] = {}
+    path = Path(getattr(options, "config", "") or "")
+    if getattr(options, "config", ""):
+        if not path.is_file():
+            raise UsageError(f"--config {path}: there is no such file")
+        values = to_dict(from_toml(path))
+        for name in ("input", "labels"):
+            if values["data"][name]:
+                values["data"][name] = str(path.parent / values["data"][name])
+    for destination, value in vars(options).items():
+        section, _, name = destination.partition(".")
+        if name:
+            values.setdefault(section, {})[name] = value
+        elif destination in ("seed", "title"):
+            values[destination] = value
+    if options.input:
+        values.setdefault("data", {})["input"] = options.input
+    config: StudyConfig = from_dict(StudyConfig, values)
+    return config
+
+
+if __name__ == "__main__":
+    sys.exit(main())
