@@ -1,0 +1,98 @@
+"""Reference pages that are written from the code when the documentation is built, so that they cannot disagree with it.
+
+Three Markdown files go to docs/reference/generated, where the pages of docs/reference include them: `cli.md` from the
+parser of the command line, `configuration.md` from the dataclasses of `zatlas.config`, `exit_codes.md` from the error
+classes.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import os
+import typing
+from pathlib import Path
+from typing import Any
+
+from zatlas import cli, config, errors
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Tell Sphinx when to write the pages: before it looks for documents."""
+    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "reference" / "generated"))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def write_pages(folder: Path) -> None:
+    """Write the generated pages into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = {"cli": command_line(), "configuration": configuration(), "exit_codes": exit_codes()}
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def command_line() -> str:
+    """The help of each verb, as `zatlas VERB --help` prints it."""
+    os.environ["COLUMNS"] = "100"
+    parser = cli._parser()
+    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    parts = [_help(parser, "zatlas")]
+    parts += [_help(verb, f"zatlas {name}") for name, verb in verbs.choices.items()]
+    return "\n".join(parts)
+
+
+def _help(parser: argparse.ArgumentParser, title: str) -> str:
+    return f"## {title}\n\n```text\n{parser.format_help().rstrip()}\n```\n"
+
+
+def configuration() -> str:
+    """One table per section of study.toml: option, flag, default, unit, meaning."""
+    parts = []
+    hints = typing.get_type_hints(config.StudyConfig)
+    fields = dataclasses.fields(config.StudyConfig)
+    top = [field for field in fields if not dataclasses.is_dataclass(hints[field.name])]
+    parts.append(_table("Top of the file", "", "What the whole study shares.", top, hints))
+    for field in fields:
+        kind = hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            about = inspect.getdoc(kind) or ""
+            rows = dataclasses.fields(kind)
+            parts.append(_table(field.name, f"[{field.name}]", about, list(rows), typing.get_type_hints(kind)))
+    return "\n".join(parts)
+
+
+def _table(title: str, section: str, about: str, fields: list[Any], hints: dict[str, Any]) -> str:
+    heading = f"## `{section}`" if section else f"## {title}"
+    lines = [heading, "", about, "", "| option | flag | default | type | meaning |", "|---|---|---|---|---|"]
+    for field in fields:
+        flag = "INPUT" if (section, field.name) == ("[data]", "input") else f"--{field.name.replace('_', '-')}"
+        unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""
+        meaning = f"{field.metadata['help']}{unit}".replace("|", "\\|")
+        cells = (f"`{field.name}`", f"`{flag}`", f"`{_value(field.default)}`", _kind(hints[field.name]), meaning)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _value(default: Any) -> str:
+    """A default as TOML writes it."""
+    if isinstance(default, tuple):
+        return "[" + ", ".join(_value(item) for item in default) + "]"
+    return f'"{default}"' if isinstance(default, str) else str(default)
+
+
+def _kind(hint: Any) -> str:
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    if typing.get_origin(hint) is tuple:
+        return f"list of {names[typing.get_args(hint)[0]]}s".replace("texts", "text")
+    return names[hint]
+
+
+def exit_codes() -> str:
+    """The exit code of each kind of error, with the first sentence of its documentation."""
+    kinds: dict[int, list[str]] = {0: ["Everything went well."]}
+    for name in errors.__all__:
+        kind = getattr(errors, name)
+        about = (inspect.getdoc(kind) or "").splitlines()[0].partition(" (exit code")[0].rstrip(".")
+        kinds.setdefault(kind.exit_code, []).append(f"{about} (`{name}`).")
+    lines = ["| exit code | meaning |", "|---|---|"]
+    lines += [f"| {code} | {' '.join(meanings)} |" for code, meanings in sorted(kinds.items())]
+    return "\n".join([*lines, ""])
