@@ -1,0 +1,439 @@
+"""The training loop: epochs of batches, an evaluation after each epoch, checkpoints in between.
+
+    run/weights.safetensors   the best epoch so far, by validation
+    run/history.csv           one row per epoch
+    run/checkpoints/          the last two states of the training
+    run/training.json         state, best epoch, choices with reasons
+
+Notable:
+    - Every draw and all noise are functions of (seed, epoch, step), and a checkpoint holds the rest: a training that
+      was killed and resumed ends with the same bytes as an undisturbed one.
+    - The best epoch is chosen on the validation part. The test part is evaluated beside it and steers nothing.
+    - A loss or gradient that is not finite: the best weights so far come back, the learning rate is halved, the step
+      is tried again; after three times training stops and names the images.
+"""
+
+import dataclasses
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from zatlas import runs
+from zatlas.config import TrainConfig, to_dict
+from zatlas.errors import TrainingError, UsageError
+from zatlas.model.network import Network, load_weights
+from zatlas.model.objective import active_dims, kl_weight, updated_log_noise_var
+from zatlas.tiles.loader import Batch, Tiles
+from zatlas.training import checkpoints
+from zatlas.training.devices import Devices, choose, one_thread_per_operator
+from zatlas.training.shards import Evaluated, Shards, keyed_noise
+
+__all__ = ["Step", "evaluate", "fit", "learning_rate_at"]
+
+log = logging.getLogger(__name__)
+
+_STREAM_TRAIN, _STREAM_EVALUATE = 11, 12
+_MAX_ROLLBACKS = 3
+_LAST_LEARNING_RATE = 0.01  # of the peak
+_ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
+
+
+@dataclass(frozen=True)
+class Step:
+    """What `on_step` is told after each step; losses are means over the images of this batch [nats per image]."""
+
+    epoch: int
+    epochs: int
+    step: int
+    n_steps: int
+    images_per_s: float
+    seconds_left: float
+    distortion_nats: float
+    rate_nats: float
+    elbo_nats: float
+    active_dims: int
+    n_dims: int
+    learning_rate: float
+
+
+@dataclass
+class _State:
+    """Everything that a checkpoint must hold besides weights and optimizer. Epochs count from 0, those done."""
+
+    epoch: int = 0
+    index: int = 0  # images of this epoch done
+    step: int = 0
+    sum_distortion: float = 0.0
+    sum_rate: float = 0.0
+    epoch_seconds: float = 0.0
+    seconds: float = 0.0
+    best_epoch: int = 0  # 0: the untrained network
+    best_loss: float | None = None
+    learning_rate_scale: float = 1.0
+    rollbacks: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fit(
+    network: Network,
+    train: Tiles,
+    *,
+    validation: Tiles,
+    test: Tiles | None,
+    config: TrainConfig,
+    beta: float,
+    seed: int,
+    run: Path,
+    on_step: Callable[[Step], None] | None = None,
+    stop_requested: Callable[[], bool] | None = None,
+) -> pd.DataFrame:
+    """Train `network`, or go on where `run` stopped.
+
+    Args:
+        network: With its initial weights; trained in place, and left at the last step (the best are in `run`).
+        train: What the network learns from.
+        validation: Fixed tiles that choose the best epoch.
+        test: Fixed tiles evaluated each epoch, which steer nothing.
+        config: How to train.
+        beta: Weight of the rate.
+        seed: From which noise derives.
+        run: Folder for weights, history and checkpoints.
+        on_step: Called after each step.
+        stop_requested: Asked after each step; when it says yes, a checkpoint is written and training returns early,
+            with state "interrupted" in training.json.
+
+    Returns:
+        The history, one row per epoch.
+
+    Raises:
+        UsageError: `run` holds checkpoints of other settings.
+        TrainingError: loss or gradients were not finite, four times.
+        WriteError: `run` cannot be written.
+    """
+    devices = choose(threads=config.threads, precision=config.precision)
+    with one_thread_per_operator(), Shards(network, devices) as shards:
+        training = _Training(network, train, validation, test, config, beta, seed, run, devices, shards)
+        if not training.resume():
+            return training.history()
+        while training.state.epoch < config.epochs:
+            for batch in train.batches(training.state.epoch, config.batch_size, start=training.state.index):
+                step = training.advance(batch)
+                if on_step:
+                    on_step(step)
+                if stop_requested and stop_requested():
+                    training.checkpoint()
+                    training.record("interrupted")
+                    return training.history()
+                training.checkpoint_when_due()
+            training.finish_epoch()
+        training.checkpoint()
+        training.record("complete")
+        return training.history()
+
+
+def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
+    """Distortion, rate and ELBO of fixed tiles [mean nats per image], with one noise draw per tile that depends on
+    `seed` alone, in float32 on one thread.
+
+    Returns:
+        {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
+    """
+    devices = Devices(device="cpu", precision="float32", threads=1, reasons={})
+    with one_thread_per_operator(), Shards(network, devices) as shards:
+        return _evaluate(shards, tiles, network.config.latent_dim, seed=seed, batch_size=64)
+
+
+def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int, batch_size: int) -> dict[str, float]:
+    sums, n = np.zeros(2), 0
+    means: list[torch.Tensor] = []
+    for index, batch in enumerate(tiles.batches(0, batch_size)):
+        noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream=_STREAM_EVALUATE, index=index)
+        found = shards.evaluate(batch.x, batch.mask, noise)
+        sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
+        n += len(batch.x)
+        if n <= _ACTIVE_SAMPLE or not means:
+            means.append(found.means)
+    distortion, rate = sums / max(n, 1)
+    return {
+        "distortion_nats": float(distortion),
+        "rate_nats": float(rate),
+        "elbo_nats": float(-distortion - rate),
+        "active_dims": active_dims(torch.cat(means)) if means else 0,
+        "n": n,
+    }
+
+
+def learning_rate_at(epochs_done: float, config: TrainConfig) -> float:
+    """Linear rise over `warmup_epochs`, then a cosine from the peak to a hundredth of it at the last epoch.
+
+    Source: Loshchilov & Hutter 2017, equation 5, https://arxiv.org/abs/1608.03983
+    """
+    warmup = min(config.warmup_epochs, config.epochs / 2)
+    if epochs_done < warmup:
+        return config.learning_rate * (epochs_done / warmup)
+    done = min(1.0, (epochs_done - warmup) / (config.epochs - warmup))
+    fall = 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * (_LAST_LEARNING_RATE + (1 - _LAST_LEARNING_RATE) * fall)
+
+
+class _Training:
+    """One training in progress: what `fit` moves forward."""
+
+    def __init__(
+        self, network: Network, train: Tiles, validation: Tiles, test: Tiles | None, config: TrainConfig, beta: float,
+        seed: int, run: Path, devices: Devices, shards: Shards,
+    ) -> None:  # fmt: skip
+        self.network, self.train, self.validation, self.test = network, train, validation, test
+        self.config, self.beta, self.seed, self.run = config, beta, seed, run
+        self.devices, self.shards = devices, shards
+        self.state = _State()
+        self.optimizer = self._new_optimizer()
+        self.started = self.last_checkpoint = self.last_step = time.monotonic()
+        self.epochs_at_start = 0.0
+        self.counted_epoch = (-1, 0)
+
+    def resume(self) -> bool:
+        """Load the newest checkpoint, or begin; returns whether anything is left to do."""
+        runs.make_folder(self.run)
+        runs.remove_leftovers(self.run)
+        record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.optimizer)
+        if record is None:
+            self._save_best()
+        else:
+            self._refuse_other_settings(record["settings"])
+            self.state = _State(**{name.name: record[name.name] for name in dataclasses.fields(_State)})
+            log.info("training goes on after step %d (epoch %d)", self.state.step, self.state.epoch + 1)
+            if not (self.run / "weights.safetensors").is_file():
+                self.state.best_loss = None
+                self._save_best()
+        self.epochs_at_start = self._epochs_done()
+        if self.state.epoch >= self.config.epochs:
+            self.record("complete")
+            return False
+        self.record("running")
+        return True
+
+    def advance(self, batch: Batch) -> Step:
+        """One step of the optimizer."""
+        state, n = self.state, len(batch.x)
+        weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup_epochs)
+        noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream=_STREAM_TRAIN, index=state.step)
+        epochs_after = state.epoch + (state.index + n) / self._epoch_images()
+        found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight)
+        while not _is_finite(found):
+            self._roll_back(batch, self.train)
+            found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight)
+        learning_rate = learning_rate_at(epochs_after, self.config) * state.learning_rate_scale
+        self._update(found, learning_rate)
+        state.sum_distortion += float(found.distortion.double().sum())
+        state.sum_rate += float(found.rate.double().sum())
+        state.index += n
+        state.step += 1
+        return self._describe(found, learning_rate)
+
+    def finish_epoch(self) -> None:
+        """Evaluate, write the history, keep the weights when they are the best so far."""
+        self._tick()
+        state, n_trained = self.state, max(self.state.index, 1)
+        images_per_s = n_trained / max(state.epoch_seconds, 1e-9)
+        learning_rate = learning_rate_at(state.epoch + 1, self.config) * state.learning_rate_scale
+        weight = kl_weight(state.epoch + 1, warmup_epochs=self.config.kl_warmup_epochs)
+        found = self._evaluate(self.validation)
+        while not math.isfinite(found["elbo_nats"]):
+            self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)
+            found = self._evaluate(self.validation)
+        tested = self._evaluate(self.test) if self.test is not None else {}
+        train = {"distortion_nats": state.sum_distortion / n_trained, "rate_nats": state.sum_rate / n_trained}
+        train["elbo_nats"] = -train["distortion_nats"] - train["rate_nats"]
+        self._tick()
+        row = {
+            "epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3),
+            "images_per_s": round(images_per_s, 1), "learning_rate": learning_rate,
+            "kl_weight": weight, **_three("train", train), **_three("validation", found), **_three("test", tested),
+            "active_dims": found["active_dims"],
+        }  # fmt: skip
+        state.history.append(row)
+        loss = found["distortion_nats"] + self.beta * found["rate_nats"]
+        if state.best_loss is None or loss < state.best_loss:
+            state.best_loss, state.best_epoch = loss, state.epoch + 1
+            self._save_best()
+        state.epoch, state.index = state.epoch + 1, 0
+        state.sum_distortion = state.sum_rate = state.epoch_seconds = 0.0
+        table = self.history()
+        runs.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
+
+    def history(self) -> pd.DataFrame:
+        """One row per epoch done."""
+        columns = [
+            "epoch", "step", "seconds", "images_per_s", "learning_rate", "kl_weight",
+            *(f"{part}_{name}_nats" for part in ("train", "validation", "test") for name in _QUANTITIES), "active_dims",
+        ]  # fmt: skip
+        return pd.DataFrame(self.state.history, columns=columns)
+
+    def checkpoint_when_due(self) -> None:
+        """Write a checkpoint when the last one is older than the interval."""
+        if time.monotonic() - self.last_checkpoint >= 60 * self.config.checkpoint_minutes:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write the whole state."""
+        self._tick()
+        record = {"schema_version": runs.SCHEMA_VERSION, "settings": self._settings(), **dataclasses.asdict(self.state)}
+        checkpoints.save(self.run / "checkpoints", self.network, self.optimizer, record)
+        self.last_checkpoint = time.monotonic()
+
+    def record(self, status: str) -> None:
+        """Write training.json."""
+        self._tick()
+        facts = {
+            "schema_version": runs.SCHEMA_VERSION, "state": status, "best_epoch": self.state.best_epoch,
+            "epochs": self.state.epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 3),
+            "rollbacks": self.state.rollbacks, "learning_rate_scale": self.state.learning_rate_scale,
+            "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "choices": self.devices.to_dict(), "settings": self._settings(),
+        }  # fmt: skip
+        runs.write_json(self.run / "training.json", facts)
+
+    def _update(self, found: Evaluated, learning_rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        for parameter, gradient in zip(self.network.parameters(), found.gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.network.config.likelihood == "gaussian":
+            with torch.no_grad():
+                old = self.network.log_noise_var
+                old.copy_(updated_log_noise_var(old, found.squared, found.n_values, step=self.state.step))
+
+    def _roll_back(self, batch: Batch, tiles: Tiles) -> None:
+        """Take the best weights so far, a fresh optimizer and half the learning rate.
+
+        Raises:
+            TrainingError: the images themselves hold values that are not finite, or this was done three times already.
+        """
+        state = self.state
+        broken = [not bool(torch.isfinite(image).all()) for image in batch.x]
+        if any(broken):
+            raise TrainingError(
+                f"{sum(broken)} images hold values that are not finite numbers: {_names(tiles, batch, broken)}",
+                hint="leave these images out, or replace the values",
+            )
+        if state.rollbacks >= _MAX_ROLLBACKS:
+            raise TrainingError(
+                f"the loss was not a finite number at step {state.step + 1} (epoch {state.epoch + 1}), although the "
+                f"learning rate was halved {_MAX_ROLLBACKS} times; images of this batch: "
+                f"{_names(tiles, batch, [True] * len(batch.x))}",
+                hint=f"use a lower learning rate: --learning-rate {self.config.learning_rate / 10:g}",
+            )
+        state.rollbacks += 1
+        state.learning_rate_scale /= 2
+        load_weights(self.network, self.run / "weights.safetensors")
+        self.optimizer = self._new_optimizer()
+        log.warning(
+            "the loss was not a finite number at step %d: back to the weights of epoch %d, learning rate halved",
+            state.step + 1,
+            state.best_epoch,
+        )
+        self.checkpoint()
+
+    def _describe(self, found: Evaluated, learning_rate: float) -> Step:
+        state, config = self.state, self.config
+        self._tick()
+        done = self._epochs_done()
+        session = (time.monotonic() - self.started) / max(done - self.epochs_at_start, 1e-9)
+        steps = math.ceil(self._epoch_images() / config.batch_size)
+        left_here = steps - math.ceil(state.index / config.batch_size)
+        distortion, rate = float(found.distortion.mean()), float(found.rate.mean())
+        return Step(
+            epoch=state.epoch + 1, epochs=config.epochs, step=state.step,
+            n_steps=state.step + left_here + (config.epochs - state.epoch - 1) * steps,
+            images_per_s=state.index / max(state.epoch_seconds, 1e-9), seconds_left=session * (config.epochs - done),
+            distortion_nats=distortion, rate_nats=rate, elbo_nats=-distortion - rate,
+            active_dims=active_dims(found.means), n_dims=self.network.config.latent_dim, learning_rate=learning_rate,
+        )  # fmt: skip
+
+    def _epoch_images(self) -> int:
+        """Images in the present epoch; asked of the tiles once per epoch, because they may count their draws."""
+        if self.counted_epoch[0] != self.state.epoch:
+            self.counted_epoch = (self.state.epoch, self.train.epoch_length(self.state.epoch))
+        return self.counted_epoch[1]
+
+    def _epochs_done(self) -> float:
+        return self.state.epoch + self.state.index / self._epoch_images()
+
+    def _tick(self) -> None:
+        """Add the time since the last call to the clocks that a checkpoint carries over."""
+        now = time.monotonic()
+        self.state.epoch_seconds += now - self.last_step
+        self.state.seconds += now - self.last_step
+        self.last_step = now
+
+    def _evaluate(self, tiles: Tiles) -> dict[str, float]:
+        n_dims = self.network.config.latent_dim
+        return _evaluate(self.shards, tiles, n_dims, seed=self.seed, batch_size=self.config.batch_size)
+
+    def _save_best(self) -> None:
+        with runs.new_file(self.run / "weights.safetensors") as temporary:
+            self.network.save_weights(temporary)
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        decay = self.config.weight_decay
+        return torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=decay, fused=True)
+
+    def _settings(self) -> dict[str, Any]:
+        """What must be equal for a resumed training to be the same one; JSON types only."""
+        train = {k: v for k, v in to_dict(self.config).items() if k not in ("threads", "checkpoint_minutes")}
+        settings = {
+            "train": train, "network": to_dict(self.network.config), "beta": self.beta, "seed": self.seed,
+            "n_images": len(self.train.images), "epoch_images": self.train.epoch_length(0),
+        }  # fmt: skip
+        plain: dict[str, Any] = json.loads(json.dumps(settings))
+        return plain
+
+    def _refuse_other_settings(self, stored: dict[str, Any]) -> None:
+        own = _flat(self._settings())
+        changed = [f"{k}: {v} -> {own.get(k)}" for k, v in _flat(stored).items() if own.get(k) != v]
+        if changed:
+            raise UsageError(
+                f"this training was begun with other settings ({'; '.join(changed)})",
+                where=self.run.name,
+                hint="use the same settings, or another folder for the new ones",
+            )
+
+
+_QUANTITIES = ("distortion", "rate", "elbo")
+
+
+def _three(part: str, found: dict[str, float]) -> dict[str, float | None]:
+    values = {f"{part}_{name}_nats": found.get(f"{name}_nats", math.nan) for name in _QUANTITIES}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _is_finite(found: Evaluated) -> bool:
+    norms = [gradient.norm() for gradient in found.gradients]
+    total = torch.stack([*norms, found.distortion.sum(), found.rate.sum()]).sum()
+    return bool(torch.isfinite(total))
+
+
+def _names(tiles: Tiles, batch: Batch, chosen: list[bool]) -> str:
+    """The images from which the chosen items of a batch were cut, the first eight by name."""
+    rows = [int(row) for row, is_chosen in zip(batch.rows, chosen, strict=True) if is_chosen]
+    names = list(dict.fromkeys(str(name) for name in tiles.images.table["image"].iloc[rows]))
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
