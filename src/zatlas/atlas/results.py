@@ -1,0 +1,391 @@
+"""What is known about the models of a study: all numbers, tables and example images that the report shows.
+
+The report is made from these alone, without images or models, so that it can be drawn again anywhere. Every array of
+images is float32 of shape (..., c, h, w) on one grey scale: 0 is the darkest, 1 the brightest grey of the training
+pixels. Rows are rows of the model's atlas, unless the name says otherwise. Each kind saves itself into a folder
+(results.json, arrays.npz: no pickle) and loads itself back.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from zatlas import runs
+from zatlas.atlas.records import read_record, write_record
+from zatlas.errors import DataError
+
+__all__ = [
+    "Comparison",
+    "DataSummary",
+    "Finding",
+    "Gallery",
+    "ModelResults",
+    "Reconstructions",
+    "Samples",
+    "StudyResults",
+    "Traversal",
+    "Walk",
+]
+
+
+class _Saved:
+    """Saving to and loading from a folder, the same for every kind of result."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write results.json and arrays.npz into `folder`, whole or not at all.
+
+        Raises:
+            WriteError: the folder cannot be written.
+        """
+        write_record(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileAccessError: there is nothing to read.
+            DataError: the files are damaged, or hold another kind of result.
+        """
+        found = read_record(Path(folder), _KINDS)
+        if not isinstance(found, cls):
+            raise DataError(
+                f"the folder holds {type(found).__name__}, expected {cls.__name__}",
+                where=str(folder),
+                hint="remove it and run zatlas study again",
+            )
+        return found
+
+
+@dataclass(kw_only=True)
+class Gallery(_Saved):
+    """Example images of one cluster.
+
+    Attributes:
+        cluster: Number of the cluster.
+        size: Images in it.
+        share: Share of all images, 0 to 1.
+        central: Rows nearest to the centroid, (m,).
+        random: Rows drawn by chance, (m,).
+        borderline: Rows nearest to another cluster, (m,).
+        images: (m, c, h, w) for each of "central", "random", "borderline".
+    """
+
+    cluster: int
+    size: int
+    share: float
+    central: np.ndarray
+    random: np.ndarray
+    borderline: np.ndarray
+    images: dict[str, np.ndarray]
+
+
+@dataclass(kw_only=True)
+class Walk(_Saved):
+    """A path through latent space from one real image to another, decoded.
+
+    Attributes:
+        name: What the ends are extreme on: "PC1", "t-SNE 1", "z3", a label, or "a -> b" for two chosen images.
+        axis_kind: "pca", "tsne", "latent", "label" or "pair".
+        start_row, end_row: Atlas rows of the two images.
+        start_image, end_image: Their names.
+        t: Positions of the p interior points, k / (p + 1), (p,).
+        z: Latents with both ends, (p + 2, d).
+        frames: Decoded interior points, (p, c, h, w).
+        end_originals: The two images, (2, c, h, w).
+        end_reconstructions: The two images through the model, (2, c, h, w).
+        kind: "straight" or "spherical".
+        note: What a reader must know about this walk, may be empty.
+        features: One row for each of the p + 2 decoded images, one column per feature.
+        changes: Features that change much, largest ratio first: feature, words, change, spread, ratio, monotone,
+            direction, text.
+        nearest_distance: Distance of each of the p + 2 points to the nearest real latent, in median
+            nearest-neighbour distances of the real latents, (p + 2,).
+    """
+
+    name: str
+    axis_kind: str
+    start_row: int
+    end_row: int
+    start_image: str
+    end_image: str
+    t: np.ndarray
+    z: np.ndarray
+    frames: np.ndarray
+    end_originals: np.ndarray
+    end_reconstructions: np.ndarray
+    kind: str = "straight"
+    note: str = ""
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    nearest_distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+@dataclass(kw_only=True)
+class Traversal(_Saved):
+    """One latent dimension varied, the others held at their mean.
+
+    Attributes:
+        dim: Number of the dimension.
+        rate_nats: Its rate [nats per image].
+        values: Positions in standard deviations of the aggregate posterior along the dimension, (k,).
+        frames: Decoded images, (k, c, h, w).
+    """
+
+    dim: int
+    rate_nats: float
+    values: np.ndarray
+    frames: np.ndarray
+
+
+@dataclass(kw_only=True)
+class Samples(_Saved):
+    """New images from a density fitted to the training latents, and from the prior.
+
+    Attributes:
+        z: Latents drawn from the fitted density, (n, d).
+        frames: Decoded, (n, c, h, w).
+        nearest_rows: Atlas row of the training image nearest to each in latent space, (n,).
+        nearest_images: Those images, (n, c, h, w).
+        nearest_distance: Latent distance to them, (n,).
+        density: kind, n_components, heldout_loglik [nats per image], trials (DataFrame).
+        prior_frames: Images decoded from draws of N(0, I), (n, c, h, w).
+        mismatch: kl_nats (aggregate posterior from the prior) and auc (of a classifier between the two).
+    """
+
+    z: np.ndarray
+    frames: np.ndarray
+    nearest_rows: np.ndarray
+    nearest_images: np.ndarray
+    nearest_distance: np.ndarray
+    density: dict[str, Any]
+    prior_frames: np.ndarray
+    mismatch: dict[str, float]
+
+
+@dataclass(kw_only=True)
+class Reconstructions(_Saved):
+    """Test images through the model and through PCA of the same size.
+
+    Attributes:
+        rows: Rows of the test tiles (not of the atlas), (n,).
+        images: Names of the images.
+        originals, reconstructions, pca: (n, c, h, w) each.
+        table: image, psnr_db, ssim, pca_psnr_db, pca_ssim.
+    """
+
+    rows: np.ndarray
+    images: list[str]
+    originals: np.ndarray
+    reconstructions: np.ndarray
+    pca: np.ndarray
+    table: pd.DataFrame
+
+
+@dataclass(kw_only=True)
+class ModelResults(_Saved):
+    """Everything the report says about one model.
+
+    Attributes:
+        name: Such as "z16".
+        latent_dim: Number of latent dimensions d.
+        likelihood: "bernoulli" or "gaussian".
+        beta: Weight of the rate in the objective.
+        n_parameters: Trained numbers of the network.
+        history: Training history, one row per epoch (may be empty).
+        metrics: Index part (train, validation, test); columns distortion_nats, rate_nats, elbo_nats, psnr_db,
+            psnr_sd, ssim, pca_psnr_db, pca_ssim, n.
+        rate_per_dim: Mean rate of each dimension [nats per image], (d,).
+        is_active: Whether the dimension carries information (variance of its mean above 0.01), (d,).
+        effective_beta: Weight of the rate relative to a calibrated noise level.
+        forecast_active_dims: Active dimensions that the PCA spectrum of the training tiles predicts.
+        reconstructions: Test images beside their reconstructions.
+        galleries: One per cluster.
+        cluster_info: k, silhouette, stability, verdict, text and tables (dict of DataFrames: clusters by group and by
+            categorical label, and `numeric`, means of numeric labels per cluster).
+        walks, traversals, samples: See there.
+        projections: One row per atlas row: row, image, group, split, cluster, pc1, pc2, tsne1, tsne2, labels,
+            psnr_db, rate_nats.
+        projection_info: explained_ratio (list), tsne_perplexity, trustworthiness.
+        probes: label, kind, score_latents, score_histogram, score_pca, n, metric, grouped, null.
+        neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
+            (q, k, c, h, w), distances (q, k).
+        latents: Facts about the latents: mean_norm, share of variance of the first PCs, participation ratio.
+    """
+
+    name: str
+    latent_dim: int
+    likelihood: str
+    beta: float
+    n_parameters: int
+    history: pd.DataFrame
+    metrics: pd.DataFrame
+    rate_per_dim: np.ndarray
+    is_active: np.ndarray
+    effective_beta: float
+    forecast_active_dims: int | None
+    reconstructions: Reconstructions
+    galleries: list[Gallery]
+    cluster_info: dict[str, Any]
+    walks: list[Walk]
+    traversals: list[Traversal]
+    samples: Samples
+    projections: pd.DataFrame
+    projection_info: dict[str, Any]
+    probes: pd.DataFrame
+    neighbours: dict[str, Any]
+    latents: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class Comparison(_Saved):
+    """The models of a study side by side.
+
+    Attributes:
+        table: One row per model: name, latent_dim, test_distortion_nats, test_rate_nats, test_elbo_nats, test_psnr_db,
+            test_ssim, test_pca_psnr_db, active_dims, effective_beta, k, silhouette, mismatch_kl_nats, mismatch_auc, ...
+        cluster_matches: For each pair of models: a, b, ari, share, mapping (cluster of a -> cluster of b).
+        neighbour_overlap: Mean share of common nearest neighbours, model x model.
+        map_similarity: One row per pair: a, b, tsne_procrustes (0 different, 1 alike after turning and scaling),
+            distance_correlation (Spearman, of latent distances).
+    """
+
+    table: pd.DataFrame
+    cluster_matches: list[dict[str, Any]]
+    neighbour_overlap: pd.DataFrame
+    map_similarity: pd.DataFrame
+
+
+@dataclass(kw_only=True)
+class DataSummary(_Saved):
+    """The images of a study.
+
+    Attributes:
+        name: Name of the data.
+        n_images: Images used.
+        n_rejected: Damaged files set aside.
+        channels: Channels of each image.
+        dtype: Type of the pixels on disk.
+        sizes: quantity ("height", "width"), min, median, max [px].
+        groups: group, images, pixels, mean, std, train, validation, test (numbers of images); one row for the
+            whole collection when there are no groups.
+        split_counts: Images of "train", "validation", "test".
+        split_reason: By what the split was made, in words.
+        warnings: What a reader must know about the data or the split.
+        statistics: Pooled min, max, mean, std, count (and groups, training) as in stats.json.
+        contact_sheet: Example images, (n, c, h, w).
+        contact_ids: Their names.
+        tile_examples: Training tiles as the model sees them, (n, c, h, w); none for whole images.
+        scaling: How greys were scaled, in words.
+        histogram_edges: Edges of the grey histograms in pixel units, (k + 1,).
+        histograms: Share of pixels per bin for each group (or "all"), (k,) each.
+        side_px: Side of what the model sees [px].
+        is_tiled: Whether tiles are cut (else whole images are resized).
+        sampler: "whole", "by_pixel" or "equal".
+        labels: Names of the label columns.
+        notes: Further facts to print (suggested hold-out, format read).
+        image_table: One row per image: image, group, height, width (may be empty).
+        extremes: Largest and smallest image of each group: group, kind ("largest", "smallest"), image, height, width
+            (may be empty).
+        extreme_images: Their thumbnails in the same order, each (c, h, w) of its own shape.
+    """
+
+    name: str
+    n_images: int
+    n_rejected: int
+    channels: int
+    dtype: str
+    sizes: pd.DataFrame
+    groups: pd.DataFrame
+    split_counts: dict[str, int]
+    split_reason: str
+    warnings: list[str]
+    statistics: dict[str, Any]
+    contact_sheet: np.ndarray
+    contact_ids: list[str]
+    tile_examples: np.ndarray
+    scaling: str
+    histogram_edges: np.ndarray
+    histograms: dict[str, np.ndarray]
+    side_px: int = 0
+    is_tiled: bool = False
+    sampler: str = ""
+    labels: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    image_table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    extremes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    extreme_images: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Finding(_Saved):
+    """One paragraph of the report, written from numbers.
+
+    Attributes:
+        section: Where it stands.
+        question: The question that it answers.
+        text: The answer; states its numbers and never more than they say.
+        numbers: The numbers in it.
+    """
+
+    section: str
+    question: str
+    text: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class StudyResults:
+    """All results of a study.
+
+    Attributes:
+        data: The images.
+        models: One per latent size.
+        comparison: The models side by side.
+        config: The study's configuration as nested dictionaries.
+        provenance: Command, versions, seed, fingerprint of the images, choices made in training.
+    """
+
+    data: DataSummary
+    models: list[ModelResults]
+    comparison: Comparison
+    config: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> None:
+        """Write study.json and one sub-folder for the data, the comparison and each model, whole or not at all."""
+        with runs.new_folder(Path(folder)) as temporary:
+            self.data.save(temporary / "data")
+            self.comparison.save(temporary / "comparison")
+            for model in self.models:
+                model.save(temporary / "models" / model.name)
+            names = [model.name for model in self.models]
+            facts = {"models": names, "config": self.config, "provenance": self.provenance}
+            runs.write_json(temporary / "study.json", {"schema_version": runs.SCHEMA_VERSION, **facts})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            FileAccessError: there is nothing to read.
+            DataError: a file is damaged.
+        """
+        folder = Path(folder)
+        facts = runs.read_json(folder / "study.json")
+        return cls(
+            data=DataSummary.load(folder / "data"),
+            models=[ModelResults.load(folder / "models" / name) for name in facts["models"]],
+            comparison=Comparison.load(folder / "comparison"),
+            config=facts["config"],
+            provenance=facts["provenance"],
+        )
+
+
+_KINDS = {
+    kind.__name__: kind
+    for kind in (Comparison, DataSummary, Finding, Gallery, ModelResults, Reconstructions, Samples, Traversal, Walk)
+}
