@@ -1,0 +1,467 @@
+"""The list of all figures of a study, in the order of the report, with their titles, captions and alternative texts.
+
+A `Recipe` says how to draw a figure and which numbers are behind it; nothing is drawn here. Captions say what is seen
+and what the axes mean; what follows from it is said by the findings.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from zatlas.atlas.results import DataSummary, ModelResults, StudyResults, Walk
+from zatlas.report import plot_curves, plot_data, plot_images, plot_maps
+from zatlas.report.plot_style import count, number, plain
+
+__all__ = ["Recipe", "catalogue", "data_recipes"]
+
+_CLUSTERS_PER_FIGURE = 3
+_MOST_TRAVERSALS = 16
+_MOST_LABEL_MAPS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One figure, not yet drawn.
+
+    Attributes:
+        id: Letters, digits and hyphens: the name of its files and its anchor in the report.
+        section: Section of the report.
+        title: A few words.
+        caption: What is seen, what the axes mean.
+        alt: What a person who does not see the figure should know of it.
+        draw: Draws it, inside `theme`.
+        numbers: The numbers behind it.
+        model: Name of the model, "" for the data and for all models.
+        is_photograph: Mostly images rather than lines and dots.
+    """
+
+    id: str
+    section: str
+    title: str
+    caption: str
+    alt: str
+    draw: Callable[[], Figure]
+    numbers: Callable[[], pd.DataFrame]
+    model: str = ""
+    is_photograph: bool = False
+
+
+def catalogue(results: StudyResults) -> list[Recipe]:
+    """Every figure of the study, in the order of the report."""
+    recipes = data_recipes(results.data)
+    for steps in (_training, _reconstruction, _by_size, _latent_space, _maps, _walks, _samples):
+        if steps is _by_size:
+            recipes += _by_size(results)
+            continue
+        for model in results.models:
+            recipes += steps(model)  # type: ignore[operator]
+    recipes += _models(results)
+    _require_unique([recipe.id for recipe in recipes])
+    return recipes
+
+
+def _require_unique(ids: list[str]) -> None:
+    twice = sorted({name for name in ids if ids.count(name) > 1})
+    assert not twice, f"figures share a name: {twice}"
+
+
+def safe_id(text: str) -> str:
+    """A name as part of a file name: lower-case letters, digits and hyphens only."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """`safe_id` of each name, with a number added where two would be the same."""
+    made: list[str] = []
+    for name in names:
+        base = safe_id(name)
+        n = sum(1 for other in made if other == base or re.fullmatch(rf"{base}-\d+", other))
+        made.append(base if base not in made else f"{base}-{n + 1}")
+    return made
+
+
+def data_recipes(data: DataSummary) -> list[Recipe]:
+    """The figures of the images alone: for the report and for `zatlas inspect`."""
+    return [*_data_charts(data), *_data_images(data)]
+
+
+def _data_charts(data: DataSummary) -> Iterator[Recipe]:
+    many = len(data.groups) > 1
+    if many:
+        n = len(data.groups)
+        yield Recipe(
+            id="data-groups",
+            section="data",
+            title="Images per group",
+            caption=f"Number of images in each of {count(n, 'group')}."
+            if n <= 24
+            else f"How many of the {count(n, 'group')} (upwards) hold how many images (to the right).",
+            alt=f"Bars: images per group. {_largest_groups(data)}",
+            draw=partial(plot_data.group_sizes, data),
+            numbers=partial(plot_data.group_sizes_numbers, data),
+        )
+    if not plot_data.is_uniform(data) and len(data.image_table):
+        yield Recipe(
+            id="data-sizes",
+            section="data",
+            title="Sizes of the images",
+            caption="Left: width and height of every image. Right: side of a square of the same area, per group; the "
+            "box holds the middle half of the images, the line in it is the median.",
+            alt="Dots: width against height of each image; boxes: distribution of image sizes per group.",
+            draw=partial(plot_data.image_sizes, data),
+            numbers=partial(plot_data.image_sizes_numbers, data),
+        )
+    yield Recipe(
+        id="data-histograms",
+        section="data",
+        title="Grey levels",
+        caption="Share of the pixels in each bin of grey level; the grey area is all images together"
+        + (", each line one group." if many and len(data.histograms) > 1 else "."),
+        alt="Lines: histogram of grey levels" + (" for each group and all images." if many else " of all images."),
+        draw=partial(plot_data.grey_histograms, data),
+        numbers=partial(plot_data.grey_histograms_numbers, data),
+    )
+
+
+def _largest_groups(data: DataSummary) -> str:
+    top = data.groups.sort_values("images", ascending=False).head(5)
+    return "; ".join(f"{plain(row.group)}: {row.images}" for row in top.itertuples()) + "."
+
+
+def _data_images(data: DataSummary) -> Iterator[Recipe]:
+    if len(data.contact_sheet):
+        yield Recipe(
+            id="data-contact-sheet",
+            section="data",
+            title="Contact sheet",
+            caption=f"{count(len(data.contact_sheet), 'image')} drawn by chance from the collection, each shrunk to "
+            "the same size; the name of the image is under it.",
+            alt=f"{len(data.contact_sheet)} example images of the collection.",
+            draw=partial(plot_data.contact_sheet, data),
+            numbers=partial(plot_data.contact_sheet_numbers, data),
+            is_photograph=True,
+        )
+    if len(data.extreme_images):
+        yield Recipe(
+            id="data-extremes",
+            section="data",
+            title="Largest and smallest images",
+            caption="The largest (top) and the smallest (bottom) image of each group, shrunk to the same size; name "
+            "and original size under each.",
+            alt="The largest and the smallest image of each group.",
+            draw=partial(plot_data.extremes, data),
+            numbers=partial(plot_data.extremes_numbers, data),
+            is_photograph=True,
+        )
+    if len(data.tile_examples):
+        yield Recipe(
+            id="data-tiles",
+            section="data",
+            title="What the model sees",
+            caption=f"{count(len(data.tile_examples), 'tile')} of {data.side_px} × {data.side_px} px as training draws "
+            "them, on the grey scale of training.",
+            alt=f"{len(data.tile_examples)} training tiles.",
+            draw=partial(plot_data.example_tiles, data),
+            numbers=partial(plot_data.example_tiles_numbers, data),
+            is_photograph=True,
+        )
+    yield Recipe(
+        id="split",
+        section="split",
+        title="The split",
+        caption="Number of images that train the models, that choose the best epoch (validation) and that only judge "
+        "(test).",
+        alt="Bars: " + ", ".join(f"{part} {n}" for part, n in data.split_counts.items()) + " images.",
+        draw=partial(plot_data.split, data),
+        numbers=partial(plot_data.split_numbers, data),
+    )
+
+
+def _training(model: ModelResults) -> Iterator[Recipe]:
+    if len(model.history) < 2:
+        return
+    best = plot_curves.best_epoch(model.history)
+    marked = f" The dashed line marks epoch {best:g}, whose weights are kept." if best is not None else ""
+    yield Recipe(
+        id=f"{safe_id(model.name)}-training",
+        section="training",
+        model=model.name,
+        title=f"Training of {plain(model.name)}",
+        caption="Distortion (how badly images are reconstructed), rate (how much the code says about an image) and "
+        "their negative sum, the ELBO, after each epoch. In the shaded epochs the weight of the rate still rises to "
+        f"its final value.{marked} The test part is only watched; it steers nothing. The first epochs may lie outside "
+        "the frame.",
+        alt=f"Training curves of {plain(model.name)} over {len(model.history)} epochs.",
+        draw=partial(plot_curves.training_curves, model),
+        numbers=partial(plot_curves.training_curves_numbers, model),
+    )
+
+
+def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
+    shown = model.reconstructions
+    n = min(10, len(shown.originals))
+    if not n:
+        return
+    yield Recipe(
+        id=f"{safe_id(model.name)}-reconstructions",
+        section="reconstructions",
+        model=model.name,
+        is_photograph=True,
+        title=f"Test images through {plain(model.name)}",
+        caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {model.latent_dim} numbers; "
+        "reconstruction minus original (blue: too dark, orange: too bright; full colour at half of the grey range); "
+        f"PCA with {count(model.latent_dim, 'component')}, fitted on the training part. PSNR (higher is closer) and "
+        "SSIM (1 is equal) are given under each. All greys are on one scale.",
+        alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, PCA "
+        f"{shown.table['pca_psnr_db'].mean():.1f} dB.",
+        draw=partial(plot_images.reconstructions, model),
+        numbers=partial(plot_images.reconstructions_numbers, model),
+    )
+
+
+def _by_size(results: StudyResults) -> Iterator[Recipe]:
+    models = results.models
+    if len(models) < 2 or not _have_same_examples(models):
+        return
+    yield Recipe(
+        id="reconstructions-by-size",
+        section="reconstructions",
+        is_photograph=True,
+        title="The same test images through every model",
+        caption="Top: test images. Below: their reconstructions, one row per model, on one grey scale, with PSNR.",
+        alt="The same test images reconstructed by " + ", ".join(plain(model.name) for model in models) + ".",
+        draw=partial(plot_images.reconstructions_by_size, models),
+        numbers=partial(plot_images.reconstructions_by_size_numbers, models),
+    )
+
+
+def _have_same_examples(models: list[ModelResults]) -> bool:
+    first = models[0].reconstructions
+    same = [np.array_equal(first.originals, model.reconstructions.originals) for model in models[1:]]
+    return len(first.originals) > 0 and all(same)
+
+
+def _latent_space(model: ModelResults) -> Iterator[Recipe]:
+    name, key = plain(model.name), safe_id(model.name)
+    n_active = int(np.sum(model.is_active))
+    yield Recipe(
+        id=f"{key}-rates",
+        section="latent-space",
+        model=model.name,
+        title=f"What each dimension of {name} carries",
+        caption="Mean rate (KL divergence from the prior) of each latent dimension, highest first. A collapsed "
+        "dimension hardly varies from image to image: the model does not use it.",
+        alt=f"Bars: rate per dimension; {n_active} of {model.latent_dim} dimensions are active.",
+        draw=partial(plot_curves.rates, model),
+        numbers=partial(plot_curves.rates_numbers, model),
+    )
+    ranked = sorted(model.traversals, key=lambda one: -one.rate_nats)[:_MOST_TRAVERSALS]
+    if ranked:
+        left_out = len(model.traversals) - len(ranked)
+        yield Recipe(
+            id=f"{key}-traversals",
+            section="latent-space",
+            model=model.name,
+            is_photograph=True,
+            title=f"What each dimension of {name} draws",
+            caption="Each row moves along one latent dimension, the others held at their mean; highest rate first. "
+            "Columns are positions in standard deviations of the images' codes along the dimension."
+            + (f" The {count(left_out, 'dimension')} of lowest rate {'is' if left_out == 1 else 'are'} not shown." if left_out else ""),
+            alt=f"Decoded images along {count(len(ranked), 'latent dimension')}.",
+            draw=partial(plot_images.traversals, ranked),
+            numbers=partial(plot_images.traversals_numbers, ranked),
+        )
+    if len(model.probes):
+        yield _probes(model)
+    for start in range(0, len(model.galleries), _CLUSTERS_PER_FIGURE):
+        chosen = model.galleries[start : start + _CLUSTERS_PER_FIGURE]
+        first, last = chosen[0].cluster, chosen[-1].cluster
+        which = f"Cluster {first}" if first == last else f"Clusters {first} to {last}"
+        yield Recipe(
+            id=f"{key}-clusters-{start // _CLUSTERS_PER_FIGURE + 1}",
+            section="latent-space",
+            model=model.name,
+            is_photograph=True,
+            title=f"{which} of {name}",
+            caption="Real images of each cluster: those nearest to its centre, some drawn by chance, and those "
+            "closest to another cluster.",
+            alt="; ".join(f"cluster {one.cluster}: {one.size} images" for one in chosen) + ".",
+            draw=partial(plot_images.galleries, chosen),
+            numbers=partial(plot_images.galleries_numbers, chosen),
+        )
+    if len(model.neighbours.get("query_images", ())):
+        yield Recipe(
+            id=f"{key}-neighbours",
+            section="latent-space",
+            model=model.name,
+            is_photograph=True,
+            title=f"Nearest neighbours in the latent space of {name}",
+            caption="Left: an image. Right of it: the images whose codes lie nearest, with their latent distance. All "
+            "are real.",
+            alt="Rows of images, each with its nearest neighbours in latent space.",
+            draw=partial(plot_images.neighbours, model),
+            numbers=partial(plot_images.neighbours_numbers, model),
+        )
+
+
+def _probes(model: ModelResults) -> Recipe:
+    name = plain(model.name)
+    return Recipe(
+        id=f"{safe_id(model.name)}-probes",
+        section="latent-space",
+        model=model.name,
+        title=f"What can be read from the latents of {name}",
+        caption="Cross-validated score of a linear probe that predicts each label from the latents, from PCA of the "
+        "same size, and from the grey histogram of the image alone. R² is for quantities: 0 is no better than the "
+        "mean, 1 is perfect, below −0.1 is drawn at −0.1; balanced accuracy is for categories: 1 is perfect. Where "
+        "the histogram does as well as the latents, the label may be no more than brightness.",
+        alt="Dots: probe scores of " + ", ".join(plain(label) for label in model.probes["label"]) + ".",
+        draw=partial(plot_curves.probes, model),
+        numbers=partial(plot_curves.probes_numbers, model),
+    )
+
+
+def _maps(model: ModelResults) -> Iterator[Recipe]:
+    name, key, table = plain(model.name), safe_id(model.name), model.projections
+    perplexity = model.projection_info.get("tsne_perplexity")
+    stated = f" (perplexity {number(perplexity)}, started from PCA)" if perplexity else " (started from PCA)"
+    explained = (
+        f"Each dot is one image or tile. Left: the first two principal components. Right: t-SNE{stated}, whose axes "
+        "have no unit and whose distances between groups mean nothing. Rings are test images."
+    )
+    columns = ["cluster"] if "cluster" in table else []
+    columns += ["group"] if "group" in table and table["group"].nunique() > 1 else []
+    for column in columns:
+        yield Recipe(
+            id=f"{key}-map-{column}",
+            section="maps",
+            model=model.name,
+            title=f"Maps of {name} by {column}",
+            caption=f"{explained} Colour: {column}.",
+            alt=f"PCA and t-SNE maps of {len(table)} codes coloured by {column}.",
+            draw=partial(plot_maps.maps, model, column),
+            numbers=partial(plot_maps.maps_numbers, model, column),
+        )
+    labels = [*plot_maps.map_columns(model)[:_MOST_LABEL_MAPS]]
+    if labels:
+        yield Recipe(
+            id=f"{key}-map-labels",
+            section="maps",
+            model=model.name,
+            title=f"t-SNE of {name} by label",
+            caption="The t-SNE map again, coloured by each label: categories in up to eight colours (rarer ones "
+            "together as “other”), quantities from dark blue (low) to yellow (high).",
+            alt="t-SNE maps coloured by " + ", ".join(plain(label) for label in labels) + ".",
+            draw=partial(plot_maps.label_maps, model, labels),
+            numbers=partial(plot_maps.label_maps_numbers, model, labels),
+        )
+
+
+def _walks(model: ModelResults) -> Iterator[Recipe]:
+    name, key = plain(model.name), safe_id(model.name)
+    ids = _distinct([one.name for one in model.walks])
+    for one, walk_id in zip(model.walks, ids, strict=True):
+        yield Recipe(
+            id=f"{key}-walk-{walk_id}",
+            section="walks",
+            model=model.name,
+            is_photograph=True,
+            title=f"{name}: walk along {plain(one.name, 40)}",
+            caption=_walk_caption(one),
+            alt=f"Film strip of {count(len(one.t), 'generated image')} from {plain(one.start_image)} to "
+            f"{plain(one.end_image)}.",
+            draw=partial(plot_images.walk, one),
+            numbers=partial(plot_images.walk_numbers, one),
+        )
+
+
+def _walk_caption(one: Walk) -> str:
+    ends = f"from {plain(one.start_image)} (left) to {plain(one.end_image)} (right)"
+    extreme = "" if one.axis_kind == "pair" else f", the images lowest and highest on {plain(one.name, 40)}"
+    shape = "a straight line" if one.kind == "straight" else "an arc"
+    note = f" {one.note.rstrip('.')}." if one.note else ""
+    return (
+        f"Along {shape} in latent space {ends}{extreme}: the real image, its reconstruction, "
+        f"{count(len(one.t), 'generated image')} at positions t, the reconstruction and the real image of the other "
+        f"end.{note} Below: image features along the walk, orange where the change is large against the spread of the "
+        "data; last, the distance to the nearest real code, in median distances between neighbours (far above 1: the "
+        "images there are less supported by data)."
+    )
+
+
+def _samples(model: ModelResults) -> Iterator[Recipe]:
+    name, key, drawn = plain(model.name), safe_id(model.name), model.samples
+    if len(drawn.frames):
+        yield Recipe(
+            id=f"{key}-samples",
+            section="samples",
+            model=model.name,
+            is_photograph=True,
+            title=f"New images from {name}",
+            caption="Images decoded from draws of a density fitted to the codes of the training images, each with the "
+            "real training image whose code is nearest, and their latent distance.",
+            alt=f"{len(drawn.frames)} generated images beside their nearest real images.",
+            draw=partial(plot_images.samples, drawn),
+            numbers=partial(plot_images.samples_numbers, drawn),
+        )
+    if len(drawn.prior_frames):
+        yield Recipe(
+            id=f"{key}-prior",
+            section="samples",
+            model=model.name,
+            is_photograph=True,
+            title=f"Draws from the prior of {name}: a diagnosis",
+            caption="Images decoded from draws of the prior N(0, I). Where the codes of real images do not fill the "
+            "prior, these show regions that no image occupies; they are not what the model knows best.",
+            alt=f"{len(drawn.prior_frames)} images decoded from the prior.",
+            draw=partial(plot_images.prior_samples, drawn),
+            numbers=partial(plot_images.prior_samples_numbers, drawn),
+        )
+
+
+def _models(results: StudyResults) -> Iterator[Recipe]:
+    models, comparison = results.models, results.comparison
+    if len(models) < 2:
+        return
+    yield Recipe(
+        id="models",
+        section="models",
+        title="The models side by side",
+        caption="Distortion, rate and PSNR on the three parts; open diamonds: PCA with as many components on the test "
+        "part; last, how many latent dimensions are active.",
+        alt="Dots: distortion, rate, PSNR and active dimensions of "
+        + ", ".join(plain(model.name) for model in models)
+        + ".",
+        draw=partial(plot_curves.models_side_by_side, models, comparison),
+        numbers=partial(plot_curves.models_side_by_side_numbers, models, comparison),
+    )
+    for a, b in zip(models[:-1], models[1:], strict=True):
+        if "cluster" not in a.projections or "cluster" not in b.projections:
+            continue
+        yield Recipe(
+            id=f"clusters-{safe_id(a.name)}-{safe_id(b.name)}",
+            section="models",
+            title=f"Clusters of {plain(a.name)} against {plain(b.name)}",
+            caption=f"Number of images that lie in a cluster of {plain(a.name)} (row) and in a cluster of "
+            f"{plain(b.name)} (column). Columns are ordered so that matched clusters (Hungarian method) stand on the "
+            "diagonal.",
+            alt=f"Matrix of images shared by the clusters of {plain(a.name)} and {plain(b.name)}.",
+            draw=partial(plot_maps.cluster_match, a, b, comparison),
+            numbers=partial(plot_maps.cluster_match_numbers, a, b, comparison),
+        )
+    if len(comparison.neighbour_overlap) > 1:
+        yield Recipe(
+            id="neighbour-overlap",
+            section="models",
+            title="Do the models agree on neighbours?",
+            caption="Mean share of the nearest neighbours of an image that two models have in common; 1 on the "
+            "diagonal by definition.",
+            alt="Matrix: share of common nearest neighbours of each pair of models.",
+            draw=partial(plot_maps.neighbour_overlap, comparison),
+            numbers=partial(plot_maps.neighbour_overlap_numbers, comparison),
+        )

@@ -1,0 +1,129 @@
+"""Every figure of a study in the order of the report, and the files made of each: PNG, SVG, CSV.
+
+`catalogue` lists the figures as recipes (id, title, caption, how to draw, which numbers); `write_figures` draws them
+all into a folder. The same results give the same bytes: no dates, fixed identifiers in the SVG. Text that a
+spreadsheet would run as a formula is made inert in the CSV.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from zatlas.atlas.results import StudyResults
+from zatlas.report.catalogue import Recipe, catalogue
+from zatlas.report.plot_style import DPI, ThemeName, theme
+from zatlas.runs import make_folder, new_file, remove_leftovers, write_csv
+
+__all__ = ["FigureEntry", "Manifest", "draw", "figure_bytes", "write_figures", "write_recipes"]
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """One written figure.
+
+    Attributes:
+        id: Name of its files without the ending.
+        title: A few words.
+        caption: What is seen and what the axes mean.
+        files: File names in the folder by kind: "png", "svg", "csv".
+        section: Section of the report it belongs to.
+        model: Name of the model, "" for figures of the data and of all models.
+    """
+
+    id: str
+    title: str
+    caption: str
+    files: dict[str, str]
+    section: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All written figures, in the order of the report.
+
+    Attributes:
+        folder: Where their files are.
+        entries: One per figure.
+    """
+
+    folder: Path
+    entries: tuple[FigureEntry, ...]
+
+    def __iter__(self) -> Iterator[FigureEntry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+def write_figures(
+    results: StudyResults, folder: Path, on_progress: Callable[[int, int], None] | None = None
+) -> Manifest:
+    """Write each figure of the study as PNG (150 dpi) and SVG, and its numbers as CSV.
+
+    Figures of an earlier run that no longer exist are removed from the folder.
+
+    Raises:
+        WriteError: the folder cannot be written.
+    """
+    return write_recipes(catalogue(results), folder, on_progress)
+
+
+def write_recipes(
+    recipes: Sequence[Recipe], folder: Path, on_progress: Callable[[int, int], None] | None = None
+) -> Manifest:
+    """Write chosen figures, such as those of `data_recipes`, as `write_figures` does."""
+    make_folder(folder)
+    remove_leftovers(folder)
+    entries = []
+    for done, recipe in enumerate(recipes):
+        entries.append(_write(recipe, folder))
+        if on_progress is not None:
+            on_progress(done + 1, len(recipes))
+    kept = {name for entry in entries for name in entry.files.values()}
+    for old in folder.iterdir():
+        if old.suffix in (".png", ".svg", ".csv") and old.name not in kept:
+            old.unlink()
+    return Manifest(folder, tuple(entries))
+
+
+def _write(recipe: Recipe, folder: Path) -> FigureEntry:
+    files = {kind: f"{recipe.id}.{kind}" for kind in ("png", "svg", "csv")}
+    with theme("light"):
+        figure = recipe.draw()
+        for kind in ("png", "svg"):
+            with new_file(folder / files[kind]) as temporary:
+                temporary.write_bytes(figure_bytes(figure, kind))
+    write_numbers(recipe.numbers(), folder / files["csv"])
+    return FigureEntry(recipe.id, recipe.title, recipe.caption, files, recipe.section, recipe.model)
+
+
+def draw(recipe: Recipe, name: ThemeName) -> bytes:
+    """The PNG of a figure on a light or dark page."""
+    with theme(name):
+        return figure_bytes(recipe.draw(), "png")
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """A figure as PNG or SVG, without dates, so that equal figures are equal bytes. Call inside `theme`."""
+    stream = io.BytesIO()
+    metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "zatlas"}
+    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+    return stream.getvalue()
+
+
+def write_numbers(table: pd.DataFrame, path: Path) -> None:
+    """Write the numbers behind a figure, at most nine significant digits, formulas made inert."""
+    columns = [_cells(table.iloc[:, i]) for i in range(table.shape[1])]
+    write_csv(path, [str(name) for name in table.columns], zip(*columns, strict=True))
+
+
+def _cells(column: pd.Series) -> Sequence[object]:
+    if pd.api.types.is_float_dtype(column):
+        return [float(f"{value:.9g}") if pd.notna(value) else "" for value in column.astype(float)]
+    return ["" if pd.isna(value) else value for value in column.astype(object)]

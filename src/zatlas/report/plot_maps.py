@@ -1,0 +1,263 @@
+"""Maps of the latent space: PCA and t-SNE coloured by cluster, group, label; models matched to one another.
+
+`scatter` is the public one: it takes an atlas or a table. Every other figure is a pure function of results with its
+`..._numbers` beside it. Images of the test part have a ring of ink around the dot.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from zatlas.atlas.results import Comparison, ModelResults
+from zatlas.errors import UsageError
+from zatlas.report.plot_curves import matrix
+from zatlas.report.plot_style import categories, ink, new_figure, plain, theme
+
+__all__ = [
+    "cluster_match",
+    "cluster_match_numbers",
+    "is_quantity",
+    "label_maps",
+    "label_maps_numbers",
+    "map_columns",
+    "maps",
+    "maps_numbers",
+    "neighbour_overlap",
+    "neighbour_overlap_numbers",
+    "scatter",
+]
+
+_FIXED = ("row", "image", "image_row", "split", "pc1", "pc2", "tsne1", "tsne2", "y_px", "x_px", "size_px")
+_AXES = {"pca": ("pc1", "pc2"), "tsne": ("tsne1", "tsne2"), "umap": ("umap1", "umap2")}
+
+
+def scatter(atlas: Any, projection: str = "tsne", *, color: str = "cluster", width: float = 6.0) -> Figure:
+    """A map of an atlas, coloured by a column of its table.
+
+    Args:
+        atlas: An `Atlas` with the projection computed, or a table with columns such as `tsne1`, `tsne2`.
+        projection: "pca" or "tsne".
+        color: Column of the table: categories take the Okabe-Ito colours, quantities cividis.
+        width: Width of the figure [inch].
+
+    Raises:
+        UsageError: the projection or the column is not there.
+    """
+    table = _table_of(atlas, projection)
+    if color not in table:
+        known = ", ".join(str(name) for name in table.columns if name not in _FIXED)
+        raise UsageError(f"the atlas has no column {color!r}", hint=f"choose one of: {known}")
+    with theme("light"):
+        figure, axes = new_figure(width, width * 0.82)
+        handles = draw_map(axes[0, 0], table, projection, color)
+        if handles:
+            figure.legend(handles=handles, loc="outside right upper", title=plain(color), title_fontsize=9)
+    return figure
+
+
+def _table_of(atlas: Any, projection: str) -> pd.DataFrame:
+    if projection not in _AXES:
+        raise UsageError(f"no projection is called {projection!r}", hint=f"choose one of: {', '.join(_AXES)}")
+    columns = _AXES[projection]
+    if isinstance(atlas, pd.DataFrame):
+        table = atlas
+    else:
+        table = atlas.table.copy()
+        if projection in atlas.projections:
+            table[columns[0]], table[columns[1]] = np.asarray(atlas.projections[projection])[:, :2].T
+    if columns[0] not in table or columns[1] not in table:
+        raise UsageError(f"the atlas has no {projection} map yet", hint=f"call atlas.{projection}() first")
+    return table
+
+
+def is_quantity(column: pd.Series) -> bool:
+    """Whether a column is drawn as a quantity (numbers with many values) rather than as categories."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column):
+        return False
+    if pd.api.types.is_bool_dtype(column):
+        return False
+    return bool(pd.api.types.is_float_dtype(column) and column.nunique() > 4) or column.nunique() > 12
+
+
+def map_columns(model: ModelResults) -> list[str]:
+    """Label columns worth a map: neither constant nor (like an identifier) almost all different."""
+    table, chosen = model.projections, []
+    for name in table.columns:
+        if name in (*_FIXED, "cluster", "group", "psnr_db", "rate_nats", "distortion_nats"):
+            continue
+        column = table[name]
+        n = column.nunique()
+        if n >= 2 and (is_quantity(column) or n <= max(40, len(table) // 8)):
+            chosen.append(str(name))
+    return chosen
+
+
+def draw_map(panel: Axes, table: pd.DataFrame, projection: str, color: str, *, scale: float = 1.0) -> list[Line2D]:
+    """Draw one map; returns legend handles for categories, or draws a colour bar for a quantity."""
+    x_name, y_name = _AXES[projection]
+    n = len(table)
+    order = np.random.Generator(np.random.Philox(n)).permutation(n)  # no class lies on top of the others
+    shuffled = table.iloc[order]
+    size = scale * float(np.clip(11000 / max(n, 1), 5, 34))
+    is_test = (shuffled["split"].astype(str) == "test").to_numpy() if "split" in table else np.zeros(n, dtype=bool)
+    rings = {"edgecolors": np.where(is_test, ink(), "none"), "linewidths": 0.55, "s": size}
+    handles: list[Line2D] = []
+    common = {"x": shuffled[x_name], "y": shuffled[y_name], "rasterized": n > 800, **rings}
+    if is_quantity(table[color]):
+        values = shuffled[color].to_numpy(dtype=float)
+        low, high = np.nanpercentile(values, [1, 99])
+        points = panel.scatter(c=values, cmap="cividis", norm=Normalize(low, high if high > low else low + 1), **common)
+        bar = panel.figure.colorbar(points, ax=panel, shrink=0.7, pad=0.02, aspect=28)
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(labelsize=7, length=2)
+    else:
+        classes = categories(table[color])
+        colours = np.array(classes.colours, dtype=object)[classes.codes[order]]
+        panel.scatter(c=list(colours), **common)
+        handles = [
+            Line2D([], [], marker="o", linestyle="none", color=colour, markersize=6, label=f"{name} ({size_})")
+            for name, colour, size_ in zip(classes.names, classes.colours, classes.sizes, strict=True)
+        ]
+        if color == "cluster":
+            _write_names(panel, table, x_name, y_name)
+    _frame_map(panel, projection)
+    return handles
+
+
+def _write_names(panel: Axes, table: pd.DataFrame, x_name: str, y_name: str) -> None:
+    """The name of each cluster at the median of its points, so that colour is not the only key."""
+    for name, part in table.groupby("cluster", observed=True):
+        text = panel.text(
+            part[x_name].median(), part[y_name].median(), plain(name), ha="center", va="center", fontsize=9, color="#1c2127"
+        )
+        text.set_fontweight("bold")
+        text.set_bbox({"boxstyle": "round,pad=0.22", "facecolor": "#ffffff", "alpha": 0.82, "linewidth": 0})
+
+
+def _frame_map(panel: Axes, projection: str) -> None:
+    if projection == "pca":
+        panel.set_xlabel("PC 1")
+        panel.set_ylabel("PC 2")
+        panel.tick_params(labelsize=7, length=2)
+    else:
+        panel.set_xlabel("t-SNE 1" if projection == "tsne" else "UMAP 1")
+        panel.set_ylabel("t-SNE 2" if projection == "tsne" else "UMAP 2")
+        panel.set_xticks([])
+        panel.set_yticks([])
+    panel.set_aspect("equal", adjustable="datalim")
+
+
+def maps(model: ModelResults, color: str) -> Figure:
+    """PCA and t-SNE of one model side by side, coloured by one column."""
+    table = model.projections
+    figure, axes = new_figure(9.0, 4.5, 1, 2)
+    handles: list[Line2D] = []
+    for panel, projection in zip(axes[0], ("pca", "tsne"), strict=True):
+        handles = draw_map(panel, table, projection, color)
+    ratio = model.projection_info.get("explained_ratio", [])
+    for k, label in enumerate(("PC 1", "PC 2")):
+        text = f"{label} ({100 * ratio[k]:.0f} % of the variance)" if len(ratio) > k else label
+        (axes[0, 0].set_xlabel if k == 0 else axes[0, 0].set_ylabel)(text)
+    axes[0, 0].set_title("PCA of the latents")
+    axes[0, 1].set_title("t-SNE of the latents")
+    if "split" in table and (table["split"].astype(str) == "test").any():
+        ring = Line2D([], [], marker="o", linestyle="none", markerfacecolor="none", markeredgecolor=ink(), label="ring: test")
+        handles = [*handles, ring]
+    if handles:
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(len(handles), max(2, int(105 / (longest + 6))))
+        )
+    return figure
+
+
+def maps_numbers(model: ModelResults, color: str) -> pd.DataFrame:
+    """Coordinates of every image on both maps, its part, and the colouring column."""
+    wanted = ["row", "image", "split", "pc1", "pc2", "tsne1", "tsne2", color]
+    return model.projections[[name for name in dict.fromkeys(wanted) if name in model.projections]]
+
+
+def label_maps(model: ModelResults, columns: Sequence[str]) -> Figure:
+    """Small t-SNE maps, one per label."""
+    n_columns = min(3, len(columns))
+    n_rows = -(-len(columns) // n_columns)
+    figure, axes = new_figure(3.0 * n_columns, 3.15 * n_rows, n_rows, n_columns)
+    for i, panel in enumerate(axes.flat):
+        if i >= len(columns):
+            panel.set_axis_off()
+            continue
+        handles = draw_map(panel, model.projections, "tsne", columns[i], scale=0.55)
+        panel.set_title(plain(columns[i], 30))
+        panel.set_xlabel("")
+        panel.set_ylabel("")
+        if handles:
+            shown = handles[:8]
+            panel.legend(
+                handles=shown,
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.01),
+                fontsize=6.8,
+                ncols=2 if max(len(str(h.get_label())) for h in shown) < 26 else 1,
+                handletextpad=0.1,
+                columnspacing=0.8,
+                labelcolor=ink(),
+            )
+    return figure
+
+
+def label_maps_numbers(model: ModelResults, columns: Sequence[str]) -> pd.DataFrame:
+    """t-SNE coordinates and labels of every image."""
+    wanted = ["row", "image", "split", "tsne1", "tsne2", *columns]
+    return model.projections[[name for name in wanted if name in model.projections]]
+
+
+def cluster_match(a: ModelResults, b: ModelResults, comparison: Comparison) -> Figure:
+    """How many images the clusters of two models share; rows and columns matched by the Hungarian method."""
+    table = cluster_match_numbers(a, b, comparison)
+    title = f"images in both: clusters of {plain(a.name, 12)} (rows), of {plain(b.name, 12)} (columns)"
+    return matrix(table.set_index("cluster"), label=title, decimals=0)
+
+
+def cluster_match_numbers(a: ModelResults, b: ModelResults, comparison: Comparison) -> pd.DataFrame:
+    """Number of images in each cluster of `a` (rows) and of `b` (columns, in the order matched to the rows)."""
+    left = a.projections.set_index("row")["cluster"].astype(str)
+    right = b.projections.set_index("row")["cluster"].astype(str)
+    both = pd.concat([left.rename("a"), right.rename("b")], axis=1, join="inner")
+    counts = pd.crosstab(both["a"], both["b"])
+    counts = counts.loc[sorted(counts.index, key=_as_number), sorted(counts.columns, key=_as_number)]
+    mapping = _mapping(comparison, a.name, b.name)
+    first = [mapping[name] for name in counts.index if mapping.get(name) in counts.columns]
+    order = [*dict.fromkeys(first), *(name for name in counts.columns if name not in first)]
+    return counts[order].rename_axis("cluster").rename_axis(None, axis=1).reset_index()
+
+
+def _mapping(comparison: Comparison, a: str, b: str) -> dict[str, str]:
+    for match in comparison.cluster_matches:
+        if (match["a"], match["b"]) == (a, b):
+            return {str(key): str(value) for key, value in dict(match["mapping"]).items()}
+        if (match["a"], match["b"]) == (b, a):
+            return {str(value): str(key) for key, value in dict(match["mapping"]).items()}
+    return {}
+
+
+def _as_number(text: str) -> tuple[float, str]:
+    return (float(text), text) if text.replace(".", "", 1).isdigit() else (float("inf"), text)
+
+
+def neighbour_overlap(comparison: Comparison) -> Figure:
+    """Share of nearest neighbours that two models have in common."""
+    label = "share of nearest neighbours in common"
+    return matrix(comparison.neighbour_overlap, label=label)
+
+
+def neighbour_overlap_numbers(comparison: Comparison) -> pd.DataFrame:
+    """The matrix of shared neighbours, one row per model."""
+    return comparison.neighbour_overlap.rename_axis("model").reset_index()
+
+
