@@ -27,6 +27,7 @@ myst_heading_anchors = 3
 
 autosummary_generate = True
 autosummary_ignore_module_all = False
+autosummary_filename_map = {"zatlas.study": "zatlas.study-function"}  # beside zatlas.Study where case does not count
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
