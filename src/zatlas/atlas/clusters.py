@@ -281,7 +281,9 @@ def _shallowest_valley(points: np.ndarray, labels: np.ndarray) -> float:
     for i in range(len(groups)):
         for j in range(i):
             line = centroids[j] - centroids[i]
-            along = np.concatenate([groups[i] - centroids[i], groups[j] - centroids[i]]) @ line / max(line @ line, 1e-300)
+            along = (
+                np.concatenate([groups[i] - centroids[i], groups[j] - centroids[i]]) @ line / max(line @ line, 1e-300)
+            )
             first, middle, last = (int((np.abs(along - at) < 0.1).sum()) for at in (0.0, 0.5, 1.0))
             worst = max(worst, (middle + 1) / (min(first, last) + 1))
     return worst
@@ -302,8 +304,8 @@ def _null_silhouettes(points: np.ndarray, k: int, seed: int) -> tuple[float, ...
 def _text(verdict: str, k: int, trial: Any, null: tuple[float, ...], is_stable: bool) -> str:
     silhouette, valley = float(trial["silhouette"]), float(trial["valley"])
     numbers = (
-        f"mean Jaccard {trial['stability']:.2f} over halves of the images; silhouette {silhouette:.3f}, "
-        f"against {min(null):.3f} to {max(null):.3f} in {len(null)} draws of one Gaussian cloud of the same covariance; "
+        f"mean Jaccard {trial['stability']:.2f} over halves of the images; silhouette {silhouette:.3f}, against "
+        f"{min(null):.3f} to {max(null):.3f} in {len(null)} draws of one Gaussian cloud of the same covariance; "
         f"density between the two closest regions {100 * valley:.0f} % of that at their centres"
     )
     if verdict == "clusters":

@@ -216,7 +216,7 @@ def prior_mismatch(
         rate_nats: Mean KL of one image's posterior, above which no mismatch can be.
         auc: How well a classifier tells draws of q from draws of the prior, cross-validated: 0.5 not at all, 1 always.
             Logistic regression on z and z^2 along the principal axes of q's draws in the training folds (the prior has
-            no axes of its own), which is the shape of the optimal rule when q is Gaussian. NaN for fewer than 20 images.
+            no axes of its own), the shape of the optimal rule when q is Gaussian. NaN for fewer than 20 images.
         n: Images used.
 
     Raises:
