@@ -1,0 +1,208 @@
+"""Pixels in one file that can be mapped: each image raw, row-major (c, h, w), starting at a multiple of 4096 bytes.
+
+A collection that cannot be mapped where it lies is converted once, image by image, in bounded memory.
+`pixels.bin` is written first; `index.json`, which describes it, is the commit point: without it, or with another
+fingerprint in it, the pixels are converted again.
+"""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from zatlas.errors import DataError, WriteError
+from zatlas.images.source import ArraySource, DamagedImage, ImageSource, Pixels, map_array, map_file, size_text
+from zatlas.runs import SCHEMA_VERSION, make_folder, new_file, read_json, write_json
+
+__all__ = ["Packed", "area_resized", "pack", "row_blocks"]
+
+log = logging.getLogger(__name__)
+
+ALIGNMENT = 4096
+_BLOCK_VALUES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What packing gave.
+
+    Attributes:
+        sources: One per image that could be read, in order.
+        kept: Rows of the collection that they belong to.
+        rejected: Row and reason of each image that could not be decoded.
+    """
+
+    sources: list[ImageSource]
+    kept: list[int]
+    rejected: list[tuple[int, str]]
+
+
+def pack(
+    sources: Sequence[ImageSource],
+    folder: Path,
+    fingerprint: str,
+    *,
+    side_px: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Packed:
+    """Convert images to a packed file, or take the one that is there when it was made from the same images.
+
+    Args:
+        sources: Images to convert.
+        folder: Where `pixels.bin` and `index.json` go; created when absent.
+        fingerprint: Of the images and of how they are converted; a packed file with another one is replaced.
+        side_px: Resize each image to this height and width; 0 keeps it as it is [px].
+        on_progress: Called with images done and images in all.
+
+    Raises:
+        WriteError: the folder cannot be written or the disk is too full.
+    """
+    existing = _opened(folder, fingerprint)
+    if existing is not None:
+        log.info("pixels: taken from %s, converted earlier from the same images", folder.name)
+        return existing
+    make_folder(folder)
+    _check_space(sources, folder, side_px)
+    (folder / "index.json").unlink(missing_ok=True)
+    index: list[dict[str, Any]] = []
+    rejected: list[tuple[int, str]] = []
+    with new_file(folder / "pixels.bin") as temporary, temporary.open("wb") as file:
+        for row, source in enumerate(sources):
+            try:
+                pixels = area_resized(source, side_px) if side_px else source.read()
+                _check_finite(pixels)
+            except DamagedImage as damage:
+                rejected.append((row, damage.what))
+            else:
+                file.write(b"\0" * (-file.tell() % ALIGNMENT))
+                entry = {"row": row, "offset": file.tell(), "shape": list(pixels.shape), "dtype": pixels.dtype.str}
+                index.append(entry)
+                for channel in pixels:
+                    file.write(np.ascontiguousarray(channel).data)
+            if on_progress is not None:
+                on_progress(row + 1, len(sources))
+        n_bytes = file.tell()
+    write_json(
+        folder / "index.json",
+        {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": fingerprint,
+            "bytes": n_bytes,
+            "images": index,
+            "rejected": [{"row": row, "reason": reason} for row, reason in rejected],
+        },
+    )
+    packed = _opened(folder, fingerprint)
+    if packed is None:
+        raise WriteError(f"{folder.name}/pixels.bin changed while it was written", where=str(folder))
+    return packed
+
+
+def _check_finite(pixels: Pixels) -> None:
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DamagedImage("holds NaN or infinite pixels")
+
+
+def _check_space(sources: Sequence[ImageSource], folder: Path, side_px: int) -> None:
+    needed = 0
+    for source in sources:
+        c, h, w = source.shape
+        n_pixels = side_px * side_px if side_px else h * w
+        needed += -(-c * n_pixels * source.dtype.itemsize // ALIGNMENT) * ALIGNMENT
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise WriteError(
+            f"the unpacked pixels need {size_text(needed)}, but only {size_text(free)} are free",
+            where=str(folder),
+            hint="free some space or choose another folder with -o",
+        )
+
+
+def _opened(folder: Path, fingerprint: str) -> Packed | None:
+    """The packed file in a folder, or None when it is absent, unfinished or made from other images."""
+    index_path, pixels_path = folder / "index.json", folder / "pixels.bin"
+    if not (index_path.is_file() and pixels_path.is_file()):
+        return None
+    try:
+        index = read_json(index_path)
+    except DataError:
+        return None
+    known = {"fingerprint": fingerprint, "schema_version": SCHEMA_VERSION, "bytes": pixels_path.stat().st_size}
+    if not isinstance(index, dict) or any(index.get(name) != value for name, value in known.items()):
+        return None
+    rejected = [(int(entry["row"]), str(entry["reason"])) for entry in index["rejected"]]
+    if not index["images"]:
+        return Packed([], [], rejected)
+    buffer = map_file(pixels_path)
+    sources: list[ImageSource] = [
+        ArraySource(map_array(buffer, entry["offset"], entry["shape"], np.dtype(entry["dtype"])))
+        for entry in index["images"]
+    ]
+    return Packed(sources, [int(entry["row"]) for entry in index["images"]], rejected)
+
+
+def row_blocks(source: ImageSource) -> Iterator[Pixels]:
+    """The image in blocks of rows (c, rows, w) of about 4 million values, so that large images need little memory.
+
+    An image that must be decoded is decoded once and then cut.
+    """
+    whole = source if isinstance(source, ArraySource) else ArraySource(source.read())
+    c, h, w = whole.shape
+    step = max(1, _BLOCK_VALUES // (c * w))
+    for y in range(0, h, step):
+        yield whole.read(y, 0, min(step, h - y), w)
+
+
+def area_resized(source: ImageSource, side_px: int) -> Pixels:
+    """The whole image resized to (c, side_px, side_px), its number type kept (whole numbers are rounded).
+
+    Along an axis that shrinks, each new pixel is the mean of the area it covers, so that no grey level is lost or
+    invented; along one that grows, pixels are interpolated linearly.
+
+    Args:
+        source: The image.
+        side_px: New height and width [px].
+    """
+    c, h, w = source.shape
+    if (h, w) == (side_px, side_px):
+        return source.read()
+    down, across = _resize_weights(h, side_px), _resize_weights(w, side_px)
+    result = np.zeros((c, side_px, side_px))
+    y = 0
+    for block in row_blocks(source):
+        rows = block.shape[1]
+        for channel in range(c):
+            narrow = (across @ block[channel].astype(np.float64).T).T
+            result[channel] += down[:, y : y + rows] @ narrow
+        y += rows
+    if source.dtype.kind in "ui":
+        limits = np.iinfo(source.dtype)
+        result = np.clip(np.rint(result), limits.min, limits.max)
+    return result.astype(source.dtype)
+
+
+def _resize_weights(n: int, n_new: int) -> scipy.sparse.csr_array[Any]:
+    """Weights (n_new, n), rows summing to 1: box areas when shrinking, linear interpolation when growing."""
+    scale = n / n_new
+    if n_new <= n:
+        start = np.arange(n_new) * scale
+        stop = np.minimum(start + scale, n)
+        taps = int(np.ceil(scale)) + 1
+        columns = np.floor(start).astype(np.int64)[:, None] + np.arange(taps)
+        overlap = np.minimum(stop[:, None], columns + 1) - np.maximum(start[:, None], columns)
+        weights = np.clip(overlap, 0, None) / scale
+    else:
+        centre = np.clip((np.arange(n_new) + 0.5) * scale - 0.5, 0, n - 1)
+        low = np.floor(centre).astype(np.int64)
+        columns = low[:, None] + np.arange(2)
+        share = centre - low
+        weights = np.stack([1 - share, share], axis=1)
+    rows = np.broadcast_to(np.arange(n_new)[:, None], columns.shape)
+    is_used = (weights > 0) & (columns < n)
+    triples = (weights[is_used], (rows[is_used], columns[is_used]))
+    return scipy.sparse.csr_array(triples, shape=(n_new, n))
