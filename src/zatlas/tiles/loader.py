@@ -1,0 +1,376 @@
+"""From a collection to batches: draw tiles, gather their pixels, scale them once per batch.
+
+`Tiles` plans with `samplers`, copies each tile out of the mapped images in the number type it has there, and turns
+the batch into float32 in one go. All of it happens in this process, with one thread that works ahead: handing tiles
+over from worker processes costs more than making them. A batch is a pure function of (seed, epoch, indices), whatever
+the batch size, the number of batches prefetched and the position at which an epoch is resumed.
+"""
+
+import copy
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from jaxtyping import Float, Float32, Int, Shaped
+from torch import Tensor
+
+from zatlas.errors import DataError, UsageError
+from zatlas.images.collection import Collection
+from zatlas.images.source import ArraySource
+from zatlas.tiles import samplers
+from zatlas.tiles.samplers import Draws
+from zatlas.tiles.transforms import Scaling, symmetries, turned
+
+__all__ = ["SAMPLERS", "Batch", "Tiles"]
+
+log = logging.getLogger(__name__)
+
+SAMPLERS = ("whole", "by_pixel", "equal", "grid")
+
+_TAKE_AT_ONCE = 64
+"""Tiles gathered at a time by `Tiles.take`, so that they fit the processor cache in their own number type."""
+
+Key = TypeVar("Key")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tiles ready for the model.
+
+    Attributes:
+        x: Scaled pixels; reflected where a tile overhangs its image.
+        mask: 1 for a pixel of the image, 0 for a reflected one, which must not count in the loss.
+        rows: Row of each tile's image in `Tiles.images`.
+        draws: Where each tile lies.
+        indices: Position of each tile in the epoch; with sampler "grid" its row in `Tiles.table`.
+    """
+
+    x: Float[Tensor, "b c h w"]
+    mask: Float[Tensor, "b 1 h w"]
+    rows: Int[np.ndarray, " b"]
+    draws: Draws
+    indices: Int[np.ndarray, " b"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Tiles:
+    """Square tiles of the images of a collection, drawn by a sampler.
+
+    Args:
+        images: Mapped images (`Collection.packed`) with one number of channels.
+        size: Side of the tiles [px].
+        sampler: "by_pixel": all pixels equally likely, each seen once per epoch. "equal": groups equally likely, then
+            their images. "whole": each image once per epoch; all are `size` x `size`. "grid": fixed tiles in a fixed
+            order, for validation and encoding.
+        seed: The one seed.
+        stride: Largest distance between tiles of sampler "grid"; 0 takes `size` [px].
+        scaling: Grey scale; by default minimum and maximum of these images become 0 and 1.
+        augment: Show each tile in one of the 8 symmetries of the square.
+        tiles_per_epoch: Length of an epoch; 0 draws as many tiles as cover each pixel once (sampler "whole": each
+            image). With another number, by_pixel draws independently, under the same law.
+
+    Attributes:
+        channels: Channels of every tile.
+
+    Raises:
+        DataError: no images, images that are not mapped, or with sampler "whole" of another size.
+        UsageError: an unknown sampler, or settings that exclude each other.
+    """
+
+    def __init__(
+        self,
+        images: Collection,
+        *,
+        size: int,
+        sampler: str = "by_pixel",
+        seed: int = 0,
+        stride: int = 0,
+        scaling: Scaling | None = None,
+        augment: bool = False,
+        tiles_per_epoch: int = 0,
+    ) -> None:
+        _check_settings(size=size, sampler=sampler, stride=stride, augment=augment, tiles_per_epoch=tiles_per_epoch)
+        self._arrays = _mapped_arrays(images)
+        self._sizes = np.array([array.shape[1:] for array in self._arrays], dtype=np.int64)
+        self._groups = images.table["group"].to_numpy(dtype=str)
+        if sampler == "whole":
+            _check_all_have_size(images, size)
+        self.images, self.size, self.sampler, self.seed = images, size, sampler, seed
+        self.stride, self.augment, self.tiles_per_epoch = stride or size, augment, tiles_per_epoch
+        self.channels = images.channels
+        self.scaling = scaling if scaling is not None else _fitted_to(self._arrays)
+        self._dtype = np.result_type(*{array.dtype for array in self._arrays}).newbyteorder("=")
+        self._latest: tuple[int, Draws] | None = None
+        self._fixed = samplers.grid(self._sizes, size, self.stride) if sampler == "grid" else None
+        self._has_warned = False
+        if sampler in ("by_pixel", "equal"):
+            inside = self._sizes.prod(axis=1).sum() / (self._sizes + size - 1).prod(axis=1).sum()
+            log.info("tiles: %.1f %% of their pixels overhang the images and weigh nothing", 100 * (1 - inside))
+
+    def __repr__(self) -> str:
+        return (
+            f"Tiles({len(self.images)} images, {self.channels} x {self.size} x {self.size} px, "
+            f"sampler {self.sampler}, {len(self)} tiles)"
+        )
+
+    def __len__(self) -> int:
+        """Number of tiles; with sampler "by_pixel", whose epochs differ a little in length, that of epoch 0."""
+        return self.epoch_length(0)
+
+    def epoch_length(self, epoch: int) -> int:
+        """Number of tiles in an epoch."""
+        if self._fixed is not None:
+            return len(self._fixed)
+        if self.tiles_per_epoch:
+            return self.tiles_per_epoch
+        if self.sampler == "whole":
+            return len(self.images)
+        if self.sampler == "equal":
+            return samplers.tiles_covering(self._sizes, self.size)
+        return samplers.by_pixel_epoch_length(self._sizes, self.size, self.seed, epoch)
+
+    def draws(self, epoch: int) -> Draws:
+        """Where the tiles of an epoch lie, in the order in which they are shown."""
+        if self._fixed is not None:
+            return self._fixed
+        latest = self._latest
+        if latest is None or latest[0] != epoch:
+            latest = self._latest = (epoch, self._drawn(epoch))
+        return latest[1]
+
+    def _drawn(self, epoch: int) -> Draws:
+        indices = np.arange(self.epoch_length(epoch))
+        if self.sampler == "whole":
+            return self._whole_images(epoch)
+        if self.sampler == "equal":
+            return samplers.equal(self._sizes, self._groups, self.size, self.seed, epoch, indices)
+        if self.tiles_per_epoch:
+            return samplers.by_pixel_independent(self._sizes, self.size, self.seed, epoch, indices)
+        return samplers.by_pixel_epoch(self._sizes, self.size, self.seed, epoch)
+
+    def _whole_images(self, epoch: int) -> Draws:
+        """A stretch of one endless sequence of passes over the images, each pass in its own order."""
+        n, length = len(self.images), self.epoch_length(epoch)
+        position = np.arange(epoch * length, (epoch + 1) * length)
+        passes = [samplers.whole(n, self.seed, int(number)).image for number in np.unique(position // n)]
+        image = np.concatenate(passes)[position - position[0] // n * n]
+        return Draws(image, np.zeros_like(image), np.zeros_like(image))
+
+    def batch(self, epoch: int, indices: Int[np.ndarray, " b"]) -> Batch:
+        """The tiles at some positions of an epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0; without effect on sampler "grid".
+            indices: Positions from 0 to `epoch_length(epoch) - 1`.
+        """
+        draws = self.draws(epoch).take(indices)
+        turns = symmetries(self.seed, epoch, indices) if self.augment else None
+        pixels, mask = self._gathered(draws, turns)
+        x = torch.from_numpy(self._scaled(pixels))
+        return Batch(x, torch.from_numpy(mask), draws.image, draws, indices)
+
+    def batches(
+        self, epoch: int, batch_size: int, start: int = 0, *, prefetch: int = 2
+    ) -> Generator[Batch, None, None]:
+        """The batches of an epoch in order; the last one may be smaller.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+            batch_size: Tiles per batch.
+            start: Position in the epoch of the first tile, to resume there.
+            prefetch: Batches made ahead by a thread, which ends with the iterator; 0 makes each when it is asked for.
+
+        Raises:
+            UsageError: `batch_size` is below 1, or `start` or `prefetch` below 0.
+        """
+        if batch_size < 1 or start < 0 or prefetch < 0:
+            found = f"batch_size {batch_size}, start {start}, prefetch {prefetch}"
+            raise UsageError(f"impossible batches: {found}", hint="use a batch size from 1, the others from 0")
+        n = self.epoch_length(epoch)
+        parts = (np.arange(first, min(first + batch_size, n)) for first in range(start, n, batch_size))
+        return _made_ahead(lambda indices: self.batch(epoch, indices), parts, prefetch)
+
+    def table(self) -> pd.DataFrame:
+        """Where each tile of sampler "grid" lies: image_row, image, group, y_px, x_px; one row per tile.
+
+        Raises:
+            UsageError: another sampler.
+        """
+        fixed = self._grid("table")
+        columns = self.images.table[["image", "group"]].iloc[fixed.image].reset_index(drop=True)
+        columns.insert(0, "image_row", fixed.image)
+        return columns.assign(y_px=fixed.y, x_px=fixed.x)
+
+    def subset(self, indices: npt.ArrayLike) -> "Tiles":
+        """Some tiles of sampler "grid", in that order, on the same grey scale.
+
+        Args:
+            indices: Rows of `table`, or one true or false per row.
+
+        Raises:
+            UsageError: another sampler.
+        """
+        rows = np.asarray(indices)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        part = copy.copy(self)
+        part._fixed = self._grid("subset").take(rows)
+        return part
+
+    def take(self, indices: npt.ArrayLike) -> Float32[np.ndarray, "n c h w"]:
+        """Scaled pixels of some tiles of sampler "grid".
+
+        Args:
+            indices: Rows of `table`.
+
+        Raises:
+            UsageError: another sampler.
+        """
+        draws = self._grid("take").take(np.asarray(indices, dtype=np.int64))
+        result = np.empty((len(draws), self.channels, self.size, self.size), dtype=np.float32)
+        for first in range(0, len(draws), _TAKE_AT_ONCE):
+            part = slice(first, first + _TAKE_AT_ONCE)
+            result[part] = self._scaled(self._gathered(Draws(draws.image[part], draws.y[part], draws.x[part]))[0])
+        return result
+
+    def _grid(self, method: str) -> Draws:
+        if self._fixed is None:
+            raise UsageError(
+                f"{method} needs fixed tiles, but these are drawn by sampler {self.sampler!r}",
+                hint='make them with Tiles(..., sampler="grid")',
+            )
+        return self._fixed
+
+    def _gathered(
+        self, draws: Draws, turns: Int[np.ndarray, " b"] | None = None
+    ) -> tuple[Shaped[np.ndarray, "b c h w"], Float32[np.ndarray, "b 1 h w"]]:
+        """Pixels in the number type of the images, and the mask."""
+        n, side = len(draws), self.size
+        pixels = np.empty((n, self.channels, side, side), dtype=self._dtype)
+        mask = np.ones((n, 1, side, side), dtype=np.float32)
+        symmetry = turns.tolist() if turns is not None else [0] * n
+        sizes = self._sizes[draws.image]
+        is_inside = (draws.y >= 0) & (draws.x >= 0) & (draws.y + side <= sizes[:, 0]) & (draws.x + side <= sizes[:, 1])
+        # Plain lists: taking numbers out of arrays one by one would cost as much as copying a tile.
+        plan = zip(draws.image.tolist(), draws.y.tolist(), draws.x.tolist(), is_inside.tolist(), symmetry, strict=True)
+        for place, (image, y, x, lies_inside, turn) in enumerate(plan):
+            if lies_inside:
+                tile = self._arrays[image][:, y : y + side, x : x + side]
+            else:
+                tile, is_real = _reflected_tile(self._arrays[image], y, x, side)
+                mask[place, 0] = turned(is_real, turn)
+            pixels[place] = turned(tile, turn) if turn else tile
+        return pixels, mask
+
+    def _scaled(self, pixels: Shaped[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b c h w"]:
+        if not self._has_warned and not self.scaling.covers(pixels):
+            self._has_warned = True
+            low, high = self.scaling.offset, self.scaling.offset + self.scaling.factor
+            log.warning(
+                "grey scale: pixels from %g to %g lie outside the training range %g to %g and are clipped to it",
+                pixels.min(), pixels.max(), low, high,
+            )  # fmt: skip
+        return self.scaling.apply(pixels)
+
+
+def _check_settings(*, size: int, sampler: str, stride: int, augment: bool, tiles_per_epoch: int) -> None:
+    if sampler not in SAMPLERS:
+        raise UsageError(f"unknown sampler {sampler!r}", hint=f"use one of {', '.join(SAMPLERS)}")
+    if size < 1 or stride < 0 or tiles_per_epoch < 0:
+        found = f"size {size}, stride {stride}, tiles_per_epoch {tiles_per_epoch}"
+        raise UsageError(f"impossible tiles: {found}", hint="use a size from 1 px, the others from 0")
+    if sampler == "grid" and (augment or tiles_per_epoch):
+        raise UsageError(
+            'sampler "grid" gives fixed tiles, which are neither augmented nor drawn a number of times',
+            hint="leave out augment and tiles_per_epoch, or use another sampler",
+        )
+
+
+def _mapped_arrays(images: Collection) -> list[npt.NDArray[Any]]:
+    """Pixels (c, h, w) of each image, as plain arrays."""
+    if len(images) == 0:
+        raise DataError("there are no images to cut tiles from", hint="check the split, or --min-size")
+    arrays = [np.asarray(source.array) for source in images.sources if isinstance(source, ArraySource)]
+    if len(arrays) != len(images):
+        raise DataError(
+            f"{len(images) - len(arrays)} of {len(images)} images would have to be decoded for every tile",
+            hint="convert them once: images = images.packed(folder)",
+        )
+    return arrays
+
+
+def _check_all_have_size(images: Collection, size: int) -> None:
+    table = images.table
+    is_other = ((table["height"] != size) | (table["width"] != size)).to_numpy()
+    if is_other.any():
+        first = table.iloc[int(np.argmax(is_other))]
+        found = f"image {first['image']} is {first['height']} x {first['width']} px"
+        raise DataError(
+            f"{found}, but whole images of {size} x {size} px are expected ({is_other.sum()} of {len(images)} differ)",
+            hint=f"resize them once with images.resized({size}, folder), or cut tiles with --tile",
+        )
+
+
+def _fitted_to(arrays: list[npt.NDArray[Any]]) -> Scaling:
+    low = min(float(array.min()) for array in arrays)
+    high = max(float(array.max()) for array in arrays)
+    log.info("grey scale: %g to %g, the range of these images, becomes 0 to 1", low, high)
+    return Scaling.fit("minmax", {"min": low, "max": high})
+
+
+def _reflected_tile(
+    array: Shaped[np.ndarray, "c h w"], y: int, x: int, side: int
+) -> tuple[Shaped[np.ndarray, "c side side"], Float32[np.ndarray, "side side"]]:
+    """A tile that overhangs its image, mirrored at the edges as often as it takes, and 1 where it is real."""
+    _, height, width = array.shape
+    rows, columns = _reflected(y, side, height), _reflected(x, side, width)
+    # The window with rows and columns in two steps: 10 us for 128 px, a quarter of one step with both.
+    window = array[:, : rows.max() + 1, columns.min() : columns.max() + 1]
+    tile = window[:, rows].take(columns - columns.min(), axis=2)
+    return tile, np.outer(_is_real(y, side, height), _is_real(x, side, width)).astype(np.float32)
+
+
+def _reflected(first: int, side: int, n: int) -> Int[np.ndarray, " side"]:
+    """Positions first, first + 1, ... on a line of n pixels, mirrored at its ends: ... 2 1 0 1 2 ... n-1 n-2 ..."""
+    if n == 1:
+        return np.zeros(side, dtype=np.int64)
+    position = np.arange(first, first + side) % (2 * n - 2)
+    return np.where(position < n, position, 2 * n - 2 - position)
+
+
+def _is_real(first: int, side: int, n: int) -> Shaped[np.ndarray, " side"]:
+    position = np.arange(first, first + side)
+    return (position >= 0) & (position < n)
+
+
+def _made_ahead(
+    make: Callable[[Key], Result], keys: Iterable[Key], depth: int
+) -> Generator[Result, None, None]:
+    """make(key) for each key in order, up to `depth` of them ahead of the caller in one thread.
+
+    An exception of `make` is raised where its result was due. The thread has ended when the generator is exhausted,
+    closed or left by an exception.
+    """
+    if depth == 0:
+        yield from map(make, keys)
+        return
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="zatlas-tiles")
+    try:
+        for key in keys:
+            waiting.append(pool.submit(make, key))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

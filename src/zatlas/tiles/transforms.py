@@ -1,0 +1,162 @@
+"""What is done to pixels on their way into the model: the grey scale, and flips and turns.
+
+`Scaling` is fitted on training pixels and kept with the model; its inverse gives pixel units back. Flips and quarter
+turns are a pure function of (seed, epoch, index), like the draws of `samplers`, and move no grey value.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+from jaxtyping import Float32, Int, Shaped
+
+from zatlas.errors import DataError, UsageError
+from zatlas.tiles.samplers import SYMMETRY, random_words
+
+__all__ = ["N_SYMMETRIES", "Scaling", "ScalingKind", "symmetries", "turned"]
+
+ScalingKind = Literal["minmax", "standardise"]
+
+N_SYMMETRIES = 8
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The grey scale on which a model works: scaled = (pixel - offset) / factor.
+
+    Attributes:
+        kind: "minmax" maps the training pixels to 0..1, "standardise" to mean 0 and standard deviation 1.
+        offset: Minimum or mean of the training pixels [pixel units].
+        factor: Range or standard deviation of the training pixels, more than 0 [pixel units].
+    """
+
+    kind: ScalingKind
+    offset: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        is_valid = self.kind in get_args(ScalingKind) and math.isfinite(self.offset)
+        if not (is_valid and math.isfinite(self.factor) and self.factor > 0):
+            found = f"kind {self.kind!r}, offset {self.offset}, factor {self.factor}"
+            raise DataError(
+                f"impossible grey scale: {found}; expected minmax or standardise, finite numbers, a factor above 0",
+                hint="train the model again, or put back its config.toml",
+            )
+
+    @classmethod
+    def fit(cls, kind: str, statistics: Mapping[str, Any]) -> Self:
+        """The grey scale of pixels with these statistics.
+
+        Args:
+            kind: "minmax" or "standardise".
+            statistics: Keys min and max, or mean and std, pooled over all pixels [pixel units].
+
+        Raises:
+            UsageError: `kind` is neither.
+            DataError: all pixels have the same value, or the statistics are not finite.
+
+        Example:
+            >>> Scaling.fit("minmax", {"min": 0, "max": 255})
+            Scaling(kind='minmax', offset=0.0, factor=255.0)
+        """
+        if kind == "minmax":
+            offset, factor = float(statistics["min"]), float(statistics["max"]) - float(statistics["min"])
+        elif kind == "standardise":
+            offset, factor = float(statistics["mean"]), float(statistics["std"])
+        else:
+            raise UsageError(f"--scaling is {kind!r}, expected minmax or standardise", hint="use --scaling minmax")
+        if not (math.isfinite(offset) and math.isfinite(factor)):
+            raise DataError(
+                "the training images hold NaN or infinite pixels, so that no grey scale can be fitted",
+                hint="replace these pixels, or leave out the images that hold them",
+            )
+        if factor <= 0:
+            raise DataError(
+                f"all training pixels have the same value ({offset:g}), so that there is nothing to learn",
+                hint="check the images with zatlas inspect, or choose the right array with --key",
+            )
+        return cls("minmax" if kind == "minmax" else "standardise", offset, factor)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Lowest and highest scaled value: 0 and 1 for minmax, none for standardise."""
+        return (0.0, 1.0) if self.kind == "minmax" else (-math.inf, math.inf)
+
+    def covers(self, pixels: Shaped[np.ndarray, "..."]) -> bool:
+        """Whether all pixels lie within `limits`, so that scaling them can be undone."""
+        if self._covers_type(pixels.dtype) or pixels.size == 0:
+            return True
+        return bool(pixels.min() >= self.offset and pixels.max() <= self.offset + self.factor)
+
+    def _covers_type(self, dtype: np.dtype[Any]) -> bool:
+        if self.kind == "standardise":
+            return True
+        if dtype.kind not in "ui":
+            return False
+        limits = np.iinfo(dtype)
+        return limits.min >= self.offset and limits.max <= self.offset + self.factor
+
+    def apply(self, pixels: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+        """Pixel units to scaled units; a new array.
+
+        With minmax, pixels darker or brighter than all training pixels become 0 or 1: the bernoulli likelihood has no
+        meaning outside. `covers` tells whether there are any.
+        """
+        # Whole numbers above 16 bits and float64 would lose digits if they became float32 before the subtraction.
+        precision = np.result_type(pixels.dtype, np.float32)
+        scaled = np.subtract(pixels, self.offset, dtype=precision)
+        scaled /= self.factor
+        scaled = scaled.astype(np.float32, copy=False)
+        if not self._covers_type(pixels.dtype):
+            np.clip(scaled, *self.limits, out=scaled)
+        return scaled
+
+    def invert(self, scaled: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+        """Scaled units back to pixel units; not rounded and not clipped."""
+        pixels = np.multiply(scaled, self.factor, dtype=np.float64)
+        pixels += self.offset
+        return pixels.astype(np.float32)
+
+    def to_dict(self) -> dict[str, str | float]:
+        """Plain values for TOML or JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            DataError: a value is missing or impossible.
+        """
+        try:
+            return cls(values["kind"], float(values["offset"]), float(values["factor"]))
+        except (KeyError, TypeError, ValueError) as err:
+            raise DataError(
+                f"the grey scale is incomplete: {dict(values)}, expected kind, offset and factor",
+                hint="train the model again, or put back its config.toml",
+            ) from err
+
+
+def symmetries(seed: int, epoch: int, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Which of the 8 symmetries of the square each tile of an epoch is shown in: 0 to 7, equally likely.
+
+    Args:
+        seed: The one seed.
+        epoch: Number of the epoch, from 0.
+        indices: Positions in the epoch.
+    """
+    return (random_words(seed, epoch, SYMMETRY, indices)[:, 0] % N_SYMMETRIES).astype(np.int64)
+
+
+def turned(tile: Shaped[np.ndarray, "*c h w"], symmetry: int) -> Shaped[np.ndarray, "*c h2 w2"]:
+    """A view of a tile turned by `symmetry % 4` quarter turns, then mirrored left to right from 4 on; 0 is as it is.
+
+    Example:
+        >>> turned(np.array([[1, 2], [3, 4]]), 1)
+        array([[2, 4],
+               [1, 3]])
+    """
+    view = np.rot90(tile, symmetry % 4, axes=(-2, -1)) if symmetry % 4 else tile
+    return view[..., ::-1] if symmetry >= 4 else view
