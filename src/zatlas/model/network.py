@@ -14,7 +14,7 @@ Not here: losses (objective.py), precision and threads (zatlas.training).
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -66,7 +66,7 @@ class NetworkConfig:
             )
 
     @classmethod
-    def from_model(cls, model: ModelConfig, latent_dim: int, *, channels: int, size: int) -> Self:
+    def from_model(cls, model: ModelConfig, latent_dim: int, *, channels: int, size: int) -> "NetworkConfig":
         """The network of one latent size for images of `channels` x `size` x `size`.
 
         Raises:

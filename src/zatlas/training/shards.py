@@ -9,7 +9,7 @@ The noise of the reparameterisation is a pure function of its key, drawn for the
 
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Shards:
         self._is_bfloat16 = devices.precision == "bfloat16"
         self._pool = ThreadPoolExecutor(devices.threads, initializer=torch.set_num_threads, initargs=(1,))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Shards":
         return self
 
     def __exit__(

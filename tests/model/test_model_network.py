@@ -1,0 +1,148 @@
+"""The network: shapes, bounds, padding, determinism, weights on disk."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zatlas.config import ModelConfig
+from zatlas.errors import DataError, FileAccessError, UsageError
+from zatlas.model.network import LOG_VAR_MAX, LOG_VAR_MIN, NetworkConfig, build, load_weights, soft_bound
+
+SMALL = NetworkConfig(
+    latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="transposed", likelihood="gaussian"
+)
+
+
+def images(config, n=2):
+    shape = (n, config.channels, config.size, config.size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    size=st.integers(8, 37),
+    channels=st.integers(1, 4),
+    blocks=st.integers(0, 1),
+    norm=st.sampled_from(["none", "group"]),
+    decoder=st.sampled_from(["transposed", "upsample"]),
+    likelihood=st.sampled_from(["bernoulli", "gaussian"]),
+)
+def test_shapes_for_any_size_and_channel_number(size, channels, blocks, norm, decoder, likelihood):
+    config = dataclasses.replace(
+        SMALL, size=size, channels=channels, blocks=blocks, norm=norm, decoder=decoder, likelihood=likelihood
+    )
+    network = build(config, seed=0)
+    x = images(config)
+    params, posterior = network(x, torch.zeros(2, 3))
+    assert params.shape == x.shape
+    assert posterior.mean.shape == posterior.log_var.shape == (2, 3)
+    x_hat = network.x_hat(posterior.mean)
+    assert x_hat.shape == x.shape
+    if likelihood == "bernoulli":
+        assert x_hat.min() >= 0
+        assert x_hat.max() <= 1
+
+
+def test_padding_is_reflection_and_the_crop_undoes_it():
+    odd = build(dataclasses.replace(SMALL, size=13), seed=0)
+    even = build(SMALL, seed=0)
+    x = images(odd.config)
+    padded = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (1, 2), (1, 2)), mode="reflect"))
+    torch.testing.assert_close(odd.encode(x).mean, even.encode(padded).mean)
+    z = torch.ones(2, 3)
+    torch.testing.assert_close(odd.decode(z), even.decode(z)[:, :, 1:14, 1:14])
+
+
+def test_from_model_takes_every_value():
+    model = ModelConfig(widths=(8, 16), blocks=2, norm="group", decoder="upsample", likelihood="gaussian")
+    config = NetworkConfig.from_model(model, 5, channels=3, size=20)
+    assert config == NetworkConfig(
+        latent_dim=5, channels=3, size=20, widths=(8, 16), blocks=2, norm="group", decoder="upsample",
+        likelihood="gaussian",
+    )  # fmt: skip
+    assert (config.padded_size, config.coarse_size) == (20, 5)
+
+
+@pytest.mark.parametrize("size", [8, 15])
+def test_too_small_images_are_refused_with_widths_that_fit(size):
+    with pytest.raises(UsageError, match=f"images of {size} px are too small for 3 stages.*at least 16 px") as caught:
+        dataclasses.replace(SMALL, size=size, widths=(4, 8, 16))
+    assert caught.value.hint == "use fewer stages: --widths 4 8"
+    dataclasses.replace(SMALL, size=size, widths=(4, 8))
+
+
+def test_log_var_is_bounded_smoothly():
+    network = build(SMALL, seed=0)
+    with torch.no_grad():
+        network.encoder.to_posterior.weight.mul_(1e6)
+    log_var = network.encode(images(SMALL, 8)).log_var
+    assert log_var.min() >= LOG_VAR_MIN - 1e-5
+    assert log_var.max() <= LOG_VAR_MAX + 1e-5
+    value = torch.linspace(-30, 30, 61, dtype=torch.float64, requires_grad=True)
+    bounded = soft_bound(value, LOG_VAR_MIN, LOG_VAR_MAX)
+    (slope,) = torch.autograd.grad(bounded.sum(), value)
+    assert (slope > 0).all()
+    assert (slope <= 1).all()
+    inside = (value > -8) & (value < 4)
+    torch.testing.assert_close(bounded[inside], value[inside], atol=0.02, rtol=0)
+
+
+def test_gradients_agree_with_finite_differences():
+    # An odd size and every kind of layer; float64 with a tiny network, activations away from their kinks.
+    config = dataclasses.replace(
+        SMALL, size=9, latent_dim=2, widths=(2, 3), blocks=1, norm="group", decoder="upsample", channels=2
+    )
+    network = build(config, seed=3).double()
+    x = images(config, 1).double().requires_grad_()
+    noise = torch.full((1, 2), 0.3, dtype=torch.float64)
+
+    def loss(inputs):
+        params, posterior = network(inputs, noise)
+        return params, posterior.mean, posterior.log_var
+
+    assert torch.autograd.gradcheck(loss, (x,), eps=1e-7, atol=1e-5)
+
+
+def test_weights_depend_on_the_seed_alone_and_leave_the_global_state():
+    before = torch.random.get_rng_state()
+    first, again, other = build(SMALL, seed=1), build(SMALL, seed=1), build(SMALL, seed=2)
+    assert torch.equal(before, torch.random.get_rng_state())
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    assert not torch.equal(first.encoder.to_posterior.weight, other.encoder.to_posterior.weight)
+
+
+def test_there_are_no_batch_statistics():
+    network = build(dataclasses.replace(SMALL, norm="group"), seed=0)
+    x = images(SMALL, 4)
+    together, alone = network.encode(x).mean, torch.cat([network.encode(image[None]).mean for image in x])
+    torch.testing.assert_close(together, alone)
+    assert network.train().encode(x).mean.equal(network.eval().encode(x).mean)
+
+
+def test_weights_survive_the_disk_and_give_equal_bytes(tmp_path):
+    network = build(SMALL, seed=1)
+    network.save_weights(tmp_path / "a.safetensors")
+    copy = build(SMALL, seed=2)
+    load_weights(copy, tmp_path / "a.safetensors")
+    copy.save_weights(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    x = images(SMALL)
+    assert torch.equal(network.encode(x).mean, copy.encode(x).mean)
+
+
+def test_foreign_damaged_and_missing_weights_are_named(tmp_path):
+    network = build(SMALL, seed=1)
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(FileAccessError, match=r"cannot read weights\.safetensors"):
+        load_weights(network, path)
+    build(dataclasses.replace(SMALL, latent_dim=4), seed=1).save_weights(path)
+    with pytest.raises(DataError, match="another shape"):
+        load_weights(network, path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"weights\.safetensors is damaged"):
+        load_weights(network, path)

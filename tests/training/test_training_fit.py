@@ -1,0 +1,277 @@
+"""The loop: learning, resuming bit for bit after SIGKILL, stopping, rolling back."""
+
+import dataclasses
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from zatlas import runs
+from zatlas.config import TrainConfig
+from zatlas.errors import TrainingError, UsageError
+from zatlas.model.network import build, load_weights
+from zatlas.training import fit as fit_module
+from zatlas.training.fit import evaluate, learning_rate_at
+
+sys.path.insert(0, str(Path(__file__).parent))
+from memory_tiles import MemoryTiles, blobs, train
+
+CLOCKS = ["seconds", "images_per_s"]
+LIKELIHOODS = ["bernoulli", "gaussian"]
+
+
+def outcome(run):
+    """What must be equal between two runs: the weights' hash and the history without its clocks."""
+    history = pd.read_csv(run / "history.csv").drop(columns=CLOCKS)
+    return runs.sha256(run / "weights.safetensors"), history.to_csv()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Outcome of a training from beginning to end, by likelihood."""
+    outcomes = {}
+    for likelihood in LIKELIHOODS:
+        run = tmp_path_factory.mktemp(likelihood) / "run"
+        train(run, likelihood=likelihood)
+        outcomes[likelihood] = outcome(run)
+    return outcomes
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_training_learns_and_writes_its_files(tmp_path, likelihood):
+    _, history = train(tmp_path, likelihood=likelihood, epochs=12)
+    assert list(history["epoch"]) == list(range(1, 13))
+    assert history["validation_elbo_nats"].iloc[-1] > history["validation_elbo_nats"].iloc[0] + 1
+    np.testing.assert_allclose(
+        history["test_elbo_nats"], -history["test_distortion_nats"] - history["test_rate_nats"], rtol=1e-12
+    )
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert record["state"] == "complete"
+    assert record["best_epoch"] == 1 + int(history["validation_elbo_nats"].argmax())
+    assert set(record["choices"]) == {"device", "precision", "threads"}
+    assert record["choices"]["threads"] == {"value": 1, "reason": "as asked for"}
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "history.csv"), history, check_dtype=False)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_stored_weights_are_those_of_the_best_epoch(tmp_path):
+    network, history = train(tmp_path, epochs=6, precision="float32")
+    load_weights(network, tmp_path / "weights.safetensors")
+    found = evaluate(network, MemoryTiles(blobs(30, seed=2)), seed=0)
+    assert found["n"] == 30
+    # Other batches, so another draw of the noise.
+    assert found["elbo_nats"] == pytest.approx(history["validation_elbo_nats"].max(), abs=5)
+
+
+def test_the_test_part_steers_nothing(tmp_path, undisturbed):
+    original = fit_module._Training._evaluate
+
+    def nonsense_on_test(self, tiles):
+        found = original(self, tiles)
+        return dict.fromkeys(found, math.nan) if tiles is self.test else found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module._Training, "_evaluate", nonsense_on_test)
+        _, history = train(tmp_path)
+    assert history["test_elbo_nats"].isna().all()
+    assert runs.sha256(tmp_path / "weights.safetensors") == undisturbed["gaussian"][0]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_any_number_of_threads_gives_the_same_bits(tmp_path, likelihood, threads, undisturbed):
+    train(tmp_path, likelihood=likelihood, threads=threads)
+    assert outcome(tmp_path) == undisturbed[likelihood]
+
+
+def test_global_states_are_left_alone(tmp_path):
+    before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    threads = torch.get_num_threads()
+    train(tmp_path, epochs=1)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert (numpy_before == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert torch.get_num_threads() == threads
+
+
+def run_until_killed(run, likelihood, threads, kill_after):
+    """Start a training in a process and kill it after so many printed steps; returns whether it was killed."""
+    script = Path(__file__).with_name("memory_tiles.py")
+    command = [sys.executable, str(script), str(run), likelihood, str(threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for count, _ in enumerate(process.stdout, start=1):
+            if count == kill_after:
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate()
+        return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("likelihood", [pytest.param("bernoulli", marks=pytest.mark.slow), "gaussian"])
+def test_killed_and_resumed_equals_undisturbed(tmp_path, likelihood, undisturbed):
+    # 12 steps in all: killed in the first epoch, at its end, in the middle, near the end, with other thread numbers.
+    kills = 0
+    for kill_after, threads in ((2, 1), (1, 2), (4, 1), (3, 2), (99, 1)):
+        kills += run_until_killed(tmp_path, likelihood, threads, kill_after)
+        assert not list(tmp_path.glob("weights.safetensors.*"))
+    assert kills == 4
+    assert outcome(tmp_path) == undisturbed[likelihood]
+
+
+class _Killed(BaseException):
+    """Stands for the end of the process at a place of our choice."""
+
+
+@pytest.mark.parametrize("place", ["new_file", "new_folder", "write_csv", "_flush", "sha256"])
+def test_dying_at_any_write_loses_nothing(tmp_path, monkeypatch, place, undisturbed):
+    original, calls = getattr(runs, place), iter(range(10**6))
+
+    def dying(*args, **kwargs):
+        if next(calls) == budget:
+            raise _Killed
+        return original(*args, **kwargs)
+
+    deaths, budget = 0, 0
+    monkeypatch.setattr(runs, place, dying)
+    while True:
+        calls = iter(range(10**6))
+        try:
+            train(tmp_path, checkpoint_minutes=1e-9)
+        except _Killed:
+            deaths, budget = deaths + 1, budget + 7
+            continue
+        break
+    assert deaths >= 1
+    assert outcome(tmp_path) == undisturbed["gaussian"]
+
+
+def test_stop_request_keeps_the_last_step(tmp_path, undisturbed):
+    seen = []
+    _, history = train(tmp_path, on_step=seen.append, stop_requested=lambda: len(seen) >= 5)
+    assert len(seen) == 5
+    assert len(history) == 1
+    assert json.loads((tmp_path / "training.json").read_text())["state"] == "interrupted"
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000005"]
+    train(tmp_path, on_step=seen.append)
+    assert [step.step for step in seen] == list(range(1, 13))
+    assert outcome(tmp_path) == undisturbed["gaussian"]
+
+
+def test_a_complete_training_is_not_done_again(tmp_path, undisturbed):
+    train(tmp_path)
+    seen = []
+    _, history = train(tmp_path, on_step=seen.append)
+    assert not seen
+    assert len(history) == 4
+    assert outcome(tmp_path) == undisturbed["gaussian"]
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, undisturbed):
+    seen = []
+    train(tmp_path, on_step=seen.append, stop_requested=lambda: len(seen) >= 9, checkpoint_minutes=1e-9)
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    content = bytearray((newest / "optimizer.safetensors").read_bytes())
+    content[-3] ^= 1
+    (newest / "optimizer.safetensors").write_bytes(bytes(content))
+    train(tmp_path)
+    assert f"checkpoint {newest.name} is damaged" in caplog.text
+    assert outcome(tmp_path) == undisturbed["gaussian"]
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path):
+    train(tmp_path, epochs=1)
+    with pytest.raises(UsageError, match=r"train\.epochs: 1 -> 2"):
+        train(tmp_path, epochs=2)
+
+
+def test_checkpoints_keep_the_last_two_and_hold_no_pickle(tmp_path):
+    train(tmp_path, stop_requested=lambda: False, checkpoint_minutes=1e-9)
+    folders = sorted((tmp_path / "checkpoints").iterdir())
+    assert len(folders) <= 2
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert file.suffix in (".safetensors", ".json", ".csv")
+            assert not file.read_bytes().startswith((b"PK", b"\x80"))
+
+
+def test_images_that_are_no_numbers_are_named(tmp_path):
+    x = blobs(100, seed=1)
+    x[17, 0, 3, 3] = np.nan
+    x[42, 0, 0, 0] = np.inf
+    with pytest.raises(TrainingError, match=r"images hold values that are not finite numbers: img0(17|42)"):
+        train(tmp_path, x=x)
+    for weights in tmp_path.rglob("weights.safetensors"):
+        network = build(train_config_network(), seed=0)
+        load_weights(network, weights)
+        assert all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())
+
+
+def train_config_network():
+    from zatlas.model.network import NetworkConfig
+
+    return NetworkConfig(
+        latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="upsample",
+        likelihood="gaussian",
+    )  # fmt: skip
+
+
+def poisoned(at_calls):
+    """`Shards.evaluate` that spoils a gradient at some of its training calls (counted from 1)."""
+    original, count = fit_module.Shards.evaluate, 0
+
+    def evaluate_poisoned(self, x, mask, noise, *, rate_weight=None):
+        nonlocal count
+        found = original(self, x, mask, noise, rate_weight=rate_weight)
+        if rate_weight is not None:
+            count += 1
+            if count in at_calls:
+                found.gradients[0].view(-1)[0] = math.nan
+        return found
+
+    return evaluate_poisoned
+
+
+def test_a_loss_that_is_not_finite_rolls_back_and_halves_the_learning_rate(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(fit_module.Shards, "evaluate", poisoned({6, 9}))
+    steps = []
+    _, history = train(tmp_path, on_step=steps.append)
+    assert len(steps) == 12
+    assert steps[-1].learning_rate / learning_rate_at(4, TrainConfig(epochs=4, learning_rate=3e-3)) == 0.25
+    record = json.loads((tmp_path / "training.json").read_text())
+    assert (record["rollbacks"], record["learning_rate_scale"]) == (2, 0.25)
+    assert caplog.text.count("learning rate halved") == 2
+    assert history.drop(columns=CLOCKS).notna().all(axis=None)
+
+
+def test_training_stops_after_three_rollbacks_and_names_the_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit_module.Shards, "evaluate", poisoned(set(range(5, 100))))
+    with pytest.raises(TrainingError, match=r"at step 5 \(epoch 2\).*img\d+, img\d+.* and 32 more") as caught:
+        train(tmp_path)
+    assert "--learning-rate 0.0003" in caught.value.hint
+
+
+def test_learning_rate_rises_then_falls_along_a_cosine():
+    config = TrainConfig(epochs=101, warmup_epochs=1.0, learning_rate=1e-3)
+    assert learning_rate_at(0.5, config) == pytest.approx(5e-4)
+    assert learning_rate_at(1, config) == pytest.approx(1e-3)
+    assert learning_rate_at(51, config) == pytest.approx(1e-3 * (0.01 + 0.99 / 2))
+    assert learning_rate_at(101, config) == pytest.approx(1e-5)
+    assert learning_rate_at(0.25, dataclasses.replace(config, epochs=1, warmup_epochs=10)) == pytest.approx(5e-4)
+
+
+def test_steps_tell_progress(tmp_path):
+    steps = []
+    train(tmp_path, on_step=steps.append)
+    assert [step.epoch for step in steps] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert {step.n_steps for step in steps} == {12}
+    assert steps[-1].seconds_left == pytest.approx(0, abs=1e-6)
+    assert all(step.elbo_nats == -step.distortion_nats - step.rate_nats for step in steps)
+    assert all(step.images_per_s > 0 and 0 <= step.active_dims <= step.n_dims == 3 for step in steps)
