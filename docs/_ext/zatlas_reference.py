@@ -1,8 +1,8 @@
 """Reference pages that are written from the code when the documentation is built, so that they cannot disagree with it.
 
-Three Markdown files go to docs/reference/generated, where the pages of docs/reference include them: `cli.md` from the
-parser of the command line, `configuration.md` from the dataclasses of `zatlas.config`, `exit_codes.md` from the error
-classes.
+Four Markdown files go to docs/reference/generated, where other pages include them: `cli.md` from the parser of the
+command line, `configuration.md` from the dataclasses of `zatlas.config`, `exit_codes.md` from the error classes,
+`phantoms.md` from the tables in the documentation of `zatlas.images.phantom`.
 """
 
 import argparse
@@ -14,18 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from zatlas import cli, config, errors
+from zatlas.images import phantom
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Tell Sphinx when to write the pages: before it looks for documents."""
     app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "reference" / "generated"))
+    app.connect("autodoc-process-docstring", _without_markdown_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
 def write_pages(folder: Path) -> None:
     """Write the generated pages into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    pages = {"cli": command_line(), "configuration": configuration(), "exit_codes": exit_codes()}
+    pages = {
+        "cli": command_line(),
+        "configuration": configuration(),
+        "exit_codes": exit_codes(),
+        "phantoms": phantoms(),
+    }
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
@@ -96,3 +103,21 @@ def exit_codes() -> str:
     lines = ["| exit code | meaning |", "|---|---|"]
     lines += [f"| {code} | {' '.join(meanings)} |" for code, meanings in sorted(kinds.items())]
     return "\n".join([*lines, ""])
+
+
+def phantoms() -> str:
+    """The tables of factors, under a heading each."""
+    tables: list[list[str]] = [[]]
+    for line in (inspect.getdoc(phantom) or "").splitlines():
+        if line.startswith("|"):
+            tables[-1].append(line)
+        elif tables[-1]:
+            tables.append([])
+    headings = ("## Brain sections", "## Radiographs")
+    return "\n".join(f"{title}\n\n{chr(10).join(rows)}\n" for title, rows in zip(headings, tables, strict=False))
+
+
+def _without_markdown_tables(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Tables of a module's documentation stand on a page of their own; reStructuredText would not understand them."""
+    if what == "module":
+        lines[:] = [line for line in lines if not line.startswith("|")]
