@@ -158,8 +158,8 @@ def test_linear_vae_reaches_the_probabilistic_pca_likelihood():
 
 
 def test_kl_weight_rises_linearly_then_stays():
-    assert [kl_weight(e, warmup_epochs=4) for e in (0, 1, 4, 9)] == [0, 0.25, 1, 1]
-    assert kl_weight(0, warmup_epochs=0) == 1
+    assert [kl_weight(e, warmup_epochs=4.0) for e in (0.0, 1.0, 4.0, 9.0)] == [0, 0.25, 1, 1]
+    assert kl_weight(0.0, warmup_epochs=0.0) == 1
 
 
 def test_active_dims_counts_dimensions_that_vary():
@@ -172,7 +172,7 @@ def test_active_dims_counts_dimensions_that_vary():
 def test_effective_beta_of_cross_entropy_on_mid_greys(residual_sd, expected):
     x_hat = torch.full((1, 1, 64, 64), 0.6)
     x = x_hat + residual_sd * torch.tensor([1.0, -1.0]).repeat(32).expand(1, 1, 64, 64)
-    found = effective_beta(x, x_hat, torch.ones(1, 1, 64, 64), likelihood="bernoulli", log_noise_var=ZERO, beta=1)
+    found = effective_beta(x, x_hat, torch.ones(1, 1, 64, 64), likelihood="bernoulli", log_noise_var=ZERO, beta=1.0)
     assert found == pytest.approx(expected, rel=0.01)
 
 
@@ -180,7 +180,7 @@ def test_effective_beta_of_a_calibrated_gaussian_is_beta():
     x_hat, x = torch.zeros(2, 1, 8, 8), float64(2, 1, 8, 8).float() - 0.5
     mask = torch.ones(2, 1, 8, 8)
     log_noise_var = torch.log(x.square().mean())
-    found = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var, beta=4)
+    found = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var, beta=4.0)
     assert found == pytest.approx(4, rel=1e-5)
-    wider = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var + math.log(9), beta=1)
+    wider = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var + math.log(9), beta=1.0)
     assert wider == pytest.approx(9, rel=1e-5)

@@ -57,11 +57,11 @@ class NetworkConfig:
     likelihood: str
 
     def __post_init__(self) -> None:
-        if self.size < 2 * 2 ** len(self.widths):
+        if self.size < 2 << len(self.widths):
             fitting = max(1, int(math.log2(max(self.size, 4))) - 1)
             raise UsageError(
                 f"images of {self.size} px are too small for {len(self.widths)} stages, each of which halves them: "
-                f"at least {2 * 2 ** len(self.widths)} px are needed",
+                f"at least {2 << len(self.widths)} px are needed",
                 hint=f"use fewer stages: --widths {' '.join(map(str, self.widths[:fitting]))}",
             )
 
@@ -80,13 +80,13 @@ class NetworkConfig:
     @property
     def padded_size(self) -> int:
         """Side after padding: the next multiple of 2**stages [px]."""
-        step = 2 ** len(self.widths)
+        step = 1 << len(self.widths)
         return -(-self.size // step) * step
 
     @property
     def coarse_size(self) -> int:
         """Side of the innermost feature map."""
-        return self.padded_size // 2 ** len(self.widths)
+        return self.padded_size >> len(self.widths)
 
 
 class Posterior(NamedTuple):
