@@ -148,6 +148,8 @@ def file_kind(path: Path) -> str:
     if suffix in _SUFFIX_KINDS and _SUFFIX_KINDS[suffix] in ("MINC", "whole-slide", "MGH", "NIfTI"):
         return _SUFFIX_KINDS[suffix]
     known = next((kind for magic, kind in _MAGIC if start.startswith(magic)), "")
+    if not known and suffix in (".h5", ".hdf5", ".hdf", ".mat") and start:
+        return "HDF5"  # a user block, such as that of MATLAB, may stand before its signature
     return known or _SUFFIX_KINDS.get(suffix, "")
 
 

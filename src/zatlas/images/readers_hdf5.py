@@ -276,7 +276,8 @@ def _groups(paths: list[str]) -> list[str]:
     depth = 0
     while all(len(folder) > depth + 1 for folder in folders) and len({folder[depth] for folder in folders}) == 1:
         depth += 1
-    return [printable(folder[depth]) if len(folder) > depth else "" for folder in folders]
+    outside = "." if any(len(folder) > depth for folder in folders) else ""
+    return [printable(folder[depth]) if len(folder) > depth else outside for folder in folders]
 
 
 def _add(scan: Scan, dataset: _Dataset, layout: Layout, group: str, opener: "_Opener", n_usable: int) -> None:
