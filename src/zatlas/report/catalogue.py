@@ -214,7 +214,7 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         is_photograph=True,
         title=f"Test images through {plain(model.name)}",
         caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {model.latent_dim} numbers; "
-        "reconstruction minus original (blue: too dark, orange: too bright; full colour at half of the grey range); "
+        "reconstruction minus original (blue: too dark, orange: too bright; full colour at 0.3 of the grey range); "
         f"PCA with {count(model.latent_dim, 'component')}, fitted on the training part. PSNR (higher is closer) and "
         "SSIM (1 is equal) are given under each. All greys are on one scale.",
         alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, PCA "
@@ -365,6 +365,7 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
 def _walks(model: ModelResults) -> Iterator[Recipe]:
     name, key = plain(model.name), safe_id(model.name)
     ids = _distinct([one.name for one in model.walks])
+    ranges = plot_images.feature_ranges(model.walks) if model.walks else {}
     for one, walk_id in zip(model.walks, ids, strict=True):
         yield Recipe(
             id=f"{key}-walk-{walk_id}",
@@ -375,7 +376,7 @@ def _walks(model: ModelResults) -> Iterator[Recipe]:
             caption=_walk_caption(one),
             alt=f"Film strip of {count(len(one.t), 'generated image')} from {plain(one.start_image)} to "
             f"{plain(one.end_image)}.",
-            draw=partial(plot_images.walk, one),
+            draw=partial(plot_images.walk, one, ranges),
             numbers=partial(plot_images.walk_numbers, one),
         )
 
@@ -388,9 +389,9 @@ def _walk_caption(one: Walk) -> str:
     return (
         f"Along {shape} in latent space {ends}{extreme}: the real image, its reconstruction, "
         f"{count(len(one.t), 'generated image')} at positions t, the reconstruction and the real image of the other "
-        f"end.{note} Below: image features along the walk, orange where the change is large against the spread of the "
-        "data; last, the distance to the nearest real code, in median distances between neighbours (far above 1: the "
-        "images there are less supported by data)."
+        f"end.{note} Below: image features along the walk, on axes shared by all walks of this model, orange where the "
+        "change is large against the spread of the data; last, the distance to the nearest real code, in median distances between neighbours (dashed line: 1; far "
+        "above it the images are less supported by data)."
     )
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zatlas.atlas.results import Comparison, ModelResults
-from zatlas.report.plot_style import ink, muted, new_figure, number, other_colour, part_colour, part_word, plain, tidy
+from zatlas.report.plot_style import ink, muted, new_figure, other_colour, part_colour, part_word, plain, tidy
 
 __all__ = [
     "best_epoch",
@@ -79,7 +79,7 @@ def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str) -> None:
         if name == "rate":
             panel.text(
                 float(history["epoch"].iloc[0]),
-                1.0,
+                0.98,
                 " warm-up",
                 transform=panel.get_xaxis_transform(),
                 fontsize=7.5,
@@ -172,7 +172,7 @@ def probes(model: ModelResults) -> Figure:
         panel.set_yticks(at, [plain(label) for label in rows["label"]])
         panel.set_ylim(-0.6, len(rows) - 0.4)
         panel.set_xlim(-0.12, 1.03)
-        panel.set_xlabel(f"{kind}, cross-validated")
+        panel.set_xlabel(f"{'R²' if kind.upper() == 'R2' else kind}, cross-validated")
         tidy(panel, grid="both")
     handles, texts = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside upper left", ncols=3)
@@ -259,7 +259,7 @@ def matrix(values: pd.DataFrame, *, label: str, decimals: int = 2, size: float =
     panel.imshow(numbers, cmap="cividis", vmin=0, vmax=high or 1.0, aspect="auto")
     for (row, column), value in np.ndenumerate(numbers):
         colour = "#1c2127" if value > 0.55 * high else "#ffffff"
-        text = number(value, 3) if decimals == 0 else (f"{value:.{decimals}f}" if np.isfinite(value) else "–")
+        text = f"{value:.{decimals}f}" if np.isfinite(value) else "–"
         panel.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
     panel.set_xticks(range(n_columns), [plain(name, 18) for name in values.columns])
     panel.set_yticks(range(n_rows), [plain(name, 18) for name in values.index])

@@ -232,10 +232,10 @@ def split(data: DataSummary) -> Figure:
     figure, axes = new_figure(8.2, 1.25 + 0.3 * len(table))
     panel = axes[0, 0]
     at, left = np.arange(len(table))[::-1], np.zeros(len(table))
-    for part, hatch in zip(_PARTS, ("", "", "///"), strict=True):
+    for part in _PARTS:
         values = table[part].to_numpy(dtype=float)
         panel.barh(
-            at, values, left=left, height=0.68, color=part_colour(part), hatch=hatch, edgecolor="#ffffff", label=part_word(part)
+            at, values, left=left, height=0.68, color=part_colour(part), label=part_word(part)
         )
         for y, x, n in zip(at, left, values, strict=True):
             if n > 0.06 * (left.max() + values.max()):

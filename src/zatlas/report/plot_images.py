@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from zatlas.atlas.results import Gallery, ModelResults, Samples, Traversal, Walk
 from zatlas.report.plot_sheet import Cell, Row, grid_rows, sheet
-from zatlas.report.plot_style import GENERATED, RESIDUAL, ink, muted, number, plain
+from zatlas.report.plot_style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain
 
 __all__ = [
+    "feature_ranges",
     "galleries",
     "galleries_numbers",
     "neighbours",
@@ -36,7 +37,7 @@ __all__ = [
     "walk_numbers",
 ]
 
-RESIDUAL_RANGE = 0.5
+RESIDUAL_RANGE = 0.3
 
 
 def residual_pixels(original: np.ndarray, reconstruction: np.ndarray, limit: float = RESIDUAL_RANGE) -> np.ndarray:
@@ -75,8 +76,8 @@ def reconstructions(model: ModelResults) -> Figure:
     width, height = figure.get_size_inches()
     bar = figure.add_axes((0.32, 0.3 / height, 0.36, 0.1 / height))
     scale = ScalarMappable(Normalize(-RESIDUAL_RANGE, RESIDUAL_RANGE), RESIDUAL)
-    colours = figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[-0.5, 0, 0.5])
-    colours.ax.set_xticklabels(["−0.5", "0", "+0.5"])
+    colours = figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[-RESIDUAL_RANGE, 0, RESIDUAL_RANGE])
+    colours.ax.set_xticklabels([f"−{RESIDUAL_RANGE}", "0", f"+{RESIDUAL_RANGE}"])
     colours.ax.tick_params(labelsize=7, length=2)
     colours.outline.set_visible(False)
     bar.text(-0.03, 0.5, "darker", transform=bar.transAxes, ha="right", va="center", fontsize=7.5, color=muted())
@@ -155,8 +156,19 @@ def traversals_numbers(chosen: Sequence[Traversal]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["dim", "rate_nats", "value_sd", "mean_grey"])
 
 
-def walk(one: Walk) -> Figure:
-    """A film strip from one real image to another through latent space, and what changes along it."""
+def feature_ranges(walks: Sequence[Walk]) -> dict[str, tuple[float, float]]:
+    """Lowest and highest value of each feature over all walks, so that their panels can share axes."""
+    table = pd.concat([one.features for one in walks], ignore_index=True).select_dtypes("number")
+    return {str(name): (float(table[name].min()), float(table[name].max())) for name in table.columns}
+
+
+def walk(one: Walk, ranges: dict[str, tuple[float, float]] | None = None) -> Figure:
+    """A film strip from one real image to another through latent space, and what changes along it.
+
+    Args:
+        one: The walk.
+        ranges: Limits of the features' axes, from `feature_ranges` of all walks of the model; None fits this walk.
+    """
     n = len(one.t)
     cells = [
         Cell(one.end_originals[0]),
@@ -181,11 +193,11 @@ def walk(one: Walk) -> Figure:
             for start in range(0, len(captioned), 11)
         ]
         figure, _ = sheet(rows, room_in=1.5)
-    _draw_features(figure, one)
+    _draw_features(figure, one, ranges or feature_ranges([one]))
     return figure
 
 
-def _draw_features(figure: Figure, one: Walk) -> None:
+def _draw_features(figure: Figure, one: Walk, ranges: dict[str, tuple[float, float]]) -> None:
     """Small panels under the strip: each feature along t, coloured where the change is large."""
     names = [name for name in one.features.columns if pd.api.types.is_numeric_dtype(one.features[name])]
     names = [name for name in names if name != "t"][:8]
@@ -200,8 +212,10 @@ def _draw_features(figure: Figure, one: Walk) -> None:
         panel = figure.add_axes(
             ((0.42 + i * step) / width, 0.42 / height, (step - 0.52) / width, 0.72 / height)
         )
+        if not name:
+            panel.axhline(1.0, color=other_colour(), linewidth=0.7, linestyle=(0, (2, 2)))
         panel.plot(t, values, color=GENERATED if is_large else muted(), linewidth=1.8 if is_large else 1.1)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        low, high = ranges[name] if name else (0.0, max(2.0, float(np.nanmax(values))))
         margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
         panel.set_ylim(low - margin, high + margin)
         panel.set_yticks([low, high] if high > low else [low])

@@ -120,9 +120,10 @@ def draw_map(panel: Axes, table: pd.DataFrame, projection: str, color: str, *, s
         classes = categories(table[color])
         colours = np.array(classes.colours, dtype=object)[classes.codes[order]]
         panel.scatter(c=list(colours), **common)
+        word = "cluster " if color == "cluster" else ""
         handles = [
-            Line2D([], [], marker="o", linestyle="none", color=colour, markersize=6, label=f"{name} ({size_})")
-            for name, colour, size_ in zip(classes.names, classes.colours, classes.sizes, strict=True)
+            Line2D([], [], marker="o", linestyle="none", color=colour, markersize=6, label=f"{word}{name} ({n_rows})")
+            for name, colour, n_rows in zip(classes.names, classes.colours, classes.sizes, strict=True)
         ]
         if color == "cluster":
             _write_names(panel, table, x_name, y_name)

@@ -1,0 +1,364 @@
+"""Findings about the latent space: clusters, maps, walks, samples, and what may be stain or source rather than tissue."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zatlas.atlas.results import Finding, ModelResults, StudyResults, Walk
+from zatlas.report.findings_words import grade, listing
+from zatlas.report.plot_style import count, number, plain
+
+__all__ = [
+    "association",
+    "changes_along_walks",
+    "clusters_and_images",
+    "data_warnings",
+    "maps_between_sizes",
+    "organisation_between_sizes",
+    "samples_and_prior",
+    "tissue_or_source",
+]
+
+
+def clusters_and_images(results: StudyResults) -> Finding | None:
+    """Do the clusters differ in their images, and in their labels?"""
+    texts, numbers = [], {}
+    for model in _by_size(results.models):
+        if not model.cluster_info.get("k"):
+            continue
+        words, values = _one_clustering(model)
+        texts.append(words)
+        numbers[model.name] = values
+    if not texts:
+        return None
+    return Finding(
+        section="clusters",
+        question="Do the clusters differ in their images?",
+        text=" ".join(texts),
+        numbers=numbers,
+    )
+
+
+def _by_size(models: Sequence[ModelResults]) -> list[ModelResults]:
+    return sorted(models, key=lambda model: model.latent_dim)
+
+
+def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
+    info = model.cluster_info
+    distinct = [d for d in info.get("distinct", []) if math.isfinite(float(d["between_share"]))]
+    distinct = sorted(distinct, key=lambda d: -float(d["between_share"]))
+    values: dict[str, Any] = {"k": int(info["k"]), "between_share": {d["feature"]: d["between_share"] for d in distinct}}
+    strong = [d for d in distinct if float(d["between_share"]) >= 0.25][:3]
+    name = plain(model.name)
+    if strong:
+        shares = [f"{d.get('words', d['feature'])} ({100 * float(d['between_share']):.0f} %)" for d in strong]
+        words = f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}, where the percentage is the share of the variance between images that lies between clusters. "
+    elif distinct:
+        top = distinct[0]
+        words = (
+            f"The {info['k']} clusters of {name} differ little in the image features that were measured: the most distinct, "
+            f"{top.get('words', top['feature'])}, has {100 * float(top['between_share']):.0f} % of its variance between clusters. "
+        )
+    else:
+        words = f"{name} has {count(int(info['k']), 'cluster')}. "
+    words += _labels_of_clusters(info, values) + _cluster_or_continuum(info)
+    return words.strip(), values
+
+
+def _labels_of_clusters(info: dict[str, Any], values: dict[str, Any]) -> str:
+    """Which labels go with the clusters, by Cramér's V of the cross tables."""
+    tables = {name: table for name, table in info.get("tables", {}).items() if _is_crosstab(table)}
+    strengths = {str(name): association(table) for name, table in tables.items()}
+    values["association"] = strengths
+    known = sorted(((v, name) for name, v in strengths.items() if math.isfinite(v)), reverse=True)
+    if not known:
+        return ""
+    each = [f"{plain(name)} {value:.2f}" for value, name in known[:4]]
+    level = grade(known[0][0], ((0.5, "strong"), (0.25, "moderate"), (0.1, "weak"), (0.0, "negligible")))
+    words = f"Their association with the labels (Cramér's V, 0 to 1) is {listing(each)}: {level}{' at most' if len(known) > 1 else ''}. "
+    if known[0][0] >= 0.25:
+        words += _most_telling(tables[known[0][1]], known[0][1])
+    return words
+
+
+def _is_crosstab(table: Any) -> bool:
+    return isinstance(table, pd.DataFrame) and min(table.shape, default=0) >= 2 and table.to_numpy().sum() > 0
+
+
+def association(table: pd.DataFrame) -> float:
+    """Cramér's V of a table of counts, corrected for its bias in small samples: 0 independent, 1 determined.
+
+    Source: Bergsma 2013, J. Korean Stat. Soc. 42:323, https://doi.org/10.1016/j.jkss.2012.10.002
+    """
+    counts = table.to_numpy(dtype=float)
+    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
+    n, (r, c) = counts.sum(), counts.shape
+    if min(r, c) < 2 or n < 2:
+        return float("nan")
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / n
+    phi2 = float(((counts - expected) ** 2 / expected).sum() / n)
+    phi2 = max(0.0, phi2 - (r - 1) * (c - 1) / (n - 1))
+    smaller = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)) - 1
+    return float(min(1.0, math.sqrt(phi2 / smaller))) if smaller > 0 else float("nan")
+
+
+def _most_telling(table: pd.DataFrame, label: str) -> str:
+    """The cluster and the value of a label whose share in the cluster is farthest above its share in all images."""
+    counts = table.to_numpy(dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    overall = counts.sum(axis=0) / counts.sum()
+    row, column = np.unravel_index(int(np.argmax(shares - overall)), shares.shape)
+    return (
+        f"For example, {100 * shares[row, column]:.0f} % of cluster {plain(table.index[row])} have {plain(label)} "
+        f"“{plain(table.columns[column])}”, against {100 * overall[column]:.0f} % of all. "
+    )
+
+
+def _cluster_or_continuum(info: dict[str, Any]) -> str:
+    text = str(info.get("text", "")).strip()
+    if text:
+        return f"Clusters or a continuum? {text if text.endswith('.') else text + '.'} "
+    verdict = str(info.get("verdict", ""))
+    return f"Verdict of the test against one Gaussian cloud: {verdict}. " if verdict else ""
+
+
+def organisation_between_sizes(results: StudyResults) -> Finding | None:
+    """Is the latent space organised differently between latent sizes?"""
+    models = _by_size(results.models)
+    if len(models) < 2:
+        return None
+    numbers: dict[str, Any] = {"ari": {}, "neighbour_overlap": {}, "distance_correlation": {}}
+    texts = []
+    for a, b in zip(models[:-1], models[1:], strict=True):
+        words = _one_pair(a.name, b.name, results, numbers)
+        if words:
+            texts.append(words)
+    if not texts:
+        return None
+    overlaps = [value for value in numbers["neighbour_overlap"].values() if math.isfinite(value)]
+    text = " ".join(texts)
+    if overlaps:
+        lead = grade(
+            float(np.mean(overlaps)),
+            (
+                (0.6, "The local order is largely the same"),
+                (0.3, "The local order is partly the same"),
+                (0.0, "The local order is largely different"),
+            ),
+        )
+        text = f"{lead} between successive sizes: an image keeps on average {100 * float(np.mean(overlaps)):.0f} % of its nearest neighbours. {text}"
+    rates = [f"{number(float(np.sum(model.rate_per_dim)))} nats over {count(int(np.sum(model.is_active)), 'active dimension')} in {plain(model.name)}" for model in models]
+    text += f" What is stored is spread differently: {listing(rates)}."
+    return Finding(
+        section="organisation",
+        question="Is the latent space organised differently between latent sizes?",
+        text=text,
+        numbers=numbers,
+    )
+
+
+def _one_pair(a: str, b: str, results: StudyResults, numbers: dict[str, Any]) -> str:
+    comparison, pair, parts = results.comparison, f"{a} and {b}", []
+    overlap = comparison.neighbour_overlap
+    if a in overlap.index and b in overlap.columns:
+        numbers["neighbour_overlap"][pair] = float(overlap.loc[a, b])
+        parts.append(f"{100 * float(overlap.loc[a, b]):.0f} % of nearest neighbours are common")
+    row = _pair_row(comparison.map_similarity, a, b)
+    if row is not None and math.isfinite(float(row["distance_correlation"])):
+        numbers["distance_correlation"][pair] = float(row["distance_correlation"])
+        parts.append(f"the rank correlation of latent distances is {float(row['distance_correlation']):.2f}")
+    match = next((m for m in comparison.cluster_matches if {m["a"], m["b"]} == {a, b}), None)
+    if match is not None:
+        numbers["ari"][pair] = float(match["ari"])
+        same = grade(
+            float(match["ari"]),
+            ((0.65, "largely the same division"), (0.3, "partly the same division"), (-1.0, "largely another division")),
+        )
+        parts.append(f"the clusters are {same} (adjusted Rand index {float(match['ari']):.2f}; 0 is chance, 1 is equal)")
+    return f"Between {plain(a)} and {plain(b)}, {listing(parts)}." if parts else ""
+
+
+def _pair_row(table: pd.DataFrame, a: str, b: str) -> pd.Series | None:
+    if len(table) == 0:
+        return None
+    rows = table[((table["a"] == a) & (table["b"] == b)) | ((table["a"] == b) & (table["b"] == a))]
+    return rows.iloc[0] if len(rows) else None
+
+
+def maps_between_sizes(results: StudyResults) -> Finding | None:
+    """Are the maps different, and can they be trusted?"""
+    models = _by_size(results.models)
+    trust = {m.name: float(m.projection_info.get("trustworthiness", float("nan"))) for m in models}
+    known = {name: value for name, value in trust.items() if math.isfinite(value)}
+    numbers: dict[str, Any] = {"trustworthiness": known, "tsne_procrustes": {}}
+    text = ""
+    if known:
+        each = [f"{value:.2f} for {plain(name)}" for name, value in known.items()]
+        text = f"Neighbours on the t-SNE map are neighbours in latent space with a trustworthiness of {listing(each)} (1 is perfect). "
+    pairs = []
+    for a, b in zip(models[:-1], models[1:], strict=True):
+        row = _pair_row(results.comparison.map_similarity, a.name, b.name)
+        if row is not None and math.isfinite(float(row["tsne_procrustes"])):
+            numbers["tsne_procrustes"][f"{a.name} and {b.name}"] = float(row["tsne_procrustes"])
+            pairs.append(f"{float(row['tsne_procrustes']):.2f} for {plain(a.name)} and {plain(b.name)}")
+    if pairs:
+        lead = grade(
+            float(np.mean(list(numbers["tsne_procrustes"].values()))),
+            ((0.8, "much alike"), (0.5, "alike in their coarse layout"), (0.0, "laid out differently")),
+        )
+        text += f"The t-SNE maps of successive sizes are {lead}: after turning and scaling one onto the other their agreement is {listing(pairs)} (0 to 1). "
+    if not text:
+        return None
+    text += "t-SNE keeps neighbours, not distances: gaps between its islands and their sizes mean nothing."
+    question = "Are the maps of the models different, and can they be trusted?" if len(models) > 1 else "Can the map be trusted?"
+    return Finding(section="maps", question=question, text=text, numbers=numbers)
+
+
+def changes_along_walks(results: StudyResults) -> Finding | None:
+    """Which image features change along each walk?"""
+    texts: list[str] = []
+    numbers: dict[str, Any] = {}
+    for model in _by_size(results.models):
+        if not model.walks:
+            continue
+        numbers[model.name] = {walk.name: {c["feature"]: c["ratio"] for c in walk.changes} for walk in model.walks}
+        silent = [plain(walk.name, 40) for walk in model.walks if not walk.changes]
+        parts = [f"along {plain(walk.name, 40)}, {_change_words(walk)}" for walk in model.walks if walk.changes]
+        words = f"{plain(model.name)}: {'; '.join(parts)}." if parts else f"{plain(model.name)}:"
+        if silent:
+            words += f" Along {listing(silent)} no measured feature changes by more than the spread of the data."
+        far = [walk for walk in model.walks if len(walk.nearest_distance) and float(np.max(walk.nearest_distance)) > 3]
+        if far:
+            names = [f"{plain(walk.name, 40)} ({float(np.max(walk.nearest_distance)):.1f})" for walk in far]
+            words += f" Far from any real image, at more than three median neighbour distances: {listing(names)}; read their middle with care."
+        texts.append(words)
+    if not texts:
+        return None
+    text = "Changes from one end to the other, in standard deviations of the real images. " + " ".join(texts)
+    return Finding(section="walks", question="Which image features change along each walk?", text=text, numbers=numbers)
+
+
+def _change_words(walk: Walk) -> str:
+    parts = []
+    for change in walk.changes[:3]:
+        text = str(change.get("text", "")).strip().rstrip(".")
+        parts.append(text or f"{change['feature']} changes by {float(change['ratio']):.1f}")
+    return listing(parts)
+
+
+def samples_and_prior(results: StudyResults) -> Finding | None:
+    """What do samples look like, against draws of the prior?"""
+    texts, numbers = [], {}
+    for model in _by_size(results.models):
+        mismatch, density = model.samples.mismatch, model.samples.density
+        auc, kl = float(mismatch.get("auc", float("nan"))), float(mismatch.get("kl_nats", float("nan")))
+        numbers[model.name] = {"auc": auc, "kl_nats": kl, "n_components": density.get("n_components")}
+        if not math.isfinite(auc):
+            continue
+        level = grade(
+            auc, ((0.9, "far from"), (0.7, "clearly apart from"), (0.6, "somewhat apart from"), (0.0, "close to"))
+        )
+        words = f"The codes of real images in {plain(model.name)} are {level} the prior: a classifier tells them apart with an area under the curve of {auc:.2f} (0.5: not at all, 1: always)"
+        words += f", and their divergence from it is {number(kl)} nats. " if math.isfinite(kl) else ". "
+        words += _beside_the_prior(auc) + _nearest_words(model, numbers[model.name])
+        texts.append(words.strip())
+    if not texts:
+        return None
+    text = " ".join(texts) + " New images are therefore drawn from a Gaussian mixture fitted to the codes of the training images, its size chosen by held-out likelihood."
+    return Finding(
+        section="samples", question="What do samples look like, against draws of the prior?", text=text, numbers=numbers
+    )
+
+
+def _beside_the_prior(auc: float) -> str:
+    if auc >= 0.7:
+        return "Draws of the prior fall where few or no images lie and need not look like images. "
+    return "Draws of the prior fall mostly where images lie. "
+
+
+def _nearest_words(model: ModelResults, numbers: dict[str, Any]) -> str:
+    """Whether samples are copies: their distance to the nearest training code against that between real neighbours."""
+    distances = np.asarray(model.neighbours.get("distances", np.zeros((0, 0))), dtype=float)
+    if distances.size == 0 or len(model.samples.nearest_distance) == 0:
+        return ""
+    ours, real = float(np.median(model.samples.nearest_distance)), float(np.median(distances[:, 0]))
+    if real <= 0:
+        return ""
+    numbers["nearest_ratio"] = ours / real
+    words = f"A fitted sample lies {number(ours / real, 2)} times as far from its nearest training image as a real image from its nearest neighbour (medians)"
+    return words + (", so samples may be near copies. " if ours / real < 0.3 else ". ")
+
+
+def tissue_or_source(results: StudyResults) -> Finding | None:
+    """Is what the model shows tissue, or stain and source?"""
+    texts, numbers = [], {}
+    for model in _by_size(results.models):
+        probes = model.probes
+        if len(probes) == 0:
+            continue
+        numbers[model.name] = {
+            str(row["label"]): {"latents": float(row["score_latents"]), "histogram": float(row["score_histogram"])}
+            for _, row in probes.iterrows()
+        }
+        texts += [_one_probe(model, row) for _, row in _confounders(probes).iterrows()]
+    if not numbers:
+        return None
+    if not texts:
+        texts = [_best_probe(model) for model in _by_size(results.models)[-1:]]
+    text = " ".join(texts) + " A probe shows what can be read from a code, not what the model was made to keep."
+    return Finding(
+        section="source", question="Is what the model shows tissue, or stain and source?", text=text, numbers=numbers
+    )
+
+
+_SOURCE_WORDS = ("group", "source", "stain", "site", "scanner", "hospital", "brain", "batch", "dataset", "squashed")
+
+
+def _confounders(probes: pd.DataFrame) -> pd.DataFrame:
+    """Probes of labels that look like a source of images rather than their content."""
+    is_source = [any(word in str(label).lower() for word in _SOURCE_WORDS) for label in probes["label"]]
+    return probes[np.array(is_source, dtype=bool)].head(3)
+
+
+def _one_probe(model: ModelResults, row: pd.Series) -> str:
+    ours, histogram = float(row["score_latents"]), float(row["score_histogram"])
+    label, score = plain(row["label"]), _metric_word(row["metric"])
+    chance = float(row["null"]) if "null" in row and math.isfinite(float(row["null"])) else float("nan")
+    by_chance = f" (without any knowledge: {chance:.2f})" if math.isfinite(chance) else ""
+    words = f"From the latents of {plain(model.name)}, {label} can be read with {score} {ours:.2f}, from the grey histogram alone with {histogram:.2f}{by_chance}."
+    informative = ours - (chance if math.isfinite(chance) else 0.0)
+    if informative < 0.1:
+        return words + f" So {label} leaves little trace in the latents."
+    if histogram >= ours - 0.05:
+        return words + f" Brightness and stain alone tell as much, so differences between values of {label} in the latent space may be no more than that."
+    return words + f" The latents hold more about {label} than brightness alone; whether that is structure or processing, a probe cannot say."
+
+
+def _best_probe(model: ModelResults) -> str:
+    row = model.probes.sort_values("score_latents", ascending=False).iloc[0]
+    return "No label names a source or stain. " + _one_probe(model, row)
+
+
+def _metric_word(name: Any) -> str:
+    return "R²" if str(name).upper() == "R2" else plain(name)
+
+
+def data_warnings(results: StudyResults) -> Finding | None:
+    """What must a reader know about the images and the split?"""
+    data = results.data
+    parts = [text.strip() for text in data.warnings if text.strip()]
+    if data.n_rejected:
+        was = "was" if data.n_rejected == 1 else "were"
+        parts.append(f"{count(data.n_rejected, 'damaged file')} {was} set aside, see data/rejected.csv")
+    if not parts:
+        return None
+    text = " ".join(f"{part[0].upper()}{part[1:]}{'' if part.endswith(('.', '!', '?')) else '.'}" for part in parts)
+    return Finding(
+        section="warnings",
+        question="What must a reader know about the images and the split?",
+        text=text,
+        numbers={"n_rejected": data.n_rejected, "n_warnings": len(data.warnings)},
+    )

@@ -1,0 +1,273 @@
+"""Findings about the models: reconstructions, PCA, the gap to new images, what is lost, the objective."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from zatlas.atlas.results import Finding, ModelResults, StudyResults
+from zatlas.report.findings_words import dims, listing, metric, standard_error, tests
+from zatlas.report.plot_style import count, number, plain, signed
+
+__all__ = [
+    "against_pca",
+    "dimensions_in_use",
+    "objective",
+    "reconstructions_between_sizes",
+    "texture_kept",
+    "train_test_gap",
+    "what_is_lost",
+]
+
+_SAME_DB = 0.1
+
+
+def _measured(results: StudyResults, *names: str, part: str = "test") -> list[ModelResults]:
+    """Models by latent size for which all these metrics are known."""
+    models = sorted(results.models, key=lambda model: model.latent_dim)
+    return [model for model in models if all(math.isfinite(metric(model, part, name)) for name in names)]
+
+
+def reconstructions_between_sizes(results: StudyResults) -> Finding | None:
+    """How do reconstructions differ between latent sizes, and why?"""
+    models = _measured(results, "psnr_db", "distortion_nats", "rate_nats")
+    if not models:
+        return None
+    numbers: dict[str, Any] = {
+        model.name: {name: metric(model, "test", name) for name in ("psnr_db", "ssim", "distortion_nats", "rate_nats")}
+        for model in models
+    }
+    psnr = [f"{metric(model, 'test', 'psnr_db'):.1f} dB with {dims(model)}" for model in models]
+    held = tests(models[0], results.data.is_tiled)
+    text = f"On {held} the mean PSNR is {listing(psnr)}"
+    ssim = [f"{metric(model, 'test', 'ssim'):.2f}" for model in models]
+    text += f" (SSIM {listing(ssim)}). " if "nan" not in ssim else ". "
+    if len(models) == 1:
+        text += f"The code carries {number(metric(models[0], 'test', 'rate_nats'))} nats about an image."
+        return Finding(section="reconstructions", question="How good are the reconstructions?", text=text, numbers=numbers)
+    text += _from_small_to_large(models[0], models[-1], numbers) + _per_dimension(models, numbers)
+    return Finding(
+        section="reconstructions",
+        question="How do the reconstructions differ between latent sizes, and why?",
+        text=text.strip(),
+        numbers=numbers,
+    )
+
+
+def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict[str, Any]) -> str:
+    gain = metric(large, "test", "psnr_db") - metric(small, "test", "psnr_db")
+    fall = metric(small, "test", "distortion_nats") - metric(large, "test", "distortion_nats")
+    more = metric(large, "test", "rate_nats") - metric(small, "test", "rate_nats")
+    numbers.update(psnr_gain_db=gain, distortion_fall_nats=fall, rate_rise_nats=more)
+    words = (
+        f"From {plain(small.name)} to {plain(large.name)} it changes by {signed(gain)} dB, and the distortion "
+        f"{'falls' if fall > 0 else 'rises'} by {number(abs(fall))} nats per image. "
+    )
+    rates = (
+        f"The rate, which is how much the code says about an image, goes from "
+        f"{number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
+    )
+    if gain > 0 and more > 0:
+        return words + rates + ": the larger code says more about each image, and so the decoder has to leave less out. "
+    if gain <= 0 and more > 0:
+        return words + rates + ", yet the reconstructions of new images are no better for it. "
+    return words + rates + ": the larger code is not used to say more. "
+
+
+def _per_dimension(models: list[ModelResults], numbers: dict[str, Any]) -> str:
+    """What each added dimension brings, and which steps are within the noise."""
+    words, gains = "", []
+    for a, b in zip(models[:-1], models[1:], strict=True):
+        gain = metric(b, "test", "psnr_db") - metric(a, "test", "psnr_db")
+        gains.append(gain / (b.latent_dim - a.latent_dim))
+        doubt = 2 * math.hypot(standard_error(a), standard_error(b))
+        if math.isfinite(doubt) and abs(gain) < doubt:
+            words += (
+                f"The step from {plain(a.name)} to {plain(b.name)} ({signed(gain)} dB) is smaller than twice its standard error "
+                f"({doubt:.2f} dB, taken as if the images were different ones), so it may be chance. "
+            )
+    numbers["gain_per_dim_db"] = gains
+    if len(gains) > 1 and all(gain > 0 for gain in gains) and all(x > y for x, y in zip(gains, gains[1:], strict=False)):
+        steps = [f"{gain:.2f} dB" if gain >= 0.005 else "less than 0.01 dB" for gain in gains]
+        words += (
+            f"Each added dimension brings less than the ones before ({listing(steps)} per dimension in the successive steps), "
+            "as when the first dimensions take what varies most between images and later ones what is left."
+        )
+    return words
+
+
+def against_pca(results: StudyResults) -> Finding | None:
+    """Is the VAE better than PCA of the same size on held-out data?"""
+    models = _measured(results, "psnr_db", "pca_psnr_db")
+    if not models:
+        return None
+    gaps = {model.name: metric(model, "test", "psnr_db") - metric(model, "test", "pca_psnr_db") for model in models}
+    better = [model for model in models if gaps[model.name] > _SAME_DB]
+    worse = [model for model in models if gaps[model.name] < -_SAME_DB]
+    held = tests(models[0], results.data.is_tiled)
+    if len(better) == len(models):
+        verdict = "Yes" if len(models) == 1 else "Yes, at every latent size"
+    elif len(worse) == len(models):
+        verdict = "No" if len(models) == 1 else "No, at no latent size"
+    elif better:
+        verdict = f"At {len(better)} of {count(len(models), 'latent size')}"
+    else:
+        verdict = "There is no clear difference" if not worse else "No"
+    each = [f"{signed(gaps[model.name])} dB with {dims(model)}" for model in models]
+    text = (
+        f"{verdict}: on {held} the mean PSNR of the VAE differs from that of PCA with as many components by {listing(each)}. "
+        "PCA was fitted on the same training images and clipped to the same grey range. "
+    )
+    text += _ssim_against_pca(models)
+    if worse:
+        names = listing([plain(model.name) for model in worse])
+        text += f"Where PCA is ahead ({names}), the VAE has not learnt what a linear code of that size can keep: more training may help."
+    numbers = {"psnr_gap_db": gaps}
+    return Finding(
+        section="pca", question="Is the VAE better than PCA of the same size?", text=text.strip(), numbers=numbers
+    )
+
+
+def _ssim_against_pca(models: list[ModelResults]) -> str:
+    pairs = [(metric(model, "test", "ssim"), metric(model, "test", "pca_ssim")) for model in models]
+    if not all(math.isfinite(a) and math.isfinite(b) for a, b in pairs):
+        return ""
+    each = [f"{a:.2f} against {b:.2f}" for a, b in pairs]
+    return f"In SSIM it is {listing(each)}. "
+
+
+def train_test_gap(results: StudyResults) -> Finding | None:
+    """How much worse are new images than those of training?"""
+    models = [m for m in _measured(results, "psnr_db") if math.isfinite(metric(m, "train", "psnr_db"))]
+    if not models:
+        return None
+    gaps = {model.name: metric(model, "train", "psnr_db") - metric(model, "test", "psnr_db") for model in models}
+    each = [f"{gaps[model.name]:.2f} dB".replace("-", "−") + f" with {dims(model)}" for model in models]
+    largest = max(gaps.values())
+    text = f"Training images are reconstructed better than test images by {listing(each)} (mean PSNR). "
+    if largest < 0.1:
+        text += "By this measure there is no sign that the models remember their training images."
+    elif largest < 1.0:
+        text += "The gap is small against the spread between images" + _spread(models) + "."
+    else:
+        text += (
+            "A gap of this size has two possible causes, which this number cannot tell apart: the model remembers its training "
+            "images, or the test images differ in kind from them."
+        )
+    return Finding(
+        section="gap",
+        question="How much worse are new images than those of training?",
+        text=text,
+        numbers={"gap_db": gaps},
+    )
+
+
+def _spread(models: list[ModelResults]) -> str:
+    spread = [metric(model, "test", "psnr_sd") for model in models]
+    known = [value for value in spread if math.isfinite(value)]
+    return f" (standard deviation {max(known):.1f} dB)" if known else ""
+
+
+def what_is_lost(results: StudyResults) -> Finding | None:
+    """What can a code of this size not keep?"""
+    models = _measured(results, "psnr_db", "rate_nats")
+    if not models:
+        return None
+    parts, numbers = [], {}
+    for model in models:
+        error = 100 * 10 ** (-metric(model, "test", "psnr_db") / 20)
+        bits = metric(model, "test", "rate_nats") / math.log(2)
+        ours, pca = texture_kept(model)
+        numbers[model.name] = {"rms_error_percent": error, "rate_bits": bits, "texture_kept": ours, "texture_pca": pca}
+        texture = f", keeps {100 * ours:.0f} % of the fine texture (PCA {100 * pca:.0f} %)" if math.isfinite(ours) else ""
+        parts.append(f"{plain(model.name)} has a typical error of {error:.1f} % of the grey range{texture} and says {number(bits)} bits")
+    shape = models[0].reconstructions.originals.shape[1:]
+    size = f"{shape[2]} × {shape[1]} px" if len(shape) == 3 else "one image"
+    text = (
+        f"Per test image of {size}, {'; '.join(parts)}. What does not fit into so few bits is left out, and first of all "
+        "what differs from image to image without a pattern: noise, fine texture, single small structures. Their absence from "
+        "a reconstruction or a walk says nothing about their absence from the image. "
+    )
+    if any(math.isfinite(entry["texture_kept"]) for entry in numbers.values()):
+        text += "(Fine texture: power above 1/16 cycles per pixel, on the test images shown.)"
+    return Finding(section="lost", question="What can a code of this size not keep?", text=text.strip(), numbers=numbers)
+
+
+def texture_kept(model: ModelResults) -> tuple[float, float]:
+    """Power above 1/16 cycles per pixel of the reconstructions shown, relative to the originals; the same for PCA."""
+    shown = model.reconstructions
+    if len(shown.originals) == 0 or min(shown.originals.shape[-2:]) < 16:
+        return float("nan"), float("nan")
+    original = _fine_power(shown.originals)
+    if original <= 0:
+        return float("nan"), float("nan")
+    return _fine_power(shown.reconstructions) / original, _fine_power(shown.pca) / original
+
+
+def _fine_power(images: np.ndarray) -> float:
+    """Summed spectral power above 1/16 cycles per pixel of images (n, c, h, w), windowed against edges."""
+    array = np.asarray(images, dtype=np.float64)
+    h, w = array.shape[-2:]
+    array = (array - array.mean(axis=(-2, -1), keepdims=True)) * np.outer(np.hanning(h), np.hanning(w))
+    radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None])
+    power = np.abs(np.fft.rfft2(array)) ** 2
+    return float(power[..., radius > 1 / 16].sum())
+
+
+def dimensions_in_use(results: StudyResults) -> Finding | None:
+    """Are all latent dimensions used?"""
+    models = sorted(results.models, key=lambda model: model.latent_dim)
+    if not models:
+        return None
+    active = {model.name: int(np.sum(model.is_active)) for model in models}
+    each = [f"{active[model.name]} of {model.latent_dim}" for model in models]
+    text = f"Active latent dimensions: {listing(each)}. "
+    idle = [model for model in models if active[model.name] < model.latent_dim]
+    if idle:
+        names = listing([plain(model.name) for model in idle])
+        text += (
+            f"The other dimensions of {names} have collapsed to the prior: what they would carry costs more rate than it saves "
+            "distortion under this objective. "
+        )
+    else:
+        text += "None has collapsed; a larger code might carry more. "
+    forecast = [
+        f"{model.forecast_active_dims} for {plain(model.name)}" for model in models if model.forecast_active_dims is not None
+    ]
+    if forecast:
+        text += f"The PCA spectrum of the training images had forecast {listing(forecast)}, a guide from linear theory, not a bound."
+    return Finding(
+        section="dimensions", question="Are all latent dimensions used?", text=text.strip(), numbers={"active": active}
+    )
+
+
+def objective(results: StudyResults) -> Finding | None:
+    """What does the objective mean?"""
+    if not results.models:
+        return None
+    first = results.models[0]
+    betas = {model.name: float(model.effective_beta) for model in results.models}
+    known = [number(value) for value in betas.values() if math.isfinite(value)]
+    if first.likelihood == "bernoulli":
+        text = (
+            "Binary cross-entropy is not a likelihood of grey values: even a perfect reconstruction has a large distortion, so "
+            "distortion and ELBO can be compared between these models but not with models of another objective. "
+        )
+    else:
+        text = (
+            "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, and the balance of rate "
+            "and distortion follows from the data. "
+        )
+    if known:
+        text += (
+            f"Against a noise level that fits the actual reconstruction errors, the rate is weighted {listing([f'{value} times' for value in known])} "
+            "as strongly as in a calibrated model (effective beta; 1 is calibrated). "
+        )
+        if min(value for value in betas.values() if math.isfinite(value)) > 3:
+            text += "A high weight makes smooth walks and blurred reconstructions, and lets dimensions collapse."
+    return Finding(
+        section="objective",
+        question="What does the objective mean?",
+        text=text.strip(),
+        numbers={"beta": float(first.beta), "effective_beta": betas},
+    )

@@ -1,0 +1,141 @@
+"""The last sections of the report: how it was made, and what it does not show."""
+
+import re
+from importlib import metadata
+from typing import Any
+
+import pandas as pd
+
+from zatlas.atlas.results import StudyResults
+from zatlas.report.plot_style import plain
+
+__all__ = ["limits_texts", "method_blocks"]
+
+Block = dict[str, Any]
+
+
+def method_blocks(results: StudyResults) -> list[Any]:
+    """A paragraph on the method, every setting, versions, seed and fingerprint, and how to cite the numbers."""
+    facts = results.provenance
+    blocks: list[Any] = [_text(text) for text in _method_texts(results)]
+    command = " ".join(str(word) for word in facts.get("command", []))
+    if command:
+        blocks += [_text("Made by the command"), {"kind": "code", "text": _without_folders(command)}]
+    blocks.append(_facts_table(results))
+    blocks.append(_settings_table(results))
+    blocks.append(_text(
+        "To cite a number of this page, name zatlas and its version, the fingerprint of the images, the seed, the model and the "
+        "part (test, unless said otherwise), and give the file of the figure (figures/….csv), which holds the number unrounded."
+    ))  # fmt: skip
+    return blocks
+
+
+def _text(text: str) -> Block:
+    return {"kind": "text", "text": text}
+
+
+def _method_texts(results: StudyResults) -> list[str]:
+    data = results.data
+    seen = f"tiles of {data.side_px} × {data.side_px} px" if data.is_tiled else f"whole images of {data.side_px} × {data.side_px} px"
+    likelihood = results.models[0].likelihood if results.models else "bernoulli"
+    name = "binary cross-entropy" if likelihood == "bernoulli" else "negative log-likelihood of a gaussian with one shared, optimal variance"
+    return [
+        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the {name}, summed over pixels; rate is "
+        "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; both are in nats per "
+        f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, walks and reconstructions use the posterior mean. "
+        "The weights are those of the epoch with the best validation objective.",
+        "PSNR is on the grey range of the training pixels. PCA was fitted on training images with as many components as the "
+        "model has latent dimensions, and its reconstructions were clipped to the same range. Probes are linear and "
+        "cross-validated, with whole groups left out where there are groups.",
+    ]
+
+
+def _without_folders(command: str) -> str:
+    """Absolute paths cut to their last part, so that the page does not tell where things lie on a computer."""
+    return re.sub(r"(?<![\w.])(?:[A-Za-z]:)?[/\\](?:[^\s/\\]+[/\\])+", "…/", command)
+
+
+def _facts_table(results: StudyResults) -> Block:
+    facts = results.provenance
+    environment = facts.get("environment", facts.get("versions", {}))
+    rows = [("zatlas", metadata.version("zatlas")), ("seed", str(facts.get("seed", results.config.get("seed", "–"))))]
+    rows.append(("fingerprint of the images (sha256)", str(facts.get("fingerprint", "–"))))
+    if isinstance(environment, dict):
+        rows += [(str(name), str(version)) for name, version in environment.items() if name != "zatlas"]
+    for model, training in (facts.get("training") or {}).items():
+        rows += _choices(str(model), training)
+    return _two_columns(rows, "Provenance", "What the numbers depend on.", ("what", "value"))
+
+
+def _choices(model: str, training: Any) -> list[tuple[str, str]]:
+    """What training chose by itself, with its reasons."""
+    if not isinstance(training, dict):
+        return []
+    rows = []
+    for name in ("best_epoch", "epochs", "seconds", "state"):
+        if name in training:
+            rows.append((f"{model}: {name.replace('_', ' ')}", _value(training[name])))
+    choices = training.get("choices", {})
+    if isinstance(choices, dict):
+        rows += [(f"{model}: {name}", _value(value)) for name, value in choices.items()]
+    elif isinstance(choices, list):
+        rows += [(f"{model}: choice", _value(value)) for value in choices]
+    return rows
+
+
+def _settings_table(results: StudyResults) -> Block:
+    rows: list[tuple[str, str]] = []
+    for name, value in results.config.items():
+        if isinstance(value, dict):
+            rows += [(f"{name}.{key}", _value(inner)) for key, inner in value.items()]
+        else:
+            rows.append((str(name), _value(value)))
+    return _two_columns(rows, "Settings", "Every setting as resolved, defaults too; the same as in study.toml.", ("setting", "value"))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(item) for item in value) or "–"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_value(item)}" for key, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return _without_folders(str(value)) if str(value) else "–"
+
+
+def _two_columns(rows: list[tuple[str, str]], title: str, caption: str, header: tuple[str, str]) -> Block:
+    table = pd.DataFrame(rows, columns=list(header))
+    return {
+        "kind": "table",
+        "title": title,
+        "caption": caption,
+        "header": list(table.columns),
+        "rows": [[plain(name, 80), plain(value, 400)] for name, value in rows],
+        "is_number": [False, False],
+        "best": set(),
+    }
+
+
+def limits_texts(results: StudyResults) -> list[str]:
+    """What a reader might take from the page although it does not show it."""
+    data = results.data
+    texts = [
+        "Generated images (walks, traversals, samples) show what the model has learnt, not tissue, patients or intermediate states that exist. Nothing here is for diagnosis.",
+        "A direction of the latent space has no name. That a feature or a label changes along it does not make it the cause, and another seed turns the axes differently. Independent meanings of single dimensions are not claimed.",
+        "Clusters are regions of a code that one model found useful for reconstruction. They are not types of tissue or disease unless other evidence says so.",
+        "t-SNE and the first two principal components are flat pictures of a space with more dimensions; what looks close or apart there may not be.",
+    ]
+    if len(results.models) > 1:
+        texts.append("Each latent size was trained once, with one seed. A small difference between sizes may be one of seeds.")
+    else:
+        texts.append("The model was trained once, with one seed; how much its numbers vary between seeds was not measured.")
+    if len(data.groups) > 1:
+        n_test = int((data.groups["test"] > 0).sum()) if "test" in data.groups else 0
+        if n_test == 1:
+            texts.append("The test part is one group. How well the models do on yet another one cannot be told from a single one.")
+    else:
+        texts.append("The images have no groups (such as patients or brains). If several images come from one subject, training and test images may be related, and the numbers for new subjects are worse than those given here.")
+    if results.models and results.models[0].likelihood == "bernoulli":
+        texts.append("Distortion and ELBO by binary cross-entropy are not likelihoods of grey values and must not be compared with those of other objectives.")
+    texts.append("Bad, doubled or mislabelled images were not searched for beyond damaged files.")
+    return texts

@@ -1,0 +1,416 @@
+"""The order and the words of the report: sections of text, tables, key numbers, findings and slots for figures.
+
+The order is that of the assignments: data, split, training, reconstructions, latent space, maps, walks, samples,
+models side by side, findings, method, limits. Blocks are plain dictionaries for the template; everything that comes
+from data stays text and is escaped there.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zatlas.atlas.results import Finding, ModelResults, StudyResults
+from zatlas.report.catalogue import Recipe, safe_id
+from zatlas.report.findings import findings, in_short
+from zatlas.report.findings_words import listing, metric
+from zatlas.report.method import limits_texts, method_blocks
+from zatlas.report.plot_style import count, number, plain, signed
+
+__all__ = ["FigureSlot", "Section", "build_sections", "headline", "table_block"]
+
+Block = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FigureSlot:
+    """Where a figure goes, by the id of its recipe."""
+
+    id: str
+
+
+@dataclass
+class Section:
+    """One section of the report."""
+
+    id: str
+    title: str
+    blocks: list[Block | FigureSlot] = field(default_factory=list)
+
+
+def headline(results: StudyResults) -> tuple[str, str]:
+    """Title and subtitle of the report."""
+    data, sizes = results.data, [str(model.latent_dim) for model in results.models]
+    title = str(results.config.get("title") or "") or f"The latent space of {data.name}"
+    groups = f" in {count(len(data.groups), 'group')}" if len(data.groups) > 1 else ""
+    what = "tiles of them" if data.is_tiled else "them"
+    subtitle = (
+        f"{count(data.n_images, 'image')}{groups}; {count(len(sizes), 'variational autoencoder')} of {what}, with "
+        f"{listing(sizes)} latent {'dimension' if sizes == ['1'] else 'dimensions'}."
+    )
+    return plain(title, 120), subtitle
+
+
+def build_sections(results: StudyResults, recipes: Sequence[Recipe]) -> list[Section]:
+    """All sections with their blocks, in the order of the report."""
+    found = findings(results)
+    sections = [
+        Section("summary", "Summary", _summary(results, found)),
+        Section("data", "The data", _data(results, recipes)),
+        Section("split", "The split", _split(results, recipes)),
+        Section("training", "Training", _training(results, recipes)),
+        Section("reconstructions", "Reconstructions", _reconstructions(results, recipes)),
+        Section("latent-space", "Latent space and clusters", _latent_space(results, recipes)),
+        Section("maps", "Maps", _maps(results, recipes)),
+        Section("walks", "Walks through the latent space", _walks(results, recipes)),
+        Section("samples", "New images", _samples(results, recipes)),
+        Section("models", "The models side by side", _models(results, recipes)),
+        Section("findings", "Findings", [_finding(finding) for finding in found]),
+        Section("method", "Method and provenance", method_blocks(results)),
+        Section("limits", "What this does not show", [{"kind": "list", "texts": limits_texts(results)}]),
+    ]
+    return [section for section in sections if section.blocks]
+
+
+def _text(text: str) -> Block:
+    return {"kind": "text", "text": text}
+
+
+def _finding(finding: Finding) -> Block:
+    return {"kind": "finding", "question": finding.question, "text": finding.text}
+
+
+def _slots(recipes: Sequence[Recipe], section: str, model: str = "") -> list[Block | FigureSlot]:
+    return [FigureSlot(recipe.id) for recipe in recipes if recipe.section == section and recipe.model == model]
+
+
+def _per_model(
+    results: StudyResults, recipes: Sequence[Recipe], section: str, extra: dict[str, list[Block]] | None = None
+) -> list[Block | FigureSlot]:
+    """The figures of a section model by model, each under its heading, with links to jump between them."""
+    blocks: list[Block | FigureSlot] = []
+    links = []
+    for model in results.models:
+        slots = _slots(recipes, section, model.name)
+        if not slots:
+            continue
+        target = f"{section}-{safe_id(model.name)}"
+        links.append((target, plain(model.name)))
+        heading = f"{plain(model.name)}: {count(model.latent_dim, 'latent dimension')}"
+        blocks += [{"kind": "heading", "id": target, "text": heading}, *(extra or {}).get(model.name, []), *slots]
+    jumps: list[Block | FigureSlot] = [{"kind": "jumps", "links": links}] if len(links) > 1 else []
+    return [*jumps, *blocks]
+
+
+def table_block(
+    table: pd.DataFrame, title: str, caption: str = "", *, best: Iterable[tuple[int, int]] = (), digits: int = 4
+) -> Block:
+    """A table for the page: numbers to the right, with sensible digits."""
+    is_number = [pd.api.types.is_numeric_dtype(table.iloc[:, i]) for i in range(table.shape[1])]
+    rows = [[_cell(value, digits) for value in row] for row in table.itertuples(index=False)]
+    return {
+        "kind": "table",
+        "title": title,
+        "caption": caption,
+        "header": [str(name) for name in table.columns],
+        "rows": rows,
+        "is_number": is_number,
+        "best": set(best),
+    }
+
+
+def _cell(value: Any, digits: int) -> str:
+    if isinstance(value, float | np.floating):
+        return number(float(value), digits)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return f"{int(value):,}".replace(",", "\u202f")
+    return plain(value, 60)
+
+
+# ---- summary
+
+
+def _summary(results: StudyResults, found: list[Finding]) -> list[Block | FigureSlot]:
+    blocks: list[Block | FigureSlot] = [{"kind": "keys", "entries": _keys(results)}]
+    short = in_short(found)
+    if short:
+        blocks += [{"kind": "heading", "id": "in-short", "text": "In short"}, {"kind": "list", "texts": short}]
+    blocks.append(_model_table(results))
+    blocks.append(_text("How to read it: images with a dashed orange border were generated by a model; all others are real. Every figure can be opened as PNG, SVG and CSV from its caption when this page lies beside its folder of figures."))
+    return blocks
+
+
+def _keys(results: StudyResults) -> list[dict[str, str]]:
+    data = results.data
+    split = data.split_counts
+    keys = [
+        {"name": "Images", "value": f"{data.n_images:,}".replace(",", "\u202f"), "more": _split_words(split)},
+    ]
+    best = _best_model(results)
+    if best is None:
+        return keys
+    psnr, pca = metric(best, "test", "psnr_db"), metric(best, "test", "pca_psnr_db")
+    if math.isfinite(psnr):
+        keys.append({"name": "PSNR on test images", "value": f"{psnr:.1f} dB", "more": f"the best model, {plain(best.name)}"})
+    if math.isfinite(psnr) and math.isfinite(pca):
+        keys.append({"name": "Against PCA of the same size", "value": f"{signed(psnr - pca)} dB", "more": "on test images; above 0 the VAE is better"})
+    active = int(np.sum(best.is_active))
+    keys.append({"name": "Active dimensions", "value": f"{active} of {best.latent_dim}", "more": f"rate {number(float(np.sum(best.rate_per_dim)))} nats per image"})
+    if best.cluster_info.get("k"):
+        keys.append({"name": "Clusters", "value": str(best.cluster_info["k"]), "more": _verdict(best)})
+    auc = float(best.samples.mismatch.get("auc", float("nan")))
+    if math.isfinite(auc):
+        keys.append({"name": "Codes against the prior", "value": f"AUC {auc:.2f}", "more": "0.5: alike, 1: fully apart"})
+    return keys
+
+
+def _split_words(split: dict[str, int]) -> str:
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    return ", ".join(f"{split[part]} {word}" for part, word in names.items() if split.get(part))
+
+
+def _verdict(model: ModelResults) -> str:
+    verdict = str(model.cluster_info.get("verdict", ""))
+    return "regions of a continuum" if verdict == "continuum" else plain(verdict, 40)
+
+
+def _best_model(results: StudyResults) -> ModelResults | None:
+    """The model with the highest PSNR on the test part; the first when that is unknown."""
+    scores = [metric(model, "test", "psnr_db") for model in results.models]
+    if not scores:
+        return None
+    return results.models[int(np.argmax([value if math.isfinite(value) else -np.inf for value in scores]))]
+
+
+def _model_table(results: StudyResults) -> Block:
+    rows = []
+    for model in results.models:
+        test = {name: metric(model, "test", name) for name in model.metrics.columns}
+        rows.append(
+            {
+                "model": plain(model.name),
+                "active dimensions": f"{int(np.sum(model.is_active))} of {model.latent_dim}",
+                "distortion [nats]": test.get("distortion_nats", float("nan")),
+                "rate [nats]": test.get("rate_nats", float("nan")),
+                "PSNR [dB]": test.get("psnr_db", float("nan")),
+                "PCA [dB]": test.get("pca_psnr_db", float("nan")),
+                "SSIM": test.get("ssim", float("nan")),
+                "PCA SSIM": test.get("pca_ssim", float("nan")),
+            }
+        )
+    table = pd.DataFrame(rows)
+    best = [
+        (list(table.columns).index(name), int(choose(table[name])))
+        for name, choose in (("distortion [nats]", np.nanargmin), ("PSNR [dB]", np.nanargmax), ("SSIM", np.nanargmax))
+        if len(table) > 1 and table[name].notna().any()
+    ]
+    unit = "tile" if results.data.is_tiled else "image"
+    caption = f"Means over the test part, per {unit}; PCA has as many components as the model has latent dimensions."
+    return table_block(table, "Models on the test part", caption, best=best)
+
+
+# ---- data, split, training
+
+
+def _data(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    data = results.data
+    pixels = data.statistics
+    blocks: list[Block | FigureSlot] = []
+    sizes = data.sizes.set_index("quantity")
+    height, width = sizes.loc["height"], sizes.loc["width"]
+    if (data.sizes["min"] == data.sizes["max"]).all():
+        shape = f"all of {int(width['max'])} × {int(height['max'])} px"
+    else:
+        shape = f"from {int(width['min'])} to {int(width['max'])} px wide and {int(height['min'])} to {int(height['max'])} px high"
+    channel = "grey" if data.channels == 1 else count(data.channels, "channel")
+    text = f"{plain(data.name, 80)} holds {count(data.n_images, 'image')} ({channel}, {data.dtype}), {shape}."
+    if data.n_rejected:
+        text += f" {count(data.n_rejected, 'damaged file')} {'was' if data.n_rejected == 1 else 'were'} set aside (data/rejected.csv)."
+    text += f" Over all pixels the mean is {number(pixels.get('mean'), 4)} and the standard deviation {number(pixels.get('std'), 4)}, from {number(pixels.get('min'))} to {number(pixels.get('max'))}."
+    text += f" Scaling: {data.scaling}."
+    if data.is_tiled:
+        text += f" The models see tiles of {data.side_px} × {data.side_px} px (sampler {data.sampler})."
+    blocks.append(_text(text))
+    if data.notes:
+        blocks.append({"kind": "list", "texts": list(data.notes)})
+    if 1 < len(data.groups) <= 40:
+        groups = data.groups.rename(
+            columns={"mean": "mean grey", "std": "sd of grey", "train": "training images", "validation": "validation images", "test": "test images"}
+        )
+        blocks.append(table_block(groups, "Groups", "Number of images and pixels, grey levels and parts of each group."))
+    return blocks + _slots(recipes, "data")
+
+
+def _split(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    data = results.data
+    reason = data.split_reason.strip()
+    blocks: list[Block | FigureSlot] = [
+        _text(f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith('.') else '.'} The validation part chooses the best epoch; the test part is used for nothing but judging.")
+    ]
+    blocks += [{"kind": "note", "label": "Mind:", "text": warning} for warning in data.warnings]
+    return blocks + _slots(recipes, "split")
+
+
+def _training(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    if not any(recipe.section == "training" for recipe in recipes):
+        return []
+    name = "binary cross-entropy" if results.models[0].likelihood == "bernoulli" else "a gaussian with one shared, optimal variance"
+    text = f"Each model minimises distortion + beta × rate, here with beta {number(results.models[0].beta)}; the distortion is {name}, summed over the pixels of an image."
+    return [_text(text), *_per_model(results, recipes, "training")]
+
+
+def _reconstructions(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    if not any(recipe.section == "reconstructions" for recipe in recipes):
+        return []
+    shared = _slots(recipes, "reconstructions")
+    text = "Test images, which no model was trained on, encoded to the posterior mean and decoded again."
+    return [_text(text), *shared, *_per_model(results, recipes, "reconstructions")]
+
+
+# ---- latent space and after
+
+
+def _latent_space(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    extra = {model.name: [block for block in (_cluster_text(model), *_cluster_tables(model)) if block] for model in results.models}
+    text = "A code is the posterior mean of an image. k-means divides the codes into regions; whether these are clusters or parts of a continuum is tested against one Gaussian cloud of the same shape."
+    return [_text(text), *_per_model(results, recipes, "latent-space", extra)]
+
+
+def _cluster_text(model: ModelResults) -> Block | None:
+    text = str(model.cluster_info.get("text", "")).strip()
+    return _text(text) if text else None
+
+
+def _cluster_tables(model: ModelResults) -> list[Block]:
+    """Mean features and labels per cluster, then clusters by group and label."""
+    info, blocks = model.cluster_info, []
+    means = [info[name] for name in ("features", "numeric") if isinstance(info.get(name), pd.DataFrame)]
+    means += [table for name, table in info.get("tables", {}).items() if name == "numeric" and not len(means) > 1]
+    joined = [table for table in means if table.shape[1]]
+    if joined:
+        table = pd.concat(joined, axis=1).rename(columns=lambda name: plain(str(name).replace("_", " ")))
+        table = table.loc[:, ~table.columns.duplicated()]
+        table.insert(0, "cluster", [str(name) for name in table.index])
+        if model.galleries:
+            sizes = {str(one.cluster): one.size for one in model.galleries}
+            table.insert(1, "images", [sizes.get(name, 0) for name in table["cluster"]])
+        blocks.append(table_block(table, f"Clusters of {plain(model.name)}", "Means of image features and of numeric labels.", digits=3))
+    for name, table in info.get("tables", {}).items():
+        if name == "numeric" or table.shape[1] > 12 or not table.shape[1]:
+            continue
+        shown = table.rename(columns=lambda value: plain(value, 24))
+        shown.insert(0, "cluster", [str(cluster) for cluster in table.index])
+        blocks.append(table_block(shown.reset_index(drop=True), f"Clusters of {plain(model.name)} by {plain(name)}", "Number of images."))
+    return blocks
+
+
+def _maps(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    blocks = _per_model(results, recipes, "maps")
+    if not blocks:
+        return []
+    rows = [
+        {
+            "model": plain(model.name),
+            "variance on PC 1 and 2 [%]": 100 * float(sum(list(model.projection_info.get("explained_ratio", []))[:2])),
+            "t-SNE perplexity": float(model.projection_info.get("tsne_perplexity") or float("nan")),
+            "trustworthiness of t-SNE": float(model.projection_info.get("trustworthiness") or float("nan")),
+        }
+        for model in results.models
+    ]
+    table = table_block(pd.DataFrame(rows), "How far the maps can be trusted", "Trustworthiness: whether neighbours on the map are neighbours in latent space; 1 is perfect.", digits=3)
+    return [table, *blocks]
+
+
+def _walks(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    extra = {model.name: _changes_table(model) for model in results.models}
+    blocks = _per_model(results, recipes, "walks", extra)
+    if not blocks:
+        return []
+    text = "Each walk leads in latent space from one real image to another, usually the two that are extreme on an axis, and decodes points between them. The images between the ends are generated: they show what the model takes to lie between, not what was observed."
+    return [_text(text), *blocks]
+
+
+def _changes_table(model: ModelResults) -> list[Block]:
+    rows = []
+    for walk in model.walks:
+        changes = "; ".join(str(change.get("text") or change.get("feature")) for change in walk.changes) or "nothing measured changes much"
+        far = float(np.max(walk.nearest_distance)) if len(walk.nearest_distance) else float("nan")
+        rows.append({"walk": plain(walk.name, 40), "from": plain(walk.start_image), "to": plain(walk.end_image), "changes": changes, "farthest from real": far})
+    if not rows:
+        return []
+    table = pd.DataFrame(rows)
+    block = table_block(table, f"Walks of {plain(model.name)}", "What changes, in standard deviations of the real images; last, the largest distance to a real code in median neighbour distances.", digits=2)
+    for shown, row in zip(block["rows"], rows, strict=True):
+        shown[3] = str(row["changes"])
+    return [block]
+
+
+def _samples(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    blocks = _per_model(results, recipes, "samples")
+    if not blocks:
+        return []
+    rows = [
+        {
+            "model": plain(model.name),
+            "components of the mixture": int(model.samples.density.get("n_components", 0)),
+            "held-out log-likelihood [nats]": float(model.samples.density.get("heldout_loglik", float("nan"))),
+            "divergence from the prior [nats]": float(model.samples.mismatch.get("kl_nats", float("nan"))),
+            "AUC against the prior": float(model.samples.mismatch.get("auc", float("nan"))),
+        }
+        for model in results.models
+    ]
+    text = "New images are drawn from a Gaussian mixture fitted to the codes of the training images. Draws of the prior stand after them as a diagnosis: they look like images only where the codes fill the prior."
+    table = table_block(pd.DataFrame(rows), "Fitted density and mismatch with the prior", "AUC: how well a classifier tells codes of real images from draws of the prior; 0.5 not at all, 1 always.", digits=3)
+    return [_text(text), table, *blocks]
+
+
+def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
+    if len(results.models) < 2:
+        return []
+    blocks: list[Block | FigureSlot] = [_text("The models share the images, the split, the tiles, the example images and the colours, so their numbers can be compared.")]
+    blocks.append(table_block(_words_of_columns(results.comparison.table), "All numbers of the models", "Numbers of the test part unless named otherwise."))
+    matches = [
+        {"models": f"{plain(m['a'])} and {plain(m['b'])}", "adjusted Rand index": float(m["ari"]), "images in matched clusters [%]": 100 * float(m.get("share", float("nan"))), "matched clusters": ", ".join(f"{x}→{y}" for x, y in dict(m["mapping"]).items())}
+        for m in results.comparison.cluster_matches
+    ]
+    if matches:
+        blocks.append(table_block(pd.DataFrame(matches), "Clusters matched between models", "By the Hungarian method; the index is 0 for chance and 1 for equal divisions.", digits=3))
+    similar = results.comparison.map_similarity
+    if len(similar):
+        shown = similar.rename(columns={"a": "model", "b": "and", "tsne_procrustes": "agreement of t-SNE maps", "distance_correlation": "rank correlation of distances"})
+        blocks.append(table_block(shown, "Maps and distances compared", "Agreement of the t-SNE maps after turning and scaling one onto the other (0 to 1); rank correlation of the distances between codes.", digits=3))
+    return blocks + _slots(recipes, "models")
+
+
+def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The comparison turned on its side: one row per number, one column per model."""
+    names = [plain(name) for name in table["name"]]
+    rows = []
+    for column in table.columns:
+        if column == "name":
+            continue
+        values = [_cell(value, 4) for value in table[column].tolist()]
+        rows.append([_quantity(str(column)), *values])
+    return pd.DataFrame(rows, columns=["quantity", *names])
+
+
+def _quantity(column: str) -> str:
+    known = {
+        "k": "clusters",
+        "n_parameters": "parameters of the network",
+        "mismatch_auc": "AUC of codes against the prior",
+        "mismatch_kl_nats": "divergence of codes from the prior [nats]",
+        "effective_beta": "effective beta",
+        "latent_dim": "latent dimensions",
+    }
+    if column in known:
+        return known[column]
+    for ending, unit in (("_nats", " [nats]"), ("_db", " [dB]")):
+        if column.endswith(ending):
+            column = column.removesuffix(ending) + unit
+            break
+    words = column.replace("_", " ").replace("psnr", "PSNR").replace("ssim", "SSIM").replace("pca", "PCA").replace("elbo", "ELBO")
+    return words.replace("test n", "test images or tiles") if words == "test n" else words
