@@ -29,6 +29,7 @@ FEATURES = (
     "edge_density",
 )
 PARTS = ("train", "validation", "test")
+EXTREMES = ("largest", "smallest")
 TSNE_NOTE = (
     "t-SNE has no inverse: the walk runs in latent space between the two images that are extreme on the t-SNE axis"
 )
@@ -444,4 +445,10 @@ def _summary(world, is_tiled):
         sampler="by_pixel" if is_tiled else "whole",
         labels=list(world.labels),
         notes=["suggested hold-out: B20"],
+        image_table=world.table[["image", "group"]].assign(height=world.size, width=world.size),
+        extremes=pd.DataFrame(
+            [(name or "all", kind, f"{name}/{kind}", world.size, world.size) for name in names for kind in EXTREMES],
+            columns=["group", "kind", "image", "height", "width"],
+        ),
+        extreme_images=[world.images[i] for i in range(2 * len(names))],
     )

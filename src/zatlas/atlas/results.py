@@ -94,7 +94,7 @@ class Walk(_Saved):
         start_image, end_image: Their names.
         t: Positions of the p interior points, k / (p + 1), (p,).
         z: Latents with both ends, (p + 2, d).
-        frames: Decoded interior points, (p, c, h, w).
+        frames: Decoded interior points, (p, c, h, w); like the other images and `features` empty until decoded.
         end_originals: The two images, (2, c, h, w).
         end_reconstructions: The two images through the model, (2, c, h, w).
         kind: "straight" or "spherical".
@@ -114,9 +114,9 @@ class Walk(_Saved):
     end_image: str
     t: np.ndarray
     z: np.ndarray
-    frames: np.ndarray
-    end_originals: np.ndarray
-    end_reconstructions: np.ndarray
+    frames: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 0, 0), np.float32))
+    end_originals: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 0, 0), np.float32))
+    end_reconstructions: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 0, 0), np.float32))
     kind: str = "straight"
     note: str = ""
     features: pd.DataFrame = field(default_factory=pd.DataFrame)

@@ -1,0 +1,487 @@
+"""Everything that the report says about one model, measured: `analyse_model`; and of several: `compare_models`.
+
+Bounded in memory and the same for the same input: of each part, and of the atlas where pixels are needed, at most 2000
+tiles are used, evenly spaced in their order (500 for SSIM, which is slow); PCA is fitted to at most 3000 training
+tiles. Nothing of the test part steers anything here; it is only measured.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+
+from zatlas.atlas.atlas import Atlas
+from zatlas.atlas.comparison import compare_models
+from zatlas.atlas.features import WORDS, between_share, feature_spread, image_features
+from zatlas.atlas.pictures import View, galleries, neighbours, samples, traversals, walks
+from zatlas.atlas.probes import Probe, grey_histogram, label_kind, linear_probe
+from zatlas.atlas.quality import (
+    PixelPca,
+    active_units,
+    fit_pixel_pca,
+    forecast_active_dims,
+    implied_noise_variance,
+    most_pca_rows,
+    participation_ratio,
+    psnr,
+    ssim,
+)
+from zatlas.atlas.results import ModelResults, Reconstructions
+from zatlas.config import StudyConfig
+from zatlas.errors import UsageError
+from zatlas.model.network import Network
+from zatlas.model.objective import effective_beta, rate_per_dim
+from zatlas.tiles.loader import Tiles
+from zatlas.tiles.transforms import Scaling
+from zatlas.training.fit import evaluate
+
+__all__ = ["PARTS", "analyse_model", "compare_models", "evenly"]
+
+log = logging.getLogger(__name__)
+
+PARTS = ("train", "validation", "test")
+
+_MOST_TILES = 2000
+_MOST_SSIM = 500
+_MOST_LABELS = 24
+_MOST_LABEL_WALKS = 8
+_BATCH = 64
+_METRICS = (
+    "distortion_nats", "rate_nats", "elbo_nats", "psnr_db", "psnr_sd", "ssim", "pca_psnr_db", "pca_ssim", "n",
+)  # fmt: skip
+
+
+def evenly(n: int, most: int) -> Int[np.ndarray, " m"]:
+    """Rows 0 to n - 1, or at most `most` of them evenly spaced, first and last included.
+
+    Example:
+        >>> evenly(5, 3)
+        array([0, 2, 4])
+    """
+    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.int64))
+
+
+def analyse_model(
+    network: Network,
+    scaling: Scaling,
+    atlas: Atlas,
+    tiles: Mapping[str, Tiles],
+    config: StudyConfig,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ModelResults:
+    """Measure a model and choose its pictures.
+
+    Args:
+        network: The trained network; its mode (train or eval) is what it was afterwards.
+        scaling: The grey scale that it works on; tiles on another one are refused.
+        atlas: Its atlas; PCA, t-SNE and k-means are made when missing.
+        tiles: Grid tiles of the parts "train", "validation", "test" (those there are), and "atlas", row by row those
+            of the atlas.
+        config: The study's configuration.
+        seed: Of every draw.
+        on_progress: Called with (steps done, steps in all).
+
+    Returns:
+        The results; their `history` is empty, because the training knows it.
+
+    Raises:
+        UsageError: tiles are missing, or do not belong to the atlas or to the network's grey scale.
+    """
+    parts = [part for part in PARTS if part in tiles and len(tiles[part])]
+    _check(scaling, atlas, tiles, parts)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            return _Analysis(network, atlas, tiles, parts, config, seed, on_progress).run()
+    finally:
+        network.train(was_training)
+
+
+def _check(scaling: Scaling, atlas: Atlas, tiles: Mapping[str, Tiles], parts: list[str]) -> None:
+    missing = [name for name in ("train", "atlas") if name not in tiles or not len(tiles[name])]
+    if missing:
+        raise UsageError(f"no tiles of {' and '.join(missing)} to analyse the model with", hint="check the split")
+    if len(tiles["atlas"]) != len(atlas):
+        raise UsageError(
+            f"the atlas has {len(atlas)} rows, its tiles are {len(tiles['atlas'])}", hint="embed these tiles again"
+        )
+    for name in (*parts, "atlas"):
+        if tiles[name].scaling != scaling:
+            raise UsageError(f"the tiles of {name} are on another grey scale", hint="give them the model's scaling")
+
+
+@dataclass
+class _Seen:
+    """What the pixels of a sample of the atlas say."""
+
+    rows: Int[np.ndarray, " m"]
+    features: pd.DataFrame
+    histogram: Float[np.ndarray, "m b"]
+    pca_scores: Float[np.ndarray, "m k"]
+
+
+class _Analysis:
+    """One analysis in progress: the model, its tiles and what several steps share."""
+
+    _STEPS = 13
+
+    def __init__(
+        self,
+        network: Network,
+        atlas: Atlas,
+        tiles: Mapping[str, Tiles],
+        parts: list[str],
+        config: StudyConfig,
+        seed: int,
+        on_progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.network, self.atlas, self.tiles, self.parts = network, atlas, tiles, parts
+        self.config, self.seed, self.on_progress = config, seed, on_progress
+        self.done = 0
+        self.view = View(network, tiles["train"])
+        self.training_rows = _training_rows(atlas)
+        self.effective_beta = float("nan")
+
+    def _step(self) -> None:
+        self.done += 1
+        if self.on_progress is not None:
+            self.on_progress(self.done, self._STEPS)
+
+    def run(self) -> ModelResults:
+        self._complete_atlas()
+        atlas, settings, shape = self.atlas, self.config.atlas, self.network.config
+        pca = self._fit_pca()
+        metrics = self._metrics(pca)
+        reconstructions = self._reconstructions(pca)
+        seen = self._look(pca)
+        spread = feature_spread(seen.features)
+        rates = _mean_rates(atlas, self.training_rows)
+        is_active = active_units(atlas.mean[self.training_rows])
+        pictured = self.tiles["atlas"]
+        made = galleries(self.view, atlas, pictured, self.seed)
+        self._step()
+        walked = walks(self.view, atlas, pictured, self._axes(rates), settings.points, spread)
+        self._step()
+        traversed = traversals(self.view, atlas, rates, is_active)
+        self._step()
+        drawn = samples(self.view, atlas, pictured, self.training_rows, settings.samples, self.seed)
+        self._step()
+        near = neighbours(self.view, atlas, pictured, self.seed)
+        probes = self._probes(seen)
+        return ModelResults(
+            name=f"z{shape.latent_dim}",
+            latent_dim=shape.latent_dim,
+            likelihood=shape.likelihood,
+            beta=self.config.model.beta,
+            n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            history=pd.DataFrame(),
+            metrics=metrics,
+            rate_per_dim=rates,
+            is_active=is_active,
+            effective_beta=self.effective_beta,
+            forecast_active_dims=self._forecast(pca),
+            reconstructions=reconstructions,
+            galleries=made,
+            cluster_info=_cluster_info(atlas, seen),
+            walks=walked,
+            traversals=traversed,
+            samples=drawn,
+            projections=_projections(atlas),
+            projection_info=_projection_info(atlas),
+            probes=probes,
+            neighbours=near,
+            latents=_latent_facts(atlas),
+        )
+
+    def _complete_atlas(self) -> None:
+        """Maps and regions that a study makes before; an atlas given without them gets them here."""
+        settings, atlas = self.config.atlas, self.atlas
+        if "pca" not in atlas.projections:
+            atlas.pca()
+        if "cluster" not in atlas.table:
+            atlas.kmeans(settings.clusters, seed=self.seed)
+        if "tsne" not in atlas.projections:
+            atlas.tsne(seed=self.seed, perplexity=settings.perplexity)
+        self._step()
+
+    def _fit_pca(self) -> PixelPca:
+        train = self.tiles["train"]
+        rows = evenly(len(train), most_pca_rows(train.channels * train.size**2))
+        if len(rows) < len(train):
+            log.info("PCA of the pixels is fitted to %d of %d training tiles", len(rows), len(train))
+        images = np.empty((len(rows), train.channels, train.size, train.size), np.float32)
+        for start in range(0, len(rows), _BATCH):
+            part = slice(start, start + _BATCH)
+            images[part] = self.view.take(train, rows[part])
+        pca = fit_pixel_pca(images, self.network.config.latent_dim)
+        self._step()
+        return pca
+
+    def _forecast(self, pca: PixelPca) -> int:
+        shape = self.network.config
+        is_cross_entropy = shape.likelihood == "bernoulli"
+        return forecast_active_dims(
+            pca.variance,
+            shape.latent_dim,
+            beta=self.config.model.beta,
+            n_values=pca.mean.size,
+            noise_variance=implied_noise_variance(pca.mean) if is_cross_entropy else None,
+        )
+
+    def _metrics(self, pca: PixelPca) -> pd.DataFrame:
+        """Mean numbers of each part; the effective beta is that of the last part, of test when there is one."""
+        table = {part: self._metrics_of(self.tiles[part], pca) for part in self.parts}
+        for _ in range(len(PARTS) - len(self.parts)):
+            self._step()
+        metrics = pd.DataFrame.from_dict(table, orient="index", columns=list(_METRICS))
+        return metrics.astype({"n": np.int64}).rename_axis("part")
+
+    def _metrics_of(self, tiles: Tiles, pca: PixelPca) -> dict[str, float]:
+        subset = tiles.subset(evenly(len(tiles), _MOST_TILES))
+        found = evaluate(self.network, subset, seed=self.seed)
+        with_ssim = set(evenly(len(subset), _MOST_SSIM).tolist())
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("psnr", "pca_psnr", "ssim", "pca_ssim")}
+        standardised, done = 0.0, 0
+        with contextlib.closing(subset.batches(0, _BATCH)) as batches:
+            for batch in batches:
+                x, mask = self.view.display(batch.x.numpy()), batch.mask.numpy()
+                x_hat, own_beta = self._reconstructed(batch.x, batch.mask)
+                some = [i for i in range(len(x)) if done + i in with_ssim]
+                for prefix, made in (("", x_hat), ("pca_", pca.reconstruct(x))):
+                    columns[f"{prefix}psnr"].append(psnr(x, made, mask))
+                    columns[f"{prefix}ssim"].append(ssim(x[some], made[some], mask[some]))
+                standardised += len(x) / own_beta
+                done += len(x)
+        self.effective_beta = self.config.model.beta * done / standardised
+        numbers = {name: np.concatenate(values) for name, values in columns.items()}
+        self._step()
+        return {
+            **{name: float(found[name]) for name in ("distortion_nats", "rate_nats", "elbo_nats")},
+            "psnr_db": float(numbers["psnr"].mean()),
+            "psnr_sd": float(numbers["psnr"].std()),
+            "ssim": float(numbers["ssim"].mean()),
+            "pca_psnr_db": float(numbers["pca_psnr"].mean()),
+            "pca_ssim": float(numbers["pca_ssim"].mean()),
+            "n": done,
+        }
+
+    def _reconstructed(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, float]:
+        """Reconstructions of a batch as shown, and its effective beta for beta 1."""
+        network = self.network
+        device = network.log_noise_var.device
+        x, mask = x.to(device), mask.to(device)
+        x_hat = network.x_hat(network.encode(x).mean)
+        own_beta = effective_beta(
+            x,
+            x_hat,
+            mask,
+            likelihood=network.config.likelihood,
+            log_noise_var=network.log_noise_var,
+            beta=1.0,
+        )
+        return self.view.display(x_hat.float().cpu().numpy()), own_beta
+
+    def _reconstructions(self, pca: PixelPca) -> Reconstructions:
+        """Evenly spaced tiles of the test part: the same ones for every model of a study."""
+        tiles = self.tiles[self.parts[-1]]
+        rows = evenly(len(tiles), self.config.atlas.examples)
+        batch = tiles.batch(0, rows)
+        x, mask = self.view.display(batch.x.numpy()), batch.mask.numpy()
+        made, linear = self.view.reconstruct(batch.x.numpy()), pca.reconstruct(x)
+        images = [str(name) for name in tiles.table()["image"].iloc[rows]]
+        table = pd.DataFrame(
+            {
+                "image": images,
+                "psnr_db": psnr(x, made, mask),
+                "ssim": ssim(x, made, mask),
+                "pca_psnr_db": psnr(x, linear, mask),
+                "pca_ssim": ssim(x, linear, mask),
+            }
+        )
+        self._step()
+        return Reconstructions(rows=rows, images=images, originals=x, reconstructions=made, pca=linear, table=table)
+
+    def _look(self, pca: PixelPca) -> _Seen:
+        """Read the pixels of a sample of the atlas once: features, histograms, PCA scores."""
+        tiles = self.tiles["atlas"]
+        rows = evenly(len(tiles), _MOST_TILES)
+        features, histograms, scores = [], [], []
+        for start in range(0, len(rows), _BATCH):
+            images = self.view.take(tiles, rows[start : start + _BATCH])
+            features.append(image_features(images))
+            histograms.append(grey_histogram(images))
+            scores.append(pca.transform(images))
+        self._step()
+        return _Seen(rows, pd.concat(features, ignore_index=True), np.concatenate(histograms), np.concatenate(scores))
+
+    def _axes(self, rates: Float[np.ndarray, " d"]) -> list[str]:
+        """PC1, PC2, t-SNE 1, t-SNE 2, the dimension of highest rate, and numeric labels."""
+        axes = [f"PC{i}" for i in (1, 2) if i <= self.atlas.projections["pca"].shape[1]]
+        axes += ["TSNE1", "TSNE2", f"z{int(np.argmax(rates))}"]
+        table = self.atlas.table
+        numeric = [name for name in self.atlas.labels if label_kind(table[name], name) == "quantity"]
+        if len(numeric) > _MOST_LABEL_WALKS:
+            log.info("walks along the first %d of %d numeric labels", _MOST_LABEL_WALKS, len(numeric))
+        return axes + numeric[:_MOST_LABEL_WALKS]
+
+    def _probes(self, seen: _Seen) -> pd.DataFrame:
+        """Each label read from latents, from the grey histogram, and from PCA of the same size."""
+        table = self.atlas.table.iloc[seen.rows].reset_index(drop=True)
+        sources = {"latents": self.atlas.mean[seen.rows], "histogram": seen.histogram, "pca": seen.pca_scores}
+        labels = [name for name in self.atlas.labels if label_kind(table[name], name)][:_MOST_LABELS]
+        if len(self.atlas.groups) > 1 and label_kind(table["group"]):
+            labels = ["group", *labels]
+        rows = []
+        for name in labels:
+            groups, by = _fold_groups(table, name)
+            kind = label_kind(table[name])
+            scores = {
+                source: linear_probe(features, table[name], groups, kind=kind, seed=self.seed)
+                for source, features in sources.items()
+            }
+            if scores["latents"] is not None:
+                rows.append(_probe_row(name, scores, by))
+        self._step()
+        columns = [
+            "label", "kind", "score_latents", "score_histogram", "score_pca", "n", "metric", "grouped", "null", "by",
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=columns)
+
+
+def _training_rows(atlas: Atlas) -> Int[np.ndarray, " m"]:
+    """Rows of the atlas that belong to the training part; all rows when it is not known, or too few."""
+    if "split" in atlas.table:
+        rows = np.flatnonzero(atlas.table["split"].astype(str).to_numpy() == "train")
+        if len(rows) >= 5:
+            return rows
+    return np.arange(len(atlas))
+
+
+def _mean_rates(atlas: Atlas, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, " d"]:
+    """Mean rate of each dimension over some rows [nats]."""
+    mean, log_var = torch.from_numpy(atlas.mean[rows]).double(), torch.from_numpy(atlas.log_var[rows]).double()
+    return np.asarray(rate_per_dim(mean, log_var).mean(dim=0).numpy())
+
+
+def _cluster_info(atlas: Atlas, seen: _Seen) -> dict[str, Any]:
+    """What k-means found, and how the clusters differ in groups, labels and image features."""
+    info = {key: value for key, value in atlas.info.get("clusters", {}).items() if key != "seed"}
+    cluster = pd.Series(atlas.cluster, name="cluster")
+    tables, numeric = {}, {}
+    for name in [*(["group"] if len(atlas.groups) > 1 else []), *atlas.labels]:
+        column = atlas.table[name]
+        kind = label_kind(column, name)
+        if kind == "categories":
+            tables[name] = _crosstab(cluster, column)
+        elif kind == "quantity":
+            numeric[name] = column.astype(float).groupby(cluster).mean()
+    sampled = cluster.to_numpy()[seen.rows]
+    shares = {name: between_share(seen.features[name].to_numpy(), sampled) for name in seen.features.columns}
+    distinct = [
+        {"feature": name, "words": WORDS[name], "between_share": share}
+        for name, share in sorted(shares.items(), key=lambda item: -item[1])
+    ]
+    index = pd.Index(np.unique(cluster), name="cluster")
+    return {
+        "k": len(index),
+        "silhouette": None,
+        "stability": None,
+        "verdict": "",
+        "text": "",
+        **info,
+        "tables": tables,
+        "numeric": pd.DataFrame(numeric, index=index),
+        "features": seen.features.groupby(pd.Series(sampled, name="cluster")).mean(),
+        "distinct": distinct,
+    }
+
+
+def _crosstab(cluster: "pd.Series[int]", column: "pd.Series[Any]") -> pd.DataFrame:
+    """Number of images of each value (columns) in each cluster (rows); missing values count as "missing"."""
+    values = column.astype(object).where(column.notna(), "missing").astype(str).rename("value")
+    table = pd.crosstab(cluster, values.reset_index(drop=True))
+    table.columns = pd.Index([str(name) for name in table.columns], name=str(column.name))
+    return table
+
+
+def _projections(atlas: Atlas) -> pd.DataFrame:
+    """The table of maps and labels, one row per atlas row."""
+    source = atlas.table
+    table = pd.DataFrame({"row": np.arange(len(atlas))})
+    for name in ("image", "group", "split"):
+        table[name] = source[name].astype(str).to_numpy() if name in source else ""
+    table["cluster"] = source["cluster"].to_numpy()
+    for kind, columns in (("pca", ("pc1", "pc2")), ("tsne", ("tsne1", "tsne2"))):
+        for i, name in enumerate(columns):
+            points = atlas.projections[kind]
+            table[name] = points[:, i] if i < points.shape[1] else np.zeros(len(points), np.float32)
+    if "y_px" in source and bool((source[["y_px", "x_px"]] != 0).to_numpy().any()):
+        table["y_px"], table["x_px"] = source["y_px"].to_numpy(), source["x_px"].to_numpy()
+    for name in atlas.labels:
+        if name not in table:
+            table[name] = _plain_column(source[name])
+    for name in ("psnr_db", "rate_nats", "distortion_nats"):
+        if name in source:
+            table[name] = source[name].to_numpy()
+    return table
+
+
+def _plain_column(column: "pd.Series[Any]") -> Any:
+    """A label as JSON can hold it: numbers, booleans and categories as they are, all else as text."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(column):
+        return column.array
+    return column.map(lambda value: value if value is None or value != value else str(value)).astype(object).array
+
+
+def _projection_info(atlas: Atlas) -> dict[str, Any]:
+    pca, tsne = atlas.info.get("pca", {}), atlas.info.get("tsne", {})
+    return {
+        "explained_ratio": list(pca.get("explained_ratio", [])),
+        "tsne_perplexity": tsne.get("perplexity"),
+        "trustworthiness": tsne.get("trustworthiness"),
+        "continuity": tsne.get("continuity"),
+        "n_neighbours": tsne.get("n_neighbours"),
+        "initialisation": tsne.get("initialisation"),
+    }
+
+
+def _latent_facts(atlas: Atlas) -> dict[str, float]:
+    points = atlas.mean.astype(np.float64)
+    spectrum = np.linalg.eigvalsh(np.cov(points, rowvar=False).reshape(points.shape[1], -1))
+    return {
+        "mean_norm": float(np.linalg.norm(points, axis=1).mean()),
+        "participation_ratio": participation_ratio(np.maximum(spectrum, 0)),
+    }
+
+
+def _fold_groups(table: pd.DataFrame, label: str) -> tuple[np.ndarray | None, str]:
+    """What must not be parted between folds, and its name: groups, or the images that tiles come from."""
+    if label != "group" and table["group"].nunique() >= 3:
+        return table["group"].to_numpy(dtype=str), "group"
+    if table["image"].duplicated().any():
+        return table["image"].to_numpy(dtype=str), "image"
+    return None, ""
+
+
+def _probe_row(label: str, scores: Mapping[str, Probe | None], by: str) -> dict[str, Any]:
+    main = scores["latents"]
+    assert main is not None
+    row = {f"score_{source}": probe.score if probe else float("nan") for source, probe in scores.items()}
+    return {
+        "label": label,
+        "kind": main.kind,
+        **row,
+        "n": main.n,
+        "metric": main.metric,
+        "grouped": main.is_grouped,
+        "null": main.null,
+        "by": by if main.is_grouped else "",
+    }

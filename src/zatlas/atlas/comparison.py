@@ -1,0 +1,137 @@
+"""The models of a study side by side: numbers, clusters matched to one another, neighbours in common, maps alike.
+
+Two models of the same images may organise them differently although both reconstruct them well. Axes of two latent
+spaces mean nothing to each other; neighbours, distances and divisions can be compared.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import procrustes
+from scipy.spatial.distance import pdist
+from scipy.stats import rankdata
+
+from zatlas.atlas.atlas import Atlas
+from zatlas.atlas.clusters import match_clusters
+from zatlas.atlas.quality import neighbour_overlap
+from zatlas.atlas.results import Comparison, ModelResults
+from zatlas.errors import DataError
+
+__all__ = ["compare_models", "distance_correlation", "map_agreement"]
+
+_NEIGHBOURS = 15
+_MOST_ROWS = 1000
+_PARTS = ("test", "validation", "train")
+
+
+def compare_models(
+    models: Sequence[ModelResults],
+    atlases: Sequence[Atlas],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Compare models of the same images.
+
+    Args:
+        models: Results of each model.
+        atlases: Its atlas, of the same images in the same order.
+        on_progress: Called with (pairs done, pairs in all).
+
+    Raises:
+        DataError: the atlases are of different images.
+    """
+    _check_same_images(atlases)
+    names = [model.name for model in models]
+    overlap = pd.DataFrame(np.eye(len(names)), index=pd.Index(names), columns=pd.Index(names))
+    matches, similar = [], []
+    pairs = list(itertools.combinations(range(len(models)), 2))
+    for done, (i, j) in enumerate(pairs):
+        a, b = atlases[i], atlases[j]
+        overlap.iloc[i, j] = overlap.iloc[j, i] = neighbour_overlap(a.mean, b.mean, _NEIGHBOURS)
+        matches.append({"a": names[i], "b": names[j], **match_clusters(a.cluster, b.cluster).summary()})
+        similar.append({"a": names[i], "b": names[j], **_similarity(a, b)})
+        if on_progress is not None:
+            on_progress(done + 1, len(pairs))
+    columns = ["a", "b", "tsne_procrustes", "distance_correlation", "chance_overlap"]
+    return Comparison(
+        table=pd.DataFrame([_summary(model) for model in models]),
+        cluster_matches=matches,
+        neighbour_overlap=overlap,
+        map_similarity=pd.DataFrame(similar, columns=columns),
+    )
+
+
+def _check_same_images(atlases: Sequence[Atlas]) -> None:
+    columns = [name for name in ("image", "y_px", "x_px") if all(name in atlas.table for atlas in atlases)]
+    first = atlases[0].table[columns]
+    for other in atlases[1:]:
+        if len(other) != len(atlases[0]) or not (other.table[columns].to_numpy() == first.to_numpy()).all():
+            raise DataError(
+                "the atlases of these models are of different images or tiles and cannot be compared",
+                hint="make all atlases in one study",
+            )
+
+
+def _summary(model: ModelResults) -> dict[str, Any]:
+    """One row of the table: what says most about a model."""
+    metrics, info = model.metrics, model.cluster_info
+    values: Any = metrics.loc
+    judged = next((part for part in _PARTS if part in metrics.index), "")
+    row: dict[str, Any] = {"name": model.name, "latent_dim": model.latent_dim, "n_parameters": model.n_parameters}
+    row["judged_on"] = judged
+    for name in metrics.columns if judged else ():
+        row[f"test_{name}"] = float(values[judged, name])
+    if "train" in metrics.index:
+        row["train_psnr_db"] = float(values["train", "psnr_db"])
+    return row | {
+        "active_dims": int(model.is_active.sum()),
+        "forecast_active_dims": model.forecast_active_dims,
+        "effective_beta": model.effective_beta,
+        "k": info.get("k"),
+        "silhouette": _number(info.get("silhouette")),
+        "stability": _number(info.get("stability")),
+        "trustworthiness": _number(model.projection_info.get("trustworthiness")),
+        "mismatch_kl_nats": _number(model.samples.mismatch.get("kl_nats")),
+        "mismatch_auc": _number(model.samples.mismatch.get("auc")),
+    }
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _similarity(a: Atlas, b: Atlas) -> dict[str, float]:
+    rows = np.unique(np.linspace(0, len(a) - 1, min(len(a), _MOST_ROWS)).astype(np.int64))
+    has_maps = "tsne" in a.projections and "tsne" in b.projections
+    return {
+        "tsne_procrustes": map_agreement(a.projections["tsne"], b.projections["tsne"]) if has_maps else float("nan"),
+        "distance_correlation": distance_correlation(a.mean[rows], b.mean[rows]),
+        "chance_overlap": min(1.0, _NEIGHBOURS / max(len(a) - 1, 1)),
+    }
+
+
+def map_agreement(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of the variance of one map (n, 2) that the other explains after shifting, turning, mirroring and scaling.
+
+    1 the same map, 0 nothing in common; NaN when all points of a map coincide.
+
+    Source: Gower 1975, generalised Procrustes analysis; as in scipy.spatial.procrustes
+    """
+    if np.ptp(a, axis=0).max() == 0 or np.ptp(b, axis=0).max() == 0:
+        return float("nan")
+    _, _, disparity = procrustes(a.astype(np.float64), b.astype(np.float64))
+    return float(np.clip(1 - disparity, 0, 1))
+
+
+def distance_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation between the distances of all pairs of images in two latent spaces, -1 to 1.
+
+    NaN when all distances in one of them are equal.
+    """
+    ranks = [rankdata(pdist(points.astype(np.float64))) for points in (a, b)]
+    x, y = (rank - rank.mean() for rank in ranks)
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / size if size > 0 else float("nan")

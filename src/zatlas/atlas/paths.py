@@ -1,0 +1,278 @@
+"""Ways through latent space: between two images, along an axis, along one dimension.
+
+An axis walk joins the images that are lowest and highest on an axis: a principal component, an axis of the t-SNE map,
+a latent dimension, or any numeric column. It always runs in latent space, straight or along a great circle. How far a
+point lies from all real latents says how much a decoded image there can be trusted. Nothing here decodes.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from zatlas.atlas.projections import nearest_neighbours
+from zatlas.atlas.results import Walk
+from zatlas.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from zatlas.atlas.atlas import Atlas
+
+__all__ = [
+    "TRAVERSAL_VALUES",
+    "TSNE_NOTE",
+    "aggregate_sd",
+    "axis_values",
+    "axis_walk",
+    "interpolate",
+    "nearest_distance",
+    "positions",
+    "relative_to_spacing",
+    "traversal",
+    "traversal_order",
+]
+
+TRAVERSAL_VALUES = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+TSNE_NOTE = (
+    "t-SNE has no inverse: the ends are the two images extreme on the t-SNE axis, the walk between them runs in "
+    "latent space"
+)
+_KINDS = ("straight", "spherical")
+
+
+def positions(points: int) -> Float[np.ndarray, " p"]:
+    """Positions of the interior points of a walk: k / (points + 1) for k = 1..points, strictly between 0 and 1.
+
+    Example:
+        >>> positions(3)
+        array([0.25, 0.5 , 0.75])
+    """
+    if points < 1:
+        raise UsageError(f"--points is {points}, expected 1 or more", hint="use --points 7")
+    return np.arange(1, points + 1) / (points + 1)
+
+
+def interpolate(
+    z0: Float[np.ndarray, " d"], z1: Float[np.ndarray, " d"], points: int = 7, kind: str = "straight"
+) -> Float[np.ndarray, "p d"]:
+    """Latents from `z0` to `z1`, both ends and `points` interior points, float32 (points + 2, d).
+
+    straight: z0 + t (z1 - z0).
+    spherical: the direction turns from that of z0 to that of z1 by equal angles, the length goes evenly from |z0| to
+        |z1|; ends of equal length stay at that length throughout. Where there is no such arc (an end at the origin, one
+        dimension) the walk is straight; between opposite directions one of the many arcs is taken.
+
+    Raises:
+        UsageError: `kind` is neither, or `points` is below 1.
+
+    Source: slerp, Shoemake 1985; for latents White 2016, https://arxiv.org/abs/1609.04468
+    """
+    if kind not in _KINDS:
+        raise UsageError(f"a walk cannot be {kind!r}", hint="use straight or spherical")
+    z0, z1 = np.asarray(z0, np.float64), np.asarray(z1, np.float64)
+    t = np.concatenate([[0.0], positions(points), [1.0]])[:, None]
+    z = z0 + t * (z1 - z0) if kind == "straight" else _spherical(z0, z1, t)
+    z = z.astype(np.float32)
+    z[0], z[-1] = z0, z1
+    return z
+
+
+def _spherical(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
+    length0, length1 = float(np.linalg.norm(z0)), float(np.linalg.norm(z1))
+    straight = z0 + t * (z1 - z0)
+    if min(length0, length1) == 0 or len(z0) < 2:
+        return np.asarray(straight)
+    start = z0 / length0
+    cosine = float(np.clip(start @ z1 / length1, -1, 1))
+    across = z1 / length1 - cosine * start
+    if np.linalg.norm(across) < 1e-9:
+        if cosine > 0:
+            return np.asarray(straight)
+        # Opposite directions: turn over the axis on which the start lies least.
+        across = np.eye(len(z0))[np.abs(start).argmin()]
+        across = across - (across @ start) * start
+    across = across / np.linalg.norm(across)
+    angle = np.arccos(cosine) * t
+    lengths = length0 + t * (length1 - length0)
+    return np.asarray(lengths * (np.cos(angle) * start + np.sin(angle) * across))
+
+
+def axis_walk(atlas: "Atlas", axis: str | tuple[int, int], points: int = 7, *, kind: str = "straight") -> Walk:
+    """A walk from the image lowest on an axis to the image highest on it, or between two chosen rows.
+
+    Several images may share the lowest or highest value (labels often do): then the one nearest to their common centre
+    in latent space stands for them.
+
+    Args:
+        atlas: Latents, table and maps.
+        axis: "PC1", "PC2", ... (maps are made when missing), "TSNE1" or "TSNE2", "z0", "z1", ..., the name of a
+            numeric column of the table, or two rows of the atlas.
+        points: Interior points.
+        kind: "straight" or "spherical".
+
+    Returns:
+        The walk, not decoded: frames are empty, features too.
+
+    Raises:
+        UsageError: there is no such axis or row, or all images have the same value on it.
+    """
+    if isinstance(axis, tuple):
+        name, axis_kind, (start, end) = "", "pair", _checked_rows(atlas, axis)
+    else:
+        name, axis_kind, values = axis_values(atlas, axis)
+        start, end = _extremes(atlas.mean, values, name)
+    images = _image_names(atlas)
+    z = interpolate(atlas.mean[start], atlas.mean[end], points, kind)
+    return Walk(
+        name=name or f"{images[start]} -> {images[end]}",
+        axis_kind=axis_kind,
+        start_row=start,
+        end_row=end,
+        start_image=images[start],
+        end_image=images[end],
+        t=positions(points),
+        z=z,
+        kind=kind,
+        note=TSNE_NOTE if axis_kind == "tsne" else "",
+        nearest_distance=relative_to_spacing(nearest_distance(z, atlas.mean), atlas.mean),
+    )
+
+
+def _checked_rows(atlas: "Atlas", rows: tuple[int, int]) -> tuple[int, int]:
+    n = len(atlas.mean)
+    start, end = (int(row) for row in rows)
+    if not (0 <= start < n and 0 <= end < n) or start == end:
+        raise UsageError(
+            f"a walk cannot go from row {start} to row {end} of an atlas of {n}",
+            hint=f"choose two different rows from 0 to {n - 1}",
+        )
+    return start, end
+
+
+def _image_names(atlas: "Atlas") -> list[str]:
+    table = atlas.table
+    return [str(name) for name in table["image"]] if "image" in table else [str(row) for row in range(len(table))]
+
+
+def axis_values(atlas: "Atlas", axis: str) -> tuple[str, str, Float[np.ndarray, " n"]]:
+    """The name of an axis as it is shown, its kind ("pca", "tsne", "latent", "label"), and each image's value on it.
+
+    Raises:
+        UsageError: there is no such axis.
+    """
+    if axis in atlas.table:
+        return axis, "label", _numeric(atlas.table[axis], axis)
+    found = re.fullmatch(r"(pc|t-?sne|z)[ _-]?(\d+)", axis.strip(), re.IGNORECASE)
+    if not found:
+        raise UsageError(f"there is no axis {axis!r}", hint=f"choose one of: {_known_axes(atlas)}")
+    family, number = found[1].lower().replace("-", ""), int(found[2])
+    if family == "z":
+        return f"z{number}", "latent", _column(atlas.mean, number, axis, first=0)
+    if family == "pc":
+        scores = _map(atlas, "pca", lambda: atlas.pca())
+        return f"PC{number}", "pca", _column(scores, number - 1, axis, first=1)
+    return f"t-SNE {number}", "tsne", _column(_map(atlas, "tsne", lambda: atlas.tsne()), number - 1, axis, first=1)
+
+
+def _map(atlas: "Atlas", name: str, make: Callable[[], object]) -> np.ndarray:
+    if name not in atlas.projections:
+        make()
+    return atlas.projections[name]
+
+
+def _column(values: np.ndarray, number: int, axis: str, *, first: int) -> np.ndarray:
+    if not 0 <= number < values.shape[1]:
+        last = values.shape[1] - 1 + first
+        raise UsageError(f"there is no axis {axis!r}", hint=f"its number may be {first} to {last}")
+    return np.asarray(values[:, number], np.float64)
+
+
+def _numeric(column: "pd.Series[float]", axis: str) -> np.ndarray:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if not pd.api.types.is_numeric_dtype(column):
+        raise UsageError(
+            f"the column {axis!r} holds text, which has no lowest and highest", hint="choose a numeric column"
+        )
+    return column.to_numpy(np.float64, na_value=np.nan)
+
+
+def _known_axes(atlas: "Atlas") -> str:
+    numeric = [str(name) for name in atlas.labels if pd.api.types.is_numeric_dtype(atlas.table[name])]
+    d = atlas.mean.shape[1]
+    return ", ".join(["PC1", "PC2", "TSNE1", "TSNE2", f"z0 to z{d - 1}", *numeric])
+
+
+def _extremes(latents: np.ndarray, values: np.ndarray, name: str) -> tuple[int, int]:
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) < 2 or np.ptp(values[known]) == 0:
+        raise UsageError(f"all images have the same value on {name}", hint="choose another axis")
+    low, high = values[known].min(), values[known].max()
+    return _most_typical(latents, known[values[known] == low]), _most_typical(latents, known[values[known] == high])
+
+
+def _most_typical(latents: np.ndarray, rows: Int[np.ndarray, " m"]) -> int:
+    if len(rows) == 1:
+        return int(rows[0])
+    own = latents[rows].astype(np.float64)
+    return int(rows[np.linalg.norm(own - own.mean(axis=0), axis=1).argmin()])
+
+
+def nearest_distance(z: Float[np.ndarray, "p d"], latents: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " p"]:
+    """Distance of each point to the nearest real latent; 0 at a real latent."""
+    return np.asarray(nearest_neighbours(latents, 1, queries=z)[1][:, 0])
+
+
+def relative_to_spacing(
+    distance: Float[np.ndarray, " p"], latents: Float[np.ndarray, "n d"], *, most: int = 2000
+) -> Float[np.ndarray, " p"]:
+    """Distances in units of the median distance of a real latent to its nearest neighbour.
+
+    About 1 and below: as near to the data as the data are to one another. With more than `most` latents, evenly spaced
+    rows are asked for their neighbour among all. Latents that coincide leave distances as they are.
+    """
+    rows = np.linspace(0, len(latents) - 1, min(len(latents), most)).astype(np.int64)
+    if len(latents) < 2:
+        return np.asarray(distance, np.float64)
+    spacing = float(np.median(nearest_neighbours(latents, 2, queries=latents[rows])[1][:, 1]))
+    return np.asarray(distance, np.float64) / (spacing if spacing > 0 else 1.0)
+
+
+def aggregate_sd(mean: Float[np.ndarray, "n d"], log_var: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:
+    """Standard deviation of the aggregate posterior along each dimension: sqrt(var(mean) + mean(exp(log_var)))."""
+    return np.asarray(np.sqrt(mean.astype(np.float64).var(axis=0) + np.exp(log_var.astype(np.float64)).mean(axis=0)))
+
+
+def traversal_order(
+    rate_per_dim: Float[np.ndarray, " d"], is_active: Bool[np.ndarray, " d"], *, most: int = 32
+) -> list[int]:
+    """Dimensions to traverse: the active ones by falling rate, at most `most`; the first four when none is active."""
+    order = [int(dim) for dim in np.argsort(-np.asarray(rate_per_dim), kind="stable")]
+    active = [dim for dim in order if is_active[dim]]
+    return (active or order[:4])[:most]
+
+
+def traversal(
+    mean: Float[np.ndarray, "n d"],
+    log_var: Float[np.ndarray, "n d"],
+    dim: int,
+    values: tuple[float, ...] = TRAVERSAL_VALUES,
+) -> Float[np.ndarray, "k d"]:
+    """Latents along one dimension, the others held at the mean of all images, float32.
+
+    Args:
+        mean: Posterior means of the images.
+        log_var: Posterior log-variances.
+        dim: The dimension that varies.
+        values: Positions in standard deviations of the aggregate posterior, from its mean.
+
+    Raises:
+        DataError: there is no such dimension.
+    """
+    if not 0 <= dim < mean.shape[1]:
+        raise DataError(f"there is no latent dimension {dim}", hint=f"use 0 to {mean.shape[1] - 1}")
+    z = np.repeat(mean.mean(axis=0, dtype=np.float64)[None], len(values), axis=0)
+    z[:, dim] += np.asarray(values) * aggregate_sd(mean, log_var)[dim]
+    return np.asarray(z, np.float32)

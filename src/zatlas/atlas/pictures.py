@@ -1,0 +1,184 @@
+"""Images for results: tiles and decoded latents on the one grey scale that the report shows.
+
+`View` holds the network and reads tiles; what it returns is float32 on 0..1, where 0 is the darkest and 1 the brightest
+grey of the training pixels. The functions below fill the pictures of `results`, a small batch in memory at a time.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from zatlas.atlas.atlas import Atlas
+from zatlas.atlas.density import fit_density, prior_mismatch
+from zatlas.atlas.encode import grey_limits
+from zatlas.atlas.features import image_features, named_changes
+from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, traversal, traversal_order
+from zatlas.atlas.projections import derived_seed, nearest_neighbours
+from zatlas.atlas.results import Gallery, Samples, Traversal, Walk
+from zatlas.errors import UsageError
+from zatlas.model.network import Network
+from zatlas.tiles.loader import Tiles
+
+__all__ = ["View", "galleries", "neighbours", "samples", "traversals", "walks"]
+
+log = logging.getLogger(__name__)
+
+_DECODE_BATCH = 32
+_MEMBERS = 8
+_QUERIES = 6
+_NEIGHBOURS = 6
+
+
+class View:
+    """A network and the grey scale on which its images are shown.
+
+    Args:
+        network: The trained network, in evaluation mode.
+        tiles: Grid tiles that fix the grey limits, best those of training (`encode.grey_limits`).
+    """
+
+    def __init__(self, network: Network, tiles: Tiles) -> None:
+        self.network = network
+        self.low, self.high = grey_limits(tiles)
+
+    def display(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
+        """Images on the network's grey scale as shown, clipped to 0..1."""
+        shown = (scaled - np.float32(self.low)) / np.float32(self.high - self.low)
+        return np.asarray(np.clip(shown, 0, 1), np.float32)
+
+    def take(self, tiles: Tiles, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n c h w"]:
+        """Some grid tiles as shown."""
+        return self.display(tiles.take(rows))
+
+    def decode(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n c h w"]:
+        """Decoder means of latents as shown."""
+        shape = self.network.config
+        frames = np.empty((len(z), shape.channels, shape.size, shape.size), np.float32)
+        latents = torch.from_numpy(np.ascontiguousarray(z, np.float32)).to(self.network.log_noise_var.device)
+        with torch.inference_mode():
+            for start in range(0, len(z), _DECODE_BATCH):
+                part = slice(start, start + _DECODE_BATCH)
+                frames[part] = self.display(self.network.x_hat(latents[part]).float().cpu().numpy())
+        return frames
+
+    def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
+        """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
+        with torch.inference_mode():
+            mean = self.network.encode(torch.from_numpy(scaled).to(self.network.log_noise_var.device)).mean
+        return self.decode(mean.float().cpu().numpy())
+
+
+def galleries(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> list[Gallery]:
+    """Central, random and borderline images of each cluster."""
+    made = []
+    for group in atlas.members(_MEMBERS, seed):
+        chosen = {"central": group.central, "random": group.random, "borderline": group.borderline}
+        made.append(
+            Gallery(
+                cluster=group.cluster,
+                size=group.size,
+                share=group.size / len(atlas),
+                **chosen,
+                images={kind: view.take(tiles, rows) for kind, rows in chosen.items()},
+            )
+        )
+    return made
+
+
+def walks(
+    view: View, atlas: Atlas, tiles: Tiles, axes: Sequence[str], points: int, spread: Mapping[str, float]
+) -> list[Walk]:
+    """Decoded walks along axes, with the features that change.
+
+    Args:
+        view: The model.
+        atlas: Where the images lie.
+        tiles: The tiles of the atlas.
+        axes: See `paths.axis_walk`; axes on which all images are the same are left out.
+        points: Interior points.
+        spread: Standard deviation of each feature over the real images.
+    """
+    made = []
+    for axis in axes:
+        try:
+            walk = axis_walk(atlas, axis, points)
+        except UsageError as err:
+            log.info("no walk along %s: %s", axis, err.what)
+            continue
+        made.append(_decoded(view, walk, tiles, spread))
+    return made
+
+
+def _decoded(view: View, walk: Walk, tiles: Tiles, spread: Mapping[str, float]) -> Walk:
+    images = view.decode(walk.z)
+    walk.frames, walk.end_reconstructions = images[1:-1], images[[0, -1]]
+    walk.end_originals = view.take(tiles, np.array([walk.start_row, walk.end_row]))
+    walk.features = image_features(images)
+    walk.changes = named_changes(walk.features, spread)
+    return walk
+
+
+def traversals(
+    view: View, atlas: Atlas, rate_per_dim: Float[np.ndarray, " d"], is_active: np.ndarray
+) -> list[Traversal]:
+    """Each active dimension varied by itself, by falling rate."""
+    return [
+        Traversal(
+            dim=dim,
+            rate_nats=float(rate_per_dim[dim]),
+            values=np.array(TRAVERSAL_VALUES),
+            frames=view.decode(traversal(atlas.mean, atlas.log_var, dim)),
+        )
+        for dim in traversal_order(rate_per_dim, is_active)
+    ]
+
+
+def samples(view: View, atlas: Atlas, tiles: Tiles, training_rows: Int[np.ndarray, " m"], n: int, seed: int) -> Samples:
+    """New images from a density fitted to the training latents and from the prior, with the mismatch of the two."""
+    latents = atlas.mean[training_rows]
+    density = fit_density(latents, seed)
+    z = density.sample(n, seed=seed)
+    nearest, distance = nearest_neighbours(latents, 1, queries=z)
+    rows = training_rows[nearest[:, 0]]
+    prior = np.random.default_rng(derived_seed(seed, "prior samples")).standard_normal(z.shape)
+    return Samples(
+        z=z,
+        frames=view.decode(z),
+        nearest_rows=rows,
+        nearest_images=view.take(tiles, rows),
+        nearest_distance=distance[:, 0],
+        density={
+            "kind": density.kind,
+            "n_components": density.n_components,
+            "heldout_loglik": density.heldout_loglik,
+            "trials": density.trials,
+            "text": density.text,
+        },
+        prior_frames=view.decode(prior),
+        mismatch=prior_mismatch(latents, atlas.log_var[training_rows], seed),
+    )
+
+
+def neighbours(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> dict[str, np.ndarray]:
+    """Some images drawn by the seed, test images where there are enough, with their nearest ones in latent space."""
+    candidates = np.arange(len(atlas))
+    if "split" in atlas.table:
+        test = np.flatnonzero(atlas.table["split"].astype(str).to_numpy() == "test")
+        candidates = test if len(test) >= _QUERIES else candidates
+    rng = np.random.default_rng(derived_seed(seed, "neighbour queries"))
+    query = np.sort(rng.permutation(candidates)[:_QUERIES])
+    rows, distances = nearest_neighbours(atlas.mean, _NEIGHBOURS + 1, queries=atlas.mean[query])
+    kept = [np.flatnonzero(row != own)[:_NEIGHBOURS] for row, own in zip(rows, query, strict=True)]
+    rows = np.stack([row[places] for row, places in zip(rows, kept, strict=True)])
+    distances = np.stack([row[places] for row, places in zip(distances, kept, strict=True)])
+    images = view.take(tiles, rows.ravel())
+    return {
+        "query_rows": query,
+        "query_images": view.take(tiles, query),
+        "neighbour_rows": rows,
+        "neighbour_images": images.reshape(*rows.shape, *images.shape[1:]),
+        "distances": distances,
+    }
