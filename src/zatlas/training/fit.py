@@ -245,8 +245,8 @@ class _Training:
         self._tick()
         state, n_trained = self.state, max(self.state.index, 1)
         images_per_s = n_trained / max(state.epoch_seconds, 1e-9)
-        learning_rate = learning_rate_at(state.epoch + 1, self.config) * state.learning_rate_scale
-        weight = kl_weight(state.epoch + 1, warmup_epochs=self.config.kl_warmup_epochs)
+        learning_rate = learning_rate_at(state.epoch + 1.0, self.config) * state.learning_rate_scale
+        weight = kl_weight(state.epoch + 1.0, warmup_epochs=self.config.kl_warmup_epochs)
         found = self._evaluate(self.validation)
         while not math.isfinite(found["elbo_nats"]):
             self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)

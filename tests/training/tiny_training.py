@@ -1,55 +1,31 @@
-"""A stand-in for `zatlas.tiles.loader.Tiles` that holds its images in memory, and a small training on it.
+"""A small training on images made in memory.
 
 Run as a script it trains in the folder given, printing a line after each step, so that a test can kill it at a chosen
-moment: `python memory_tiles.py RUN LIKELIHOOD THREADS`.
+moment: `python tiny_training.py RUN LIKELIHOOD THREADS`.
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from zatlas.config import TrainConfig
+from zatlas.images.collection import Collection
+from zatlas.images.source import ArraySource
 from zatlas.model.network import NetworkConfig, build
+from zatlas.tiles.loader import Tiles
+from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import fit
 
 
-@dataclass(frozen=True)
-class MemoryBatch:
-    x: torch.Tensor
-    mask: torch.Tensor
-    rows: np.ndarray
-
-
-class MemoryImages:
-    def __init__(self, n):
-        self.table = pd.DataFrame({"image": [f"img{i:03d}" for i in range(n)]})
-
-    def __len__(self):
-        return len(self.table)
-
-
-class MemoryTiles:
-    """Whole images, shuffled anew each epoch when `seed` is not None."""
-
-    def __init__(self, x, seed=None):
-        self.x, self.seed, self.images = x, seed, MemoryImages(len(x))
-        self.channels, self.size = x.shape[1], x.shape[2]
-
-    def epoch_length(self, epoch):
-        return len(self.x)
-
-    def batches(self, epoch, batch_size, start=0):
-        order = np.arange(len(self.x))
-        if self.seed is not None:
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.x))
-        for begin in range(start, len(order), batch_size):
-            rows = order[begin : begin + batch_size]
-            x = torch.from_numpy(self.x[rows])
-            yield MemoryBatch(x, torch.ones(len(x), 1, *x.shape[2:]), rows)
+def tiles_of(x, sampler="grid", seed=0):
+    """Whole images (n, 1, h, w) of greys between 0 and 1 as tiles."""
+    n, channels, height, width = x.shape
+    columns = {"height": height, "width": width, "channels": channels, "dtype": str(x.dtype)}
+    table = pd.DataFrame({"image": [f"img{i:03d}" for i in range(n)], "group": ""}).assign(**columns)
+    images = Collection(table=table, sources=tuple(map(ArraySource, x)), path=Path("blobs"))
+    return Tiles(images, size=height, sampler=sampler, seed=seed, scaling=Scaling("minmax", 0.0, 1.0))
 
 
 def blobs(n, seed):
@@ -70,11 +46,8 @@ def train(run, *, likelihood="gaussian", on_step=None, stop_requested=None, x=No
     network = build(config, seed=seed)
     defaults = {"epochs": 4, "batch_size": 40, "learning_rate": 3e-3, "kl_warmup_epochs": 1.0, "threads": 1}
     settings = TrainConfig(**{**defaults, **options})
-    training, validation, test = (
-        MemoryTiles(blobs(100, seed=1) if x is None else x, seed=seed),
-        MemoryTiles(blobs(30, seed=2)),
-        MemoryTiles(blobs(30, seed=3)),
-    )
+    training = tiles_of(blobs(100, seed=1) if x is None else x, sampler="whole", seed=seed)
+    validation, test = tiles_of(blobs(30, seed=2)), tiles_of(blobs(30, seed=3))
     history = fit(
         network, training, validation=validation, test=test, config=settings, beta=1.0, seed=seed, run=Path(run),
         on_step=on_step, stop_requested=stop_requested,
