@@ -9,9 +9,10 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
@@ -189,8 +190,8 @@ class Atlas:
         remembers what was there.
         """
         columns = _stored_columns(self.table)
-        obs = pd.DataFrame({entry["key"]: _stored(self.table[entry["name"]]) for entry in columns})
-        obs.index = pd.Index(_row_names(self.table))
+        stored = {entry["key"]: _stored(self.table[entry["name"]]) for entry in columns}
+        obs = pd.DataFrame(stored, index=pd.Index(_row_names(self.table)))
         maps = {f"X_{name}": points for name, points in self.projections.items()}
         if {"y_px", "x_px"} <= set(self.table):
             maps["spatial"] = _centres(self.table)
@@ -206,7 +207,7 @@ class Atlas:
         )
 
     @classmethod
-    def from_anndata(cls, adata: anndata.AnnData) -> Self:
+    def from_anndata(cls, adata: anndata.AnnData) -> "Atlas":
         """The atlas that an AnnData of zatlas holds, also after other tools have added to it.
 
         Raises:
@@ -218,11 +219,11 @@ class Atlas:
         if int(about["schema_version"]) > runs.SCHEMA_VERSION:
             raise DataError("this atlas was made by a newer zatlas", hint="update zatlas")
         records = {entry["key"]: entry for entry in json.loads(str(about["columns"]))}
-        table = pd.DataFrame({
+        restored = {
             records.get(key, {}).get("name", key): _restored(adata.obs[key], records.get(key, {}).get("dtype", ""))
             for key in adata.obs.columns
-        })  # fmt: skip
-        table.index = pd.RangeIndex(adata.n_obs)
+        }
+        table = pd.DataFrame(restored, index=pd.RangeIndex(adata.n_obs))
         maps = {
             key.removeprefix("X_"): np.asarray(points) for key, points in adata.obsm.items() if key.startswith("X_")
         }
@@ -243,7 +244,7 @@ class Atlas:
         return target
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "Atlas":
         """Read an .h5ad file that `save` has written.
 
         Raises:
@@ -254,6 +255,9 @@ class Atlas:
         if not source.is_file():
             raise FileAccessError(f"there is no atlas {source.name}", where=str(source.parent))
         try:
+            with h5py.File(source) as file:
+                if file.attrs.get("encoding-type") != "anndata":
+                    raise ValueError("it is an HDF5 file of another kind")
             return cls.from_anndata(anndata.read_h5ad(source))
         except (OSError, KeyError, TypeError, ValueError) as err:
             raise DataError(

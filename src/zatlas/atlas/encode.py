@@ -4,6 +4,7 @@ The atlas holds the posterior mean, never a sample of it, and beside each latent
 image comes back from it (distortion, PSNR). Pixels of padding count in none of them.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -59,14 +60,15 @@ def encode(
     was_training, done = network.training, 0
     network.eval()
     try:
-        for batch in tiles.batches(0, batch_size):
-            rows = slice(done, done + len(batch.x))
-            mean[rows], log_var[rows], values = _encode_batch(network, batch.x, batch.mask, limits)
-            for name, column in values.items():
-                numbers[name][rows] = column
-            done = rows.stop
-            if on_progress is not None:
-                on_progress(done, n)
+        with contextlib.closing(tiles.batches(0, batch_size)) as batches:
+            for batch in batches:
+                rows = slice(done, done + len(batch))
+                mean[rows], log_var[rows], values = _encode_batch(network, batch.x, batch.mask, limits)
+                for name, column in values.items():
+                    numbers[name][rows] = column
+                done = rows.stop
+                if on_progress is not None:
+                    on_progress(done, n)
     finally:
         network.train(was_training)
     if not np.isfinite(mean).all() or not np.isfinite(log_var).all():
@@ -103,8 +105,12 @@ def grey_limits(tiles: Tiles, *, most: int = 512) -> tuple[float, float]:
         low, high = tiles.scaling.apply(np.array([0, 255], np.uint8)).tolist()
         return low, high
     rows = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).astype(np.int64))
-    extremes = [(part.min(), part.max()) for part in (tiles.take(rows[i : i + 1]) for i in range(len(rows)))]
-    return float(min(pair[0] for pair in extremes)), float(max(pair[1] for pair in extremes))
+    extremes = [_extremes(tiles.take(part)) for part in np.array_split(rows, -(-len(rows) // 64))]
+    return min(low for low, _ in extremes), max(high for _, high in extremes)
+
+
+def _extremes(pixels: np.ndarray) -> tuple[float, float]:
+    return float(pixels.min()), float(pixels.max())
 
 
 def _encode_batch(

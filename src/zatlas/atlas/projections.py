@@ -6,6 +6,7 @@ add up their parts is not reproducible. UMAP is left to scanpy, which opens the 
 """
 
 import contextlib
+import functools
 import logging
 import zlib
 from collections.abc import Iterator
@@ -52,8 +53,14 @@ def derived_seed(seed: int, *names: str | int) -> int:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Run numerical libraries on one thread, in bounded memory: the same numbers however many cores there are."""
-    with threadpoolctl.threadpool_limits(limits=1), sklearn.config_context(working_memory=128):
+    with _thread_controller().limit(limits=1), sklearn.config_context(working_memory=128):
         yield
+
+
+@functools.lru_cache(maxsize=1)
+def _thread_controller() -> threadpoolctl.ThreadpoolController:
+    """Found once: looking through the loaded libraries takes 8 ms, as long as k-means itself."""
+    return threadpoolctl.ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ class Tsne:
     continuity: float
     n_neighbours: int
     kl_divergence: float
-    initialisation: str = "first two principal components, scaled to a deviation of 0.0001"
+    initialisation: str = "first two principal components, scaled to a deviation of 0.0001, axes mirrored back to them"
 
 
 def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float = 0.0) -> Tsne:
@@ -166,12 +173,15 @@ def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float =
         )
     if not perplexity:
         log.info("t-SNE perplexity: %.3g (%d images)", chosen, n)
+    start = _start(points, seed)
     model = TSNE(
-        perplexity=chosen, init=_start(points, seed), learning_rate="auto", n_jobs=1,
+        perplexity=chosen, init=start, learning_rate="auto", n_jobs=1,
         random_state=derived_seed(seed, "tsne"),
     )  # fmt: skip
     with one_thread():
         mapped = np.asarray(model.fit_transform(points.astype(np.float32)), np.float32)
+    # The first, exaggerated steps can overshoot and mirror the map, which changes nothing but its likeness to others.
+    mapped *= np.where((mapped * start).sum(axis=0) < 0, np.float32(-1), np.float32(1))
     k = min(15, (n - 1) // 2)
     trustworthiness, continuity = trust(points, mapped, k=k, seed=seed)
     return Tsne(mapped, float(chosen), trustworthiness, continuity, k, float(model.kl_divergence_))
