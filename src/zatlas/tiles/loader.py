@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from jaxtyping import Float, Float32, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 from torch import Tensor
 
 from zatlas.errors import DataError, UsageError
@@ -26,7 +26,7 @@ from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.tiles import samplers
 from zatlas.tiles.samplers import Draws
-from zatlas.tiles.transforms import Scaling, symmetries, turned
+from zatlas.tiles.transforms import Scaling, symmetries, turn_each
 
 __all__ = ["SAMPLERS", "Batch", "Tiles"]
 
@@ -174,8 +174,11 @@ class Tiles:
             indices: Positions from 0 to `epoch_length(epoch) - 1`.
         """
         draws = self.draws(epoch).take(indices)
-        turns = symmetries(self.seed, epoch, indices) if self.augment else None
-        pixels, mask = self._gathered(draws, turns)
+        pixels, mask, overhangs = self._gathered(draws)
+        if self.augment:
+            symmetry = symmetries(self.seed, epoch, indices)
+            turn_each(pixels, symmetry)
+            turn_each(mask, np.where(overhangs, symmetry, 0))
         x = torch.from_numpy(self._scaled(pixels))
         return Batch(x, torch.from_numpy(mask), draws.image, draws, indices)
 
@@ -251,25 +254,24 @@ class Tiles:
         return self._fixed
 
     def _gathered(
-        self, draws: Draws, turns: Int[np.ndarray, " b"] | None = None
-    ) -> tuple[Shaped[np.ndarray, "b c h w"], Float32[np.ndarray, "b 1 h w"]]:
-        """Pixels in the number type of the images, and the mask."""
+        self, draws: Draws
+    ) -> tuple[Shaped[np.ndarray, "b c h w"], Float32[np.ndarray, "b 1 h w"], Bool[np.ndarray, " b"]]:
+        """Pixels in the number type of the images, the mask, and which tiles overhang their image."""
         n, side = len(draws), self.size
         pixels = np.empty((n, self.channels, side, side), dtype=self._dtype)
         mask = np.ones((n, 1, side, side), dtype=np.float32)
-        symmetry = turns.tolist() if turns is not None else [0] * n
-        sizes = self._sizes[draws.image]
-        is_inside = (draws.y >= 0) & (draws.x >= 0) & (draws.y + side <= sizes[:, 0]) & (draws.x + side <= sizes[:, 1])
+        corner = np.stack([draws.y, draws.x], axis=1)
+        overhangs = ((corner < 0) | (corner + side > self._sizes[draws.image])).any(axis=1)
         # Plain lists: taking numbers out of arrays one by one would cost as much as copying a tile.
-        plan = zip(draws.image.tolist(), draws.y.tolist(), draws.x.tolist(), is_inside.tolist(), symmetry, strict=True)
-        for place, (image, y, x, lies_inside, turn) in enumerate(plan):
-            if lies_inside:
-                tile = self._arrays[image][:, y : y + side, x : x + side]
+        plan = zip(draws.image.tolist(), corner.tolist(), overhangs.tolist(), strict=True)
+        for place, (image, (y, x), is_overhanging) in enumerate(plan):
+            array = self._arrays[image]
+            if is_overhanging:
+                _copy_reflected(array, y, x, pixels[place])
+                _clear_outside(mask[place, 0], y, x, array.shape[1], array.shape[2])
             else:
-                tile, is_real = _reflected_tile(self._arrays[image], y, x, side)
-                mask[place, 0] = turned(is_real, turn)
-            pixels[place] = turned(tile, turn) if turn else tile
-        return pixels, mask
+                pixels[place] = array[:, y : y + side, x : x + side]
+        return pixels, mask, overhangs
 
     def _scaled(self, pixels: Shaped[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b c h w"]:
         if not self._has_warned and not self.scaling.covers(pixels):
@@ -327,34 +329,56 @@ def _fitted_to(arrays: list[npt.NDArray[Any]]) -> Scaling:
     return Scaling.fit("minmax", {"min": low, "max": high})
 
 
-def _reflected_tile(
-    array: Shaped[np.ndarray, "c h w"], y: int, x: int, side: int
-) -> tuple[Shaped[np.ndarray, "c side side"], Float32[np.ndarray, "side side"]]:
-    """A tile that overhangs its image, mirrored at the edges as often as it takes, and 1 where it is real."""
-    _, height, width = array.shape
-    rows, columns = _reflected(y, side, height), _reflected(x, side, width)
-    # The window with rows and columns in two steps: 10 us for 128 px, a quarter of one step with both.
-    window = array[:, : rows.max() + 1, columns.min() : columns.max() + 1]
-    tile = window[:, rows].take(columns - columns.min(), axis=2)
-    return tile, np.outer(_is_real(y, side, height), _is_real(x, side, width)).astype(np.float32)
+def _copy_reflected(
+    array: Shaped[np.ndarray, "c h w"], y: int, x: int, tile: Shaped[np.ndarray, "c side side"]
+) -> None:
+    """Fill a tile that overhangs its image, mirrored at the edges as often as it takes."""
+    side = tile.shape[-1]
+    columns = _reflected(x, side, array.shape[2])
+    for to_rows, from_rows in _reflected(y, side, array.shape[1]):
+        for to_columns, from_columns in columns:
+            tile[:, to_rows, to_columns] = array[:, from_rows, from_columns]
 
 
-def _reflected(first: int, side: int, n: int) -> Int[np.ndarray, " side"]:
-    """Positions first, first + 1, ... on a line of n pixels, mirrored at its ends: ... 2 1 0 1 2 ... n-1 n-2 ..."""
+def _reflected(first: int, side: int, n: int) -> list[tuple[slice, slice]]:
+    """Positions first, first + 1, ... on a line of n pixels mirrored at its ends, ... 2 1 0 1 2 ... n-1 n-2 ...
+
+    Returns:
+        Places in the tile and in the image, stretch by stretch, there and back. Slices, not lists of numbers: 4 us
+        instead of 37 us for a tile of 128 px.
+    """
     if n == 1:
-        return np.zeros(side, dtype=np.int64)
-    position = np.arange(first, first + side) % (2 * n - 2)
-    return np.where(position < n, position, 2 * n - 2 - position)
+        return [(slice(0, side), slice(0, 1))]
+    stretches = []
+    done = 0
+    while done < side:
+        position = (first + done) % (2 * n - 2)
+        if position < n:
+            length = min(n - position, side - done)
+            source = slice(position, position + length)
+        else:
+            position = 2 * n - 2 - position
+            length = min(position, side - done)
+            source = slice(position, position - length, -1)
+        stretches.append((slice(done, done + length), source))
+        done += length
+    return stretches
 
 
-def _is_real(first: int, side: int, n: int) -> Shaped[np.ndarray, " side"]:
-    position = np.arange(first, first + side)
-    return (position >= 0) & (position < n)
+def _clear_outside(mask: Float32[np.ndarray, "side side"], y: int, x: int, height: int, width: int) -> None:
+    """Put 0 where a tile with its corner at (y, x) lies outside its image."""
+    side = len(mask)
+    if y < 0:
+        mask[:-y] = 0
+    if y + side > height:
+        mask[height - y :] = 0
+    if x < 0:
+        mask[:, :-x] = 0
+    if x + side > width:
+        mask[:, width - x :] = 0
 
 
-def _made_ahead(
-    make: Callable[[Key], Result], keys: Iterable[Key], depth: int
-) -> Generator[Result, None, None]:
+def _made_ahead(make: Callable[[Key], Result], keys: Iterable[Key], depth: int) -> Generator[Result, None, None]:
     """make(key) for each key in order, up to `depth` of them ahead of the caller in one thread.
 
     An exception of `make` is raised where its result was due. The thread has ended when the generator is exhausted,

@@ -101,7 +101,7 @@ def _philox(seed: int, epoch: int, stream: int, first: int = 0) -> np.random.Phi
 
 def _below(words: UInt64[np.ndarray, "*n"], bound: Int[np.ndarray, "*n"] | int) -> Int[np.ndarray, "*n"]:
     """Uniform whole numbers 0 <= k < bound; uneven by less than bound / 2^64."""
-    return (words % np.asarray(bound, dtype=np.uint64)).astype(np.int64)
+    return np.asarray(words % np.asarray(bound, dtype=np.uint64)).astype(np.int64)
 
 
 def _extended(sizes: Int[np.ndarray, "n 2"], tile: int) -> Int[np.ndarray, "n 2"]:
@@ -133,7 +133,7 @@ def by_pixel_epoch(sizes: Int[np.ndarray, "n 2"], tile: int, seed: int, epoch: i
         seed: The one seed.
         epoch: Number of the epoch, from 0.
     """
-    first, counts = _phased_grid(sizes, tile, seed, epoch)
+    first, counts = _phased_grid(sizes, tile, _phases(len(sizes), tile, seed, epoch))
     image, row, column = _cells(counts)
     n = len(image)
     order = np.argsort(_philox(seed, epoch, _SHUFFLE).random_raw(n), kind="stable")
@@ -143,15 +143,17 @@ def by_pixel_epoch(sizes: Int[np.ndarray, "n 2"], tile: int, seed: int, epoch: i
 
 def by_pixel_epoch_length(sizes: Int[np.ndarray, "n 2"], tile: int, seed: int, epoch: int) -> int:
     """Number of tiles that `by_pixel_epoch` draws, without drawing them."""
-    return int(_phased_grid(sizes, tile, seed, epoch)[1].prod(axis=1).sum())
+    return int(_phased_grid(sizes, tile, _phases(len(sizes), tile, seed, epoch))[1].prod(axis=1).sum())
+
+
+def _phases(n: int, tile: int, seed: int, epoch: int) -> Int[np.ndarray, "n 2"]:
+    return _below(random_words(seed, epoch, _PHASE, np.arange(n))[:, :2], tile)
 
 
 def _phased_grid(
-    sizes: Int[np.ndarray, "n 2"], tile: int, seed: int, epoch: int
+    sizes: Int[np.ndarray, "n 2"], tile: int, phase: Int[np.ndarray, "n 2"]
 ) -> tuple[Int[np.ndarray, "n 2"], Int[np.ndarray, "n 2"]]:
-    """First corner and number of tiles of each image, along y and x."""
-    words = random_words(seed, epoch, _PHASE, np.arange(len(sizes)))
-    phase = _below(words[:, :2], tile)
+    """First corner and number of tiles of each image, along y and x, when its grid has this phase (0 to tile - 1)."""
     return phase - (tile - 1), -(-(_extended(sizes, tile) - phase) // tile)
 
 
@@ -181,7 +183,10 @@ def by_pixel_independent(
         epoch: Number of the epoch, from 0.
         indices: Positions in the epoch.
     """
-    words = random_words(seed, epoch, _POSITION, indices)
+    return _placed_by_pixel(sizes, tile, random_words(seed, epoch, _POSITION, indices))
+
+
+def _placed_by_pixel(sizes: Int[np.ndarray, "n 2"], tile: int, words: UInt64[np.ndarray, "m 4"]) -> Draws:
     corners = np.cumsum(_extended(sizes, tile).prod(axis=1))
     image = np.searchsorted(corners, _below(words[:, 0], int(corners[-1])), side="right")
     return _at_random_corner(image, sizes, tile, words)
@@ -208,7 +213,12 @@ def equal(
         epoch: Number of the epoch, from 0.
         indices: Positions in the epoch.
     """
-    words = random_words(seed, epoch, _POSITION, indices)
+    return _placed_equally(sizes, groups, tile, random_words(seed, epoch, _POSITION, indices))
+
+
+def _placed_equally(
+    sizes: Int[np.ndarray, "n 2"], groups: Shaped[np.ndarray, " n"], tile: int, words: UInt64[np.ndarray, "m 4"]
+) -> Draws:
     _, of_image, n_images = np.unique(groups.astype(str), return_inverse=True, return_counts=True)
     by_group = np.argsort(of_image, kind="stable")
     first = np.cumsum(n_images) - n_images
@@ -247,7 +257,7 @@ def grid(sizes: Int[np.ndarray, "n 2"], tile: int, stride: int) -> Draws:
 
     def corner(axis: int, step: np.ndarray) -> Int[np.ndarray, " m"]:
         length, gaps = span[image, axis], np.maximum(counts[image, axis] - 1, 1)
-        return np.where(length > 0, (2 * step * length + gaps) // (2 * gaps), length // 2)
+        return np.asarray(np.where(length > 0, (2 * step * length + gaps) // (2 * gaps), length // 2))
 
     return Draws(image, corner(0, row), corner(1, column))
 
