@@ -115,7 +115,7 @@ def test_tsne_says_what_it_needs(rng):
     with pytest.raises(DataError, match="t-SNE needs at least 5 images, found 4"):
         tsne(rng.normal(size=(4, 3)))
     with pytest.raises(UsageError, match="--perplexity is 50, expected 1 to 19 for 20 images"):
-        tsne(rng.normal(size=(20, 3)), perplexity=50)
+        tsne(rng.normal(size=(20, 3)), perplexity=50.0)
 
 
 def test_neighbours_are_exact(rng):

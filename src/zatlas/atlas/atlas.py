@@ -53,7 +53,7 @@ class Atlas:
     def __init__(
         self,
         mean: Float[np.ndarray, "n d"],
-        log_var: Float[np.ndarray, "n d"],
+        log_var: Float[np.ndarray, "rows dims"],
         table: pd.DataFrame,
         *,
         projections: Mapping[str, np.ndarray] | None = None,

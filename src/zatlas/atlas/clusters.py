@@ -238,7 +238,7 @@ def assess(points: Float[np.ndarray, "n d"], *, seed: int = 0, also: int = 0) ->
 _TRIAL_COLUMNS = ["k", "stability", "least_stability", "ari", "silhouette", "valley"]
 
 
-def _trial(points: np.ndarray, k: int, seed: int) -> dict[str, float]:
+def _trial(points: np.ndarray, k: int, seed: int) -> dict[str, int | float]:
     """Stability, silhouette and valleys of k regions."""
     reference = _fit(points, k, derived_seed(seed, "reference", k), starts=10)
     labels = reference.labels_
@@ -388,7 +388,7 @@ class ClusterMatch:
         return dataclasses.asdict(self)
 
 
-def match_clusters(labels_a: Int[np.ndarray, " n"], labels_b: Int[np.ndarray, " n"]) -> ClusterMatch:
+def match_clusters(labels_a: Int[np.ndarray, " n"], labels_b: Int[np.ndarray, " m"]) -> ClusterMatch:
     """Match the regions of two models of the same images, so that as many images as possible are in matched ones.
 
     Raises:
