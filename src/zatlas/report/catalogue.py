@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -54,12 +55,12 @@ class Recipe:
 def catalogue(results: StudyResults) -> list[Recipe]:
     """Every figure of the study, in the order of the report."""
     recipes = data_recipes(results.data)
-    for steps in (_training, _reconstruction, _by_size, _latent_space, _maps, _walks, _samples):
-        if steps is _by_size:
-            recipes += _by_size(results)
-            continue
+    for model in results.models:
+        recipes += _training(model)
+    recipes += _by_size(results)
+    for steps in (_reconstruction, _latent_space, _maps, _walks, _samples):
         for model in results.models:
-            recipes += steps(model)  # type: ignore[operator]
+            recipes += steps(model)
     recipes += _models(results)
     _require_unique([recipe.id for recipe in recipes])
     return recipes
@@ -271,7 +272,11 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             title=f"What each dimension of {name} draws",
             caption="Each row moves along one latent dimension, the others held at their mean; highest rate first. "
             "Columns are positions in standard deviations of the images' codes along the dimension."
-            + (f" The {count(left_out, 'dimension')} of lowest rate {'is' if left_out == 1 else 'are'} not shown." if left_out else ""),
+            + (
+                f" The {count(left_out, 'dimension')} of lowest rate {'is' if left_out == 1 else 'are'} not shown."
+                if left_out
+                else ""
+            ),
             alt=f"Decoded images along {count(len(ranked), 'latent dimension')}.",
             draw=partial(plot_images.traversals, ranked),
             numbers=partial(plot_images.traversals_numbers, ranked),
@@ -390,7 +395,8 @@ def _walk_caption(one: Walk) -> str:
         f"Along {shape} in latent space {ends}{extreme}: the real image, its reconstruction, "
         f"{count(len(one.t), 'generated image')} at positions t, the reconstruction and the real image of the other "
         f"end.{note} Below: image features along the walk, on axes shared by all walks of this model, orange where the "
-        "change is large against the spread of the data; last, the distance to the nearest real code, in median distances between neighbours (dashed line: 1; far "
+        "change is large against the spread of the data; last, the distance to the nearest real code, in "
+        "median distances between neighbours (dashed line: 1; far "
         "above it the images are less supported by data)."
     )
 
@@ -441,7 +447,7 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         draw=partial(plot_curves.models_side_by_side, models, comparison),
         numbers=partial(plot_curves.models_side_by_side_numbers, models, comparison),
     )
-    for a, b in zip(models[:-1], models[1:], strict=True):
+    for a, b in pairwise(models):
         if "cluster" not in a.projections or "cluster" not in b.projections:
             continue
         yield Recipe(

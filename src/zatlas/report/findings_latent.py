@@ -1,7 +1,8 @@
-"""Findings about the latent space: clusters, maps, walks, samples, and what may be stain or source rather than tissue."""
+"""Findings about the latent space: clusters, maps, walks, samples, and what may be stain rather than tissue."""
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,17 +51,25 @@ def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
     info = model.cluster_info
     distinct = [d for d in info.get("distinct", []) if math.isfinite(float(d["between_share"]))]
     distinct = sorted(distinct, key=lambda d: -float(d["between_share"]))
-    values: dict[str, Any] = {"k": int(info["k"]), "between_share": {d["feature"]: d["between_share"] for d in distinct}}
+    values: dict[str, Any] = {
+        "k": int(info["k"]),
+        "between_share": {d["feature"]: d["between_share"] for d in distinct},
+    }
     strong = [d for d in distinct if float(d["between_share"]) >= 0.25][:3]
     name = plain(model.name)
     if strong:
         shares = [f"{d.get('words', d['feature'])} ({100 * float(d['between_share']):.0f} %)" for d in strong]
-        words = f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}, where the percentage is the share of the variance between images that lies between clusters. "
+        words = (
+            f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}, where the "
+            "percentage is the share of the variance between images that lies between clusters. "
+        )
     elif distinct:
         top = distinct[0]
         words = (
-            f"The {info['k']} clusters of {name} differ little in the image features that were measured: the most distinct, "
-            f"{top.get('words', top['feature'])}, has {100 * float(top['between_share']):.0f} % of its variance between clusters. "
+            f"The {info['k']} clusters of {name} differ little in the image features that were measured: the "
+            "most distinct, "
+            f"{top.get('words', top['feature'])}, has {100 * float(top['between_share']):.0f} % of its "
+            "variance between clusters. "
         )
     else:
         words = f"{name} has {count(int(info['k']), 'cluster')}. "
@@ -78,7 +87,10 @@ def _labels_of_clusters(info: dict[str, Any], values: dict[str, Any]) -> str:
         return ""
     each = [f"{plain(name)} {value:.2f}" for value, name in known[:4]]
     level = grade(known[0][0], ((0.5, "strong"), (0.25, "moderate"), (0.1, "weak"), (0.0, "negligible")))
-    words = f"Their association with the labels (Cramér's V, 0 to 1) is {listing(each)}: {level}{' at most' if len(known) > 1 else ''}. "
+    words = (
+        f"Their association with the labels (Cramér's V, 0 to 1) is {listing(each)}: "
+        f"{level}{' at most' if len(known) > 1 else ''}. "
+    )
     if known[0][0] >= 0.25:
         words += _most_telling(tables[known[0][1]], known[0][1])
     return words
@@ -110,7 +122,7 @@ def _most_telling(table: pd.DataFrame, label: str) -> str:
     counts = table.to_numpy(dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     overall = counts.sum(axis=0) / counts.sum()
-    row, column = np.unravel_index(int(np.argmax(shares - overall)), shares.shape)
+    row, column = (int(i) for i in np.unravel_index(int(np.argmax(shares - overall)), shares.shape))
     return (
         f"For example, {100 * shares[row, column]:.0f} % of cluster {plain(table.index[row])} have {plain(label)} "
         f"“{plain(table.columns[column])}”, against {100 * overall[column]:.0f} % of all. "
@@ -132,7 +144,7 @@ def organisation_between_sizes(results: StudyResults) -> Finding | None:
         return None
     numbers: dict[str, Any] = {"ari": {}, "neighbour_overlap": {}, "distance_correlation": {}}
     texts = []
-    for a, b in zip(models[:-1], models[1:], strict=True):
+    for a, b in pairwise(models):
         words = _one_pair(a.name, b.name, results, numbers)
         if words:
             texts.append(words)
@@ -149,8 +161,17 @@ def organisation_between_sizes(results: StudyResults) -> Finding | None:
                 (0.0, "The local order is largely different"),
             ),
         )
-        text = f"{lead} between successive sizes: an image keeps on average {100 * float(np.mean(overlaps)):.0f} % of its nearest neighbours. {text}"
-    rates = [f"{number(float(np.sum(model.rate_per_dim)))} nats over {count(int(np.sum(model.is_active)), 'active dimension')} in {plain(model.name)}" for model in models]
+        text = (
+            f"{lead} between successive sizes: an image keeps on average {100 * float(np.mean(overlaps)):.0f} "
+            f"% of its nearest neighbours. {text}"
+        )
+    rates = [
+        (
+            f"{number(float(np.sum(model.rate_per_dim)))} nats over "
+            f"{count(int(np.sum(model.is_active)), 'active dimension')} in {plain(model.name)}"
+        )
+        for model in models
+    ]
     text += f" What is stored is spread differently: {listing(rates)}."
     return Finding(
         section="organisation",
@@ -164,8 +185,9 @@ def _one_pair(a: str, b: str, results: StudyResults, numbers: dict[str, Any]) ->
     comparison, pair, parts = results.comparison, f"{a} and {b}", []
     overlap = comparison.neighbour_overlap
     if a in overlap.index and b in overlap.columns:
-        numbers["neighbour_overlap"][pair] = float(overlap.loc[a, b])
-        parts.append(f"{100 * float(overlap.loc[a, b]):.0f} % of nearest neighbours are common")
+        shared = float(overlap[b].astype(float)[a])
+        numbers["neighbour_overlap"][pair] = shared
+        parts.append(f"{100 * shared:.0f} % of nearest neighbours are common")
     row = _pair_row(comparison.map_similarity, a, b)
     if row is not None and math.isfinite(float(row["distance_correlation"])):
         numbers["distance_correlation"][pair] = float(row["distance_correlation"])
@@ -175,9 +197,15 @@ def _one_pair(a: str, b: str, results: StudyResults, numbers: dict[str, Any]) ->
         numbers["ari"][pair] = float(match["ari"])
         same = grade(
             float(match["ari"]),
-            ((0.65, "largely the same division"), (0.3, "partly the same division"), (-1.0, "largely another division")),
+            (
+                (0.65, "largely the same division"),
+                (0.3, "partly the same division"),
+                (-1.0, "largely another division"),
+            ),
         )
-        parts.append(f"the clusters are {same} (adjusted Rand index {float(match['ari']):.2f}; 0 is chance, 1 is equal)")
+        parts.append(
+            f"the clusters are {same} (adjusted Rand index {float(match['ari']):.2f}; 0 is chance, 1 is equal)"
+        )
     return f"Between {plain(a)} and {plain(b)}, {listing(parts)}." if parts else ""
 
 
@@ -197,9 +225,12 @@ def maps_between_sizes(results: StudyResults) -> Finding | None:
     text = ""
     if known:
         each = [f"{value:.2f} for {plain(name)}" for name, value in known.items()]
-        text = f"Neighbours on the t-SNE map are neighbours in latent space with a trustworthiness of {listing(each)} (1 is perfect). "
+        text = (
+            "Neighbours on the t-SNE map are neighbours in latent space with a trustworthiness of "
+            f"{listing(each)} (1 is perfect). "
+        )
     pairs = []
-    for a, b in zip(models[:-1], models[1:], strict=True):
+    for a, b in pairwise(models):
         row = _pair_row(results.comparison.map_similarity, a.name, b.name)
         if row is not None and math.isfinite(float(row["tsne_procrustes"])):
             numbers["tsne_procrustes"][f"{a.name} and {b.name}"] = float(row["tsne_procrustes"])
@@ -209,11 +240,18 @@ def maps_between_sizes(results: StudyResults) -> Finding | None:
             float(np.mean(list(numbers["tsne_procrustes"].values()))),
             ((0.8, "much alike"), (0.5, "alike in their coarse layout"), (0.0, "laid out differently")),
         )
-        text += f"The t-SNE maps of successive sizes are {lead}: after turning and scaling one onto the other their agreement is {listing(pairs)} (0 to 1). "
+        text += (
+            f"The t-SNE maps of successive sizes are {lead}: after turning and scaling one onto the other "
+            f"their agreement is {listing(pairs)} (0 to 1). "
+        )
     if not text:
         return None
     text += "t-SNE keeps neighbours, not distances: gaps between its islands and their sizes mean nothing."
-    question = "Are the maps of the models different, and can they be trusted?" if len(models) > 1 else "Can the map be trusted?"
+    question = (
+        "Are the maps of the models different, and can they be trusted?"
+        if len(models) > 1
+        else "Can the map be trusted?"
+    )
     return Finding(section="maps", question=question, text=text, numbers=numbers)
 
 
@@ -233,7 +271,10 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
         far = [walk for walk in model.walks if len(walk.nearest_distance) and float(np.max(walk.nearest_distance)) > 3]
         if far:
             names = [f"{plain(walk.name, 40)} ({float(np.max(walk.nearest_distance)):.1f})" for walk in far]
-            words += f" Far from any real image, at more than three median neighbour distances: {listing(names)}; read their middle with care."
+            words += (
+                f" Far from any real image, at more than three median neighbour distances: {listing(names)}; read "
+                "their middle with care."
+            )
         texts.append(words)
     if not texts:
         return None
@@ -244,7 +285,7 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
 def _change_words(walk: Walk) -> str:
     parts = []
     for change in walk.changes[:3]:
-        text = str(change.get("text", "")).strip().rstrip(".")
+        text = str(change.get("text", "")).strip().rstrip(".").removesuffix(" of the images")
         parts.append(text or f"{change['feature']} changes by {float(change['ratio']):.1f}")
     return listing(parts)
 
@@ -261,13 +302,19 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
         level = grade(
             auc, ((0.9, "far from"), (0.7, "clearly apart from"), (0.6, "somewhat apart from"), (0.0, "close to"))
         )
-        words = f"The codes of real images in {plain(model.name)} are {level} the prior: a classifier tells them apart with an area under the curve of {auc:.2f} (0.5: not at all, 1: always)"
+        words = (
+            f"The codes of real images in {plain(model.name)} are {level} the prior: a classifier tells them "
+            f"apart with an area under the curve of {auc:.2f} (0.5: not at all, 1: always)"
+        )
         words += f", and their divergence from it is {number(kl)} nats. " if math.isfinite(kl) else ". "
         words += _beside_the_prior(auc) + _nearest_words(model, numbers[model.name])
         texts.append(words.strip())
     if not texts:
         return None
-    text = " ".join(texts) + " New images are therefore drawn from a Gaussian mixture fitted to the codes of the training images, its size chosen by held-out likelihood."
+    text = " ".join(texts) + (
+        " New images are therefore drawn from a Gaussian mixture fitted to the codes of the training "
+        "images, its size chosen by held-out likelihood."
+    )
     return Finding(
         section="samples", question="What do samples look like, against draws of the prior?", text=text, numbers=numbers
     )
@@ -288,7 +335,10 @@ def _nearest_words(model: ModelResults, numbers: dict[str, Any]) -> str:
     if real <= 0:
         return ""
     numbers["nearest_ratio"] = ours / real
-    words = f"A fitted sample lies {number(ours / real, 2)} times as far from its nearest training image as a real image from its nearest neighbour (medians)"
+    words = (
+        f"A fitted sample lies {number(ours / real, 2)} times as far from its nearest training image as a "
+        "real image from its nearest neighbour (medians)"
+    )
     return words + (", so samples may be near copies. " if ours / real < 0.3 else ". ")
 
 
@@ -328,13 +378,22 @@ def _one_probe(model: ModelResults, row: pd.Series) -> str:
     label, score = plain(row["label"]), _metric_word(row["metric"])
     chance = float(row["null"]) if "null" in row and math.isfinite(float(row["null"])) else float("nan")
     by_chance = f" (without any knowledge: {chance:.2f})" if math.isfinite(chance) else ""
-    words = f"From the latents of {plain(model.name)}, {label} can be read with {score} {ours:.2f}, from the grey histogram alone with {histogram:.2f}{by_chance}."
+    words = (
+        f"From the latents of {plain(model.name)}, {label} can be read with {score} {ours:.2f}, from the "
+        f"grey histogram alone with {histogram:.2f}{by_chance}."
+    )
     informative = ours - (chance if math.isfinite(chance) else 0.0)
     if informative < 0.1:
         return words + f" So {label} leaves little trace in the latents."
     if histogram >= ours - 0.05:
-        return words + f" Brightness and stain alone tell as much, so differences between values of {label} in the latent space may be no more than that."
-    return words + f" The latents hold more about {label} than brightness alone; whether that is structure or processing, a probe cannot say."
+        return words + (
+            f" Brightness and stain alone tell as much, so differences between values of {label} in the latent "
+            "space may be no more than that."
+        )
+    return words + (
+        f" The latents hold more about {label} than brightness alone; whether that is structure or "
+        "processing, a probe cannot say."
+    )
 
 
 def _best_probe(model: ModelResults) -> str:

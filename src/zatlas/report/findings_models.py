@@ -1,12 +1,13 @@
 """Findings about the models: reconstructions, PCA, the gap to new images, what is lost, the objective."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from zatlas.atlas.results import Finding, ModelResults, StudyResults
-from zatlas.report.findings_words import dims, listing, metric, standard_error, tests
+from zatlas.report.findings_words import listing, metric, sizes, standard_error, tests
 from zatlas.report.plot_style import count, number, plain, signed
 
 __all__ = [
@@ -37,14 +38,16 @@ def reconstructions_between_sizes(results: StudyResults) -> Finding | None:
         model.name: {name: metric(model, "test", name) for name in ("psnr_db", "ssim", "distortion_nats", "rate_nats")}
         for model in models
     }
-    psnr = [f"{metric(model, 'test', 'psnr_db'):.1f} dB with {dims(model)}" for model in models]
+    psnr = listing([f"{metric(model, 'test', 'psnr_db'):.1f}" for model in models])
     held = tests(models[0], results.data.is_tiled)
-    text = f"On {held} the mean PSNR is {listing(psnr)}"
+    text = f"With {sizes(models)} the mean PSNR on {held} is {psnr} dB"
     ssim = [f"{metric(model, 'test', 'ssim'):.2f}" for model in models]
     text += f" (SSIM {listing(ssim)}). " if "nan" not in ssim else ". "
     if len(models) == 1:
         text += f"The code carries {number(metric(models[0], 'test', 'rate_nats'))} nats about an image."
-        return Finding(section="reconstructions", question="How good are the reconstructions?", text=text, numbers=numbers)
+        return Finding(
+            section="reconstructions", question="How good are the reconstructions?", text=text, numbers=numbers
+        )
     text += _from_small_to_large(models[0], models[-1], numbers) + _per_dimension(models, numbers)
     return Finding(
         section="reconstructions",
@@ -68,7 +71,9 @@ def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict
         f"{number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
     )
     if gain > 0 and more > 0:
-        return words + rates + ": the larger code says more about each image, and so the decoder has to leave less out. "
+        return (
+            words + rates + ": the larger code says more about each image, and so the decoder has to leave less out. "
+        )
     if gain <= 0 and more > 0:
         return words + rates + ", yet the reconstructions of new images are no better for it. "
     return words + rates + ": the larger code is not used to say more. "
@@ -77,20 +82,22 @@ def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict
 def _per_dimension(models: list[ModelResults], numbers: dict[str, Any]) -> str:
     """What each added dimension brings, and which steps are within the noise."""
     words, gains = "", []
-    for a, b in zip(models[:-1], models[1:], strict=True):
+    for a, b in pairwise(models):
         gain = metric(b, "test", "psnr_db") - metric(a, "test", "psnr_db")
         gains.append(gain / (b.latent_dim - a.latent_dim))
         doubt = 2 * math.hypot(standard_error(a), standard_error(b))
         if math.isfinite(doubt) and abs(gain) < doubt:
             words += (
-                f"The step from {plain(a.name)} to {plain(b.name)} ({signed(gain)} dB) is smaller than twice its standard error "
+                f"The step from {plain(a.name)} to {plain(b.name)} ({signed(gain)} dB) is smaller than twice its "
+                "standard error "
                 f"({doubt:.2f} dB, taken as if the images were different ones), so it may be chance. "
             )
     numbers["gain_per_dim_db"] = gains
-    if len(gains) > 1 and all(gain > 0 for gain in gains) and all(x > y for x, y in zip(gains, gains[1:], strict=False)):
+    if len(gains) > 1 and all(gain > 0 for gain in gains) and all(x > y for x, y in pairwise(gains)):
         steps = [f"{gain:.2f} dB" if gain >= 0.005 else "less than 0.01 dB" for gain in gains]
         words += (
-            f"Each added dimension brings less than the ones before ({listing(steps)} per dimension in the successive steps), "
+            f"Each added dimension brings less than the ones before ({listing(steps)} per dimension in the "
+            "successive steps), "
             "as when the first dimensions take what varies most between images and later ones what is left."
         )
     return words
@@ -113,19 +120,30 @@ def against_pca(results: StudyResults) -> Finding | None:
         verdict = f"At {len(better)} of {count(len(models), 'latent size')}"
     else:
         verdict = "There is no clear difference" if not worse else "No"
-    each = [f"{signed(gaps[model.name])} dB with {dims(model)}" for model in models]
     text = (
-        f"{verdict}: on {held} the mean PSNR of the VAE differs from that of PCA with as many components by {listing(each)}. "
-        "PCA was fitted on the same training images and clipped to the same grey range. "
+        f"{verdict}: with {sizes(models)} the mean PSNR of the VAE on {held} is "
+        f"{_higher_or_lower(models, gaps)} that of PCA with "
+        "as many components. PCA was fitted on the same training images and clipped to the same grey range. "
     )
     text += _ssim_against_pca(models)
     if worse:
         names = listing([plain(model.name) for model in worse])
-        text += f"Where PCA is ahead ({names}), the VAE has not learnt what a linear code of that size can keep: more training may help."
+        text += (
+            f"Where PCA is ahead ({names}), the VAE has not learnt what a linear code of that size can keep: "
+            "more training may help."
+        )
     numbers = {"psnr_gap_db": gaps}
     return Finding(
         section="pca", question="Is the VAE better than PCA of the same size?", text=text.strip(), numbers=numbers
     )
+
+
+def _higher_or_lower(models: list[ModelResults], gaps: dict[str, float]) -> str:
+    values = [gaps[model.name] for model in models]
+    if min(values) >= 0 or max(values) <= 0:
+        each = listing([f"{abs(value):.2f}" for value in values])
+        return f"{each} dB {'above' if min(values) >= 0 else 'below'}"
+    return f"{listing([signed(value) for value in values])} dB from"
 
 
 def _ssim_against_pca(models: list[ModelResults]) -> str:
@@ -142,16 +160,17 @@ def train_test_gap(results: StudyResults) -> Finding | None:
     if not models:
         return None
     gaps = {model.name: metric(model, "train", "psnr_db") - metric(model, "test", "psnr_db") for model in models}
-    each = [f"{gaps[model.name]:.2f} dB".replace("-", "−") + f" with {dims(model)}" for model in models]
-    largest = max(gaps.values())
-    text = f"Training images are reconstructed better than test images by {listing(each)} (mean PSNR). "
+    largest, smallest = max(gaps.values()), min(gaps.values())
+    each = listing([f"{abs(value) if smallest >= 0 else value:.2f}".replace("-", "−") for value in gaps.values()])
+    text = f"With {sizes(models)} the mean PSNR of training images is {each} dB above that of test images. "
     if largest < 0.1:
         text += "By this measure there is no sign that the models remember their training images."
     elif largest < 1.0:
         text += "The gap is small against the spread between images" + _spread(models) + "."
     else:
         text += (
-            "A gap of this size has two possible causes, which this number cannot tell apart: the model remembers its training "
+            "A gap of this size has two possible causes, which this number cannot tell apart: the model "
+            "remembers its training "
             "images, or the test images differ in kind from them."
         )
     return Finding(
@@ -179,18 +198,27 @@ def what_is_lost(results: StudyResults) -> Finding | None:
         bits = metric(model, "test", "rate_nats") / math.log(2)
         ours, pca = texture_kept(model)
         numbers[model.name] = {"rms_error_percent": error, "rate_bits": bits, "texture_kept": ours, "texture_pca": pca}
-        texture = f", keeps {100 * ours:.0f} % of the fine texture (PCA {100 * pca:.0f} %)" if math.isfinite(ours) else ""
-        parts.append(f"{plain(model.name)} has a typical error of {error:.1f} % of the grey range{texture} and says {number(bits)} bits")
+        texture = (
+            f", keeps {100 * ours:.0f} % of the fine texture (PCA {100 * pca:.0f} %)" if math.isfinite(ours) else ""
+        )
+        parts.append(
+            f"{plain(model.name)} has a typical error of {error:.1f} % of the grey range{texture} and says "
+            f"{number(bits)} bits"
+        )
     shape = models[0].reconstructions.originals.shape[1:]
     size = f"{shape[2]} × {shape[1]} px" if len(shape) == 3 else "one image"
     text = (
-        f"Per test image of {size}, {'; '.join(parts)}. What does not fit into so few bits is left out, and first of all "
-        "what differs from image to image without a pattern: noise, fine texture, single small structures. Their absence from "
+        f"Per test image of {size}, {'; '.join(parts)}. What does not fit into so few bits is left out, "
+        "and first of all "
+        "what differs from image to image without a pattern: noise, fine texture, single small "
+        "structures. Their absence from "
         "a reconstruction or a walk says nothing about their absence from the image. "
     )
     if any(math.isfinite(entry["texture_kept"]) for entry in numbers.values()):
         text += "(Fine texture: power above 1/16 cycles per pixel, on the test images shown.)"
-    return Finding(section="lost", question="What can a code of this size not keep?", text=text.strip(), numbers=numbers)
+    return Finding(
+        section="lost", question="What can a code of this size not keep?", text=text.strip(), numbers=numbers
+    )
 
 
 def texture_kept(model: ModelResults) -> tuple[float, float]:
@@ -226,16 +254,22 @@ def dimensions_in_use(results: StudyResults) -> Finding | None:
     if idle:
         names = listing([plain(model.name) for model in idle])
         text += (
-            f"The other dimensions of {names} have collapsed to the prior: what they would carry costs more rate than it saves "
+            f"The other dimensions of {names} have collapsed to the prior: what they would carry costs more "
+            "rate than it saves "
             "distortion under this objective. "
         )
     else:
         text += "None has collapsed; a larger code might carry more. "
     forecast = [
-        f"{model.forecast_active_dims} for {plain(model.name)}" for model in models if model.forecast_active_dims is not None
+        f"{model.forecast_active_dims} for {plain(model.name)}"
+        for model in models
+        if model.forecast_active_dims is not None
     ]
     if forecast:
-        text += f"The PCA spectrum of the training images had forecast {listing(forecast)}, a guide from linear theory, not a bound."
+        text += (
+            f"The PCA spectrum of the training images had forecast {listing(forecast)}, a guide from linear "
+            "theory, not a bound."
+        )
     return Finding(
         section="dimensions", question="Are all latent dimensions used?", text=text.strip(), numbers={"active": active}
     )
@@ -250,17 +284,20 @@ def objective(results: StudyResults) -> Finding | None:
     known = [number(value) for value in betas.values() if math.isfinite(value)]
     if first.likelihood == "bernoulli":
         text = (
-            "Binary cross-entropy is not a likelihood of grey values: even a perfect reconstruction has a large distortion, so "
+            "Binary cross-entropy is not a likelihood of grey values: even a perfect reconstruction has a "
+            "large distortion, so "
             "distortion and ELBO can be compared between these models but not with models of another objective. "
         )
     else:
         text = (
-            "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, and the balance of rate "
+            "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, and "
+            "the balance of rate "
             "and distortion follows from the data. "
         )
     if known:
         text += (
-            f"Against a noise level that fits the actual reconstruction errors, the rate is weighted {listing([f'{value} times' for value in known])} "
+            "Against a noise level that fits the actual reconstruction errors, the rate is weighted "
+            f"{listing([f'{value} times' for value in known])} "
             "as strongly as in a calibrated model (effective beta; 1 is calibrated). "
         )
         if min(value for value in betas.values() if math.isfinite(value)) > 3:

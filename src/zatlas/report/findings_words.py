@@ -7,7 +7,7 @@ import numpy as np
 from zatlas.atlas.results import ModelResults
 from zatlas.report.plot_style import count
 
-__all__ = ["dims", "grade", "listing", "metric", "standard_error", "tests"]
+__all__ = ["grade", "listing", "metric", "sizes", "standard_error", "tests"]
 
 
 def listing(parts: Sequence[str], last: str = "and") -> str:
@@ -17,9 +17,10 @@ def listing(parts: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
-def dims(model: ModelResults) -> str:
-    """`4 latent dimensions`."""
-    return count(model.latent_dim, "latent dimension")
+def sizes(models: Sequence[ModelResults]) -> str:
+    """`4, 16 and 32 latent dimensions`."""
+    numbers = listing([str(model.latent_dim) for model in models])
+    return f"{numbers} latent {'dimension' if numbers == '1' else 'dimensions'}"
 
 
 def metric(model: ModelResults, part: str, name: str) -> float:
@@ -27,7 +28,7 @@ def metric(model: ModelResults, part: str, name: str) -> float:
     table = model.metrics
     if part not in table.index or name not in table.columns:
         return float("nan")
-    return float(table.loc[part, name])
+    return float(table[name].astype(float)[part])
 
 
 def standard_error(model: ModelResults, part: str = "test") -> float:

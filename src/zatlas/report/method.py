@@ -24,8 +24,10 @@ def method_blocks(results: StudyResults) -> list[Any]:
     blocks.append(_facts_table(results))
     blocks.append(_settings_table(results))
     blocks.append(_text(
-        "To cite a number of this page, name zatlas and its version, the fingerprint of the images, the seed, the model and the "
-        "part (test, unless said otherwise), and give the file of the figure (figures/….csv), which holds the number unrounded."
+        "To cite a number of this page, name zatlas and its version, the fingerprint of the images, the "
+"seed, the model and the "
+        "part (test, unless said otherwise), and give the file of the figure (figures/….csv), which holds "
+"the number unrounded."
     ))  # fmt: skip
     return blocks
 
@@ -36,15 +38,26 @@ def _text(text: str) -> Block:
 
 def _method_texts(results: StudyResults) -> list[str]:
     data = results.data
-    seen = f"tiles of {data.side_px} × {data.side_px} px" if data.is_tiled else f"whole images of {data.side_px} × {data.side_px} px"
+    seen = (
+        f"tiles of {data.side_px} × {data.side_px} px"
+        if data.is_tiled
+        else f"whole images of {data.side_px} × {data.side_px} px"
+    )
     likelihood = results.models[0].likelihood if results.models else "bernoulli"
-    name = "binary cross-entropy" if likelihood == "bernoulli" else "negative log-likelihood of a gaussian with one shared, optimal variance"
+    name = (
+        "binary cross-entropy"
+        if likelihood == "bernoulli"
+        else "negative log-likelihood of a gaussian with one shared, optimal variance"
+    )
     return [
-        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the {name}, summed over pixels; rate is "
-        "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; both are in nats per "
+        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the {name}, summed "
+        "over pixels; rate is "
+        "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
+        "both are in nats per "
         f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, walks and reconstructions use the posterior mean. "
         "The weights are those of the epoch with the best validation objective.",
-        "PSNR is on the grey range of the training pixels. PCA was fitted on training images with as many components as the "
+        "PSNR is on the grey range of the training pixels. PCA was fitted on training images with as many "
+        "components as the "
         "model has latent dimensions, and its reconstructions were clipped to the same range. Probes are linear and "
         "cross-validated, with whole groups left out where there are groups.",
     ]
@@ -90,7 +103,9 @@ def _settings_table(results: StudyResults) -> Block:
             rows += [(f"{name}.{key}", _value(inner)) for key, inner in value.items()]
         else:
             rows.append((str(name), _value(value)))
-    return _two_columns(rows, "Settings", "Every setting as resolved, defaults too; the same as in study.toml.", ("setting", "value"))
+    return _two_columns(
+        rows, "Settings", "Every setting as resolved, defaults too; the same as in study.toml.", ("setting", "value")
+    )
 
 
 def _value(value: Any) -> str:
@@ -120,22 +135,49 @@ def limits_texts(results: StudyResults) -> list[str]:
     """What a reader might take from the page although it does not show it."""
     data = results.data
     texts = [
-        "Generated images (walks, traversals, samples) show what the model has learnt, not tissue, patients or intermediate states that exist. Nothing here is for diagnosis.",
-        "A direction of the latent space has no name. That a feature or a label changes along it does not make it the cause, and another seed turns the axes differently. Independent meanings of single dimensions are not claimed.",
-        "Clusters are regions of a code that one model found useful for reconstruction. They are not types of tissue or disease unless other evidence says so.",
-        "t-SNE and the first two principal components are flat pictures of a space with more dimensions; what looks close or apart there may not be.",
+        (
+            "Generated images (walks, traversals, samples) show what the model has learnt, not tissue, "
+            "patients or intermediate states that exist. Nothing here is for diagnosis."
+        ),
+        (
+            "A direction of the latent space has no name. That a feature or a label changes along it does not "
+            "make it the cause, and another seed turns the axes differently. Independent meanings of single "
+            "dimensions are not claimed."
+        ),
+        (
+            "Clusters are regions of a code that one model found useful for reconstruction. They are not "
+            "types of tissue or disease unless other evidence says so."
+        ),
+        (
+            "t-SNE and the first two principal components are flat pictures of a space with more dimensions; "
+            "what looks close or apart there may not be."
+        ),
     ]
     if len(results.models) > 1:
-        texts.append("Each latent size was trained once, with one seed. A small difference between sizes may be one of seeds.")
+        texts.append(
+            "Each latent size was trained once, with one seed. A small difference between sizes may be one of seeds."
+        )
     else:
-        texts.append("The model was trained once, with one seed; how much its numbers vary between seeds was not measured.")
+        texts.append(
+            "The model was trained once, with one seed; how much its numbers vary between seeds was not measured."
+        )
     if len(data.groups) > 1:
         n_test = int((data.groups["test"] > 0).sum()) if "test" in data.groups else 0
         if n_test == 1:
-            texts.append("The test part is one group. How well the models do on yet another one cannot be told from a single one.")
+            texts.append(
+                "The test part is one group. How well the models do on yet another one cannot be told from a "
+                "single one."
+            )
     else:
-        texts.append("The images have no groups (such as patients or brains). If several images come from one subject, training and test images may be related, and the numbers for new subjects are worse than those given here.")
+        texts.append(
+            "The images have no groups (such as patients or brains). If several images come from one subject, "
+            "training and test images may be related, and the numbers for new subjects are worse than those "
+            "given here."
+        )
     if results.models and results.models[0].likelihood == "bernoulli":
-        texts.append("Distortion and ELBO by binary cross-entropy are not likelihoods of grey values and must not be compared with those of other objectives.")
+        texts.append(
+            "Distortion and ELBO by binary cross-entropy are not likelihoods of grey values and must not be "
+            "compared with those of other objectives."
+        )
     texts.append("Bad, doubled or mislabelled images were not searched for beyond damaged files.")
     return texts

@@ -156,9 +156,7 @@ def probes(model: ModelResults) -> Figure:
     kinds = list(dict.fromkeys(table["metric"]))
     sizes = [int((table["metric"] == kind).sum()) for kind in kinds]
     heights = [max(size, 1) + 0.6 for size in sizes]
-    figure, axes = new_figure(
-        8.2, 1.15 + 0.34 * sum(sizes) + 0.55 * len(kinds), len(kinds), 1, height_ratios=heights
-    )
+    figure, axes = new_figure(8.2, 1.15 + 0.34 * sum(sizes) + 0.55 * len(kinds), len(kinds), 1, height_ratios=heights)
     for panel, kind in zip(axes[:, 0], kinds, strict=True):
         rows = table[table["metric"] == kind].reset_index(drop=True)
         at = np.arange(len(rows))[::-1]
@@ -234,7 +232,9 @@ def _part_dots(panel: Axes, models: Sequence[ModelResults], column: str) -> None
 
 def _metric(model: ModelResults, part: str, column: str) -> float:
     metrics = model.metrics
-    return float(metrics.loc[part, column]) if part in metrics.index and column in metrics else float("nan")
+    if part not in metrics.index or column not in metrics:
+        return float("nan")
+    return float(metrics[column].astype(float)[part])
 
 
 def models_side_by_side_numbers(models: Sequence[ModelResults], comparison: Comparison) -> pd.DataFrame:

@@ -94,7 +94,14 @@ def image_sizes(data: DataSummary) -> Figure:
         part = table[table["group"].astype(str) == name]
         colour = OKABE_ITO[i % len(OKABE_ITO)]
         axes[0, 0].scatter(
-            part["width"], part["height"], s=14, color=colour, alpha=0.75, linewidths=0, label=plain(name), rasterized=True
+            part["width"],
+            part["height"],
+            s=14,
+            color=colour,
+            alpha=0.75,
+            linewidths=0,
+            label=plain(name),
+            rasterized=True,
         )
     axes[0, 0].set_xlabel("width [px]")
     axes[0, 0].set_ylabel("height [px]")
@@ -194,7 +201,7 @@ def extremes(data: DataSummary) -> Figure:
         places = np.flatnonzero((table["kind"] == kind).to_numpy())[:7]
         heads = [plain(table["group"][i], 14) for i in places] if kind == "largest" else ()
         rows.append(Row([cells[i] for i in places], kind, columns=heads))
-    return sheet(rows, largest_in=1.3)[0]
+    return sheet(rows, largest_in=1.3)
 
 
 def extremes_numbers(data: DataSummary) -> pd.DataFrame:
@@ -206,7 +213,7 @@ def contact_sheet(data: DataSummary) -> Figure:
     """Images of the collection drawn by the seed, whole, shrunk to one size."""
     names = [plain(name, 14) for name in data.contact_ids]
     cells = [Cell(image, name) for image, name in zip(data.contact_sheet, names, strict=True)]
-    return sheet(grid_rows(cells, 8), columns=8, largest_in=1.05)[0]
+    return sheet(grid_rows(cells, 8), columns=8, largest_in=1.05)
 
 
 def contact_sheet_numbers(data: DataSummary) -> pd.DataFrame:
@@ -216,7 +223,7 @@ def contact_sheet_numbers(data: DataSummary) -> pd.DataFrame:
 
 def example_tiles(data: DataSummary) -> Figure:
     """What the model sees: tiles, or whole images, as drawn by the sampler and scaled."""
-    return sheet(grid_rows([Cell(image) for image in data.tile_examples], 8), columns=8, largest_in=1.05)[0]
+    return sheet(grid_rows([Cell(image) for image in data.tile_examples], 8), columns=8, largest_in=1.05)
 
 
 def example_tiles_numbers(data: DataSummary) -> pd.DataFrame:
@@ -234,13 +241,17 @@ def split(data: DataSummary) -> Figure:
     at, left = np.arange(len(table))[::-1], np.zeros(len(table))
     for part in _PARTS:
         values = table[part].to_numpy(dtype=float)
-        panel.barh(
-            at, values, left=left, height=0.68, color=part_colour(part), label=part_word(part)
-        )
+        panel.barh(at, values, left=left, height=0.68, color=part_colour(part), label=part_word(part))
         for y, x, n in zip(at, left, values, strict=True):
             if n > 0.06 * (left.max() + values.max()):
                 panel.text(
-                    x + n / 2, y, f"{int(n)}", ha="center", va="center", fontsize=8, color="#ffffff" if part != "validation" else "#1c2127"
+                    x + n / 2,
+                    y,
+                    f"{int(n)}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="#ffffff" if part != "validation" else "#1c2127",
                 )
         left += values
     panel.set_yticks(at, [plain(name) for name in table["group"]])

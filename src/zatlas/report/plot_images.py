@@ -64,16 +64,13 @@ def reconstructions(model: ModelResults) -> Figure:
             f"{plain(model.name, 8)}",
         ),
         Row(
-            [
-                Cell(residual_pixels(x, y))
-                for x, y in zip(shown.originals[:n], shown.reconstructions[:n], strict=True)
-            ],
+            [Cell(residual_pixels(x, y)) for x, y in zip(shown.originals[:n], shown.reconstructions[:n], strict=True)],
             "difference",
         ),
         Row([Cell(x, text) for x, text in zip(shown.pca[:n], pca, strict=True)], f"PCA {model.latent_dim}"),
     ]
-    figure, room = sheet(rows, room_in=0.5)
-    width, height = figure.get_size_inches()
+    figure = sheet(rows, room_in=0.5)
+    height = float(figure.get_size_inches()[1])
     bar = figure.add_axes((0.32, 0.3 / height, 0.36, 0.1 / height))
     scale = ScalarMappable(Normalize(-RESIDUAL_RANGE, RESIDUAL_RANGE), RESIDUAL)
     colours = figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[-RESIDUAL_RANGE, 0, RESIDUAL_RANGE])
@@ -101,7 +98,7 @@ def reconstructions_by_size(models: Sequence[ModelResults]) -> Figure:
             for i, x in enumerate(model.reconstructions.reconstructions[:n])
         ]
         rows.append(Row(cells, plain(model.name, 10)))
-    return sheet(rows)[0]
+    return sheet(rows)
 
 
 def reconstructions_by_size_numbers(models: Sequence[ModelResults]) -> pd.DataFrame:
@@ -123,7 +120,7 @@ def galleries(chosen: Sequence[Gallery]) -> Figure:
             if images is not None and len(images):
                 rows.append(Row([Cell(x) for x in images[:8]], text, heading))
                 heading = ""
-    return sheet(rows, columns=8, largest_in=0.86)[0]
+    return sheet(rows, columns=8, largest_in=0.86)
 
 
 def galleries_numbers(chosen: Sequence[Gallery]) -> pd.DataFrame:
@@ -142,8 +139,8 @@ def traversals(chosen: Sequence[Traversal]) -> Figure:
     for i, one in enumerate(chosen):
         heads = [f"{value:+.1f}".replace("-", "−") if value else "0" for value in one.values] if i == 0 else ()
         cells = [Cell(x, is_generated=True) for x in one.frames]
-        rows.append(Row(cells, f"z{one.dim}\n{number(one.rate_nats)} nats", columns=heads))
-    return sheet(rows, largest_in=0.86, foot="columns: position along the dimension, in its standard deviations")[0]
+        rows.append(Row(cells, f"z{one.dim}\n{one.rate_nats:.2f} nats", columns=heads))
+    return sheet(rows, largest_in=0.86, foot="columns: position along the dimension, in its standard deviations")
 
 
 def traversals_numbers(chosen: Sequence[Traversal]) -> pd.DataFrame:
@@ -186,13 +183,13 @@ def walk(one: Walk, ranges: dict[str, tuple[float, float]] | None = None) -> Fig
     ]
     if n <= 9:
         rows = [Row(captioned, columns=heads)]
-        figure, _ = sheet(rows, gaps=(1, len(cells) - 1), room_in=1.5)
+        figure = sheet(rows, gaps=(1, len(cells) - 1), room_in=1.5)
     else:
         rows = [
             Row(captioned[start : start + 11], columns=heads[start : start + 11])
             for start in range(0, len(captioned), 11)
         ]
-        figure, _ = sheet(rows, room_in=1.5)
+        figure = sheet(rows, room_in=1.5)
     _draw_features(figure, one, ranges or feature_ranges([one]))
     return figure
 
@@ -209,9 +206,7 @@ def _draw_features(figure: Figure, one: Walk, ranges: dict[str, tuple[float, flo
     for i, name in enumerate([*names, ""]):
         values = one.features[name].to_numpy(dtype=float) if name else np.asarray(one.nearest_distance, dtype=float)
         is_large = name in large
-        panel = figure.add_axes(
-            ((0.42 + i * step) / width, 0.42 / height, (step - 0.52) / width, 0.72 / height)
-        )
+        panel = figure.add_axes(((0.42 + i * step) / width, 0.42 / height, (step - 0.52) / width, 0.72 / height))
         if not name:
             panel.axhline(1.0, color=other_colour(), linewidth=0.7, linestyle=(0, (2, 2)))
         panel.plot(t, values, color=GENERATED if is_large else muted(), linewidth=1.8 if is_large else 1.1)
@@ -262,7 +257,7 @@ def samples(drawn: Samples) -> Figure:
             cells += [Cell(frame, is_generated=True), Cell(nearest, f"distance {number(float(distance), 2)}")]
         heads = ["sample", "nearest real"] * 4 if start == 0 else ()
         rows.append(Row(cells, columns=heads))
-    return sheet(rows, columns=8, largest_in=0.98, gaps=(2, 4, 6))[0]
+    return sheet(rows, columns=8, largest_in=0.98, gaps=(2, 4, 6))
 
 
 def samples_numbers(drawn: Samples) -> pd.DataFrame:
@@ -275,15 +270,13 @@ def samples_numbers(drawn: Samples) -> pd.DataFrame:
 def prior_samples(drawn: Samples) -> Figure:
     """Images decoded from draws of the prior N(0, 1): a diagnosis of the model, not its best samples."""
     cells = [Cell(frame, is_generated=True) for frame in drawn.prior_frames]
-    return sheet(grid_rows(cells, 8), columns=8, largest_in=0.98)[0]
+    return sheet(grid_rows(cells, 8), columns=8, largest_in=0.98)
 
 
 def prior_samples_numbers(drawn: Samples) -> pd.DataFrame:
     """Mean grey and contrast of each prior sample, with the mismatch between posterior and prior."""
     frames = np.asarray(drawn.prior_frames, dtype=float)
-    table = pd.DataFrame(
-        {"mean_grey": frames.mean(axis=(1, 2, 3)), "contrast": frames.std(axis=(1, 2, 3))}
-    )
+    table = pd.DataFrame({"mean_grey": frames.mean(axis=(1, 2, 3)), "contrast": frames.std(axis=(1, 2, 3))})
     return table.assign(**{f"mismatch_{key}": value for key, value in drawn.mismatch.items()})
 
 
@@ -298,7 +291,7 @@ def neighbours(model: ModelResults) -> Figure:
         heads = ["image", *(f"{k + 1}." for k in range(len(cells) - 1))] if i == 0 else ()
         rows.append(Row(cells, columns=heads))
     foot = "numbers: distance in latent space; the images are real"
-    return sheet(rows, largest_in=0.98, gaps=(1,), foot=foot)[0]
+    return sheet(rows, largest_in=0.98, gaps=(1,), foot=foot)
 
 
 def neighbours_numbers(model: ModelResults) -> pd.DataFrame:
@@ -314,5 +307,3 @@ def neighbours_numbers(model: ModelResults) -> pd.DataFrame:
 
 def _query_rows(found: dict[str, np.ndarray]) -> list[int]:
     return [int(row) for row in np.asarray(found["query_rows"])]
-
-

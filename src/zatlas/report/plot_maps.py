@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from zatlas.atlas.results import Comparison, ModelResults
 from zatlas.errors import UsageError
 from zatlas.report.plot_curves import matrix
-from zatlas.report.plot_style import categories, ink, new_figure, plain, theme
+from zatlas.report.plot_style import categories, ink, new_figure, plain
 
 __all__ = [
     "cluster_match",
@@ -53,11 +53,10 @@ def scatter(atlas: Any, projection: str = "tsne", *, color: str = "cluster", wid
     if color not in table:
         known = ", ".join(str(name) for name in table.columns if name not in _FIXED)
         raise UsageError(f"the atlas has no column {color!r}", hint=f"choose one of: {known}")
-    with theme("light"):
-        figure, axes = new_figure(width, width * 0.82)
-        handles = draw_map(axes[0, 0], table, projection, color)
-        if handles:
-            figure.legend(handles=handles, loc="outside right upper", title=plain(color), title_fontsize=9)
+    figure, axes = new_figure(width, width * 0.82)
+    handles = draw_map(axes[0, 0], table, projection, color)
+    if handles:
+        figure.legend(handles=handles, loc="outside right upper", title=plain(color), title_fontsize=9)
     return figure
 
 
@@ -108,7 +107,7 @@ def draw_map(panel: Axes, table: pd.DataFrame, projection: str, color: str, *, s
     is_test = (shuffled["split"].astype(str) == "test").to_numpy() if "split" in table else np.zeros(n, dtype=bool)
     rings = {"edgecolors": np.where(is_test, ink(), "none"), "linewidths": 0.55, "s": size}
     handles: list[Line2D] = []
-    common = {"x": shuffled[x_name], "y": shuffled[y_name], "rasterized": n > 800, **rings}
+    common: dict[str, Any] = {"x": shuffled[x_name], "y": shuffled[y_name], "rasterized": n > 800, **rings}
     if is_quantity(table[color]):
         values = shuffled[color].to_numpy(dtype=float)
         low, high = np.nanpercentile(values, [1, 99])
@@ -135,7 +134,13 @@ def _write_names(panel: Axes, table: pd.DataFrame, x_name: str, y_name: str) -> 
     """The name of each cluster at the median of its points, so that colour is not the only key."""
     for name, part in table.groupby("cluster", observed=True):
         text = panel.text(
-            part[x_name].median(), part[y_name].median(), plain(name), ha="center", va="center", fontsize=9, color="#1c2127"
+            part[x_name].median(),
+            part[y_name].median(),
+            plain(name),
+            ha="center",
+            va="center",
+            fontsize=9,
+            color="#1c2127",
         )
         text.set_fontweight("bold")
         text.set_bbox({"boxstyle": "round,pad=0.22", "facecolor": "#ffffff", "alpha": 0.82, "linewidth": 0})
@@ -168,7 +173,9 @@ def maps(model: ModelResults, color: str) -> Figure:
     axes[0, 0].set_title("PCA of the latents")
     axes[0, 1].set_title("t-SNE of the latents")
     if "split" in table and (table["split"].astype(str) == "test").any():
-        ring = Line2D([], [], marker="o", linestyle="none", markerfacecolor="none", markeredgecolor=ink(), label="ring: test")
+        ring = Line2D(
+            [], [], marker="o", linestyle="none", markerfacecolor="none", markeredgecolor=ink(), label="ring: test"
+        )
         handles = [*handles, ring]
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
@@ -260,5 +267,3 @@ def neighbour_overlap(comparison: Comparison) -> Figure:
 def neighbour_overlap_numbers(comparison: Comparison) -> pd.DataFrame:
     """The matrix of shared neighbours, one row per model."""
     return comparison.neighbour_overlap.rename_axis("model").reset_index()
-
-

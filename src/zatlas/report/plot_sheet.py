@@ -72,7 +72,7 @@ def sheet(
     gaps: Sequence[int] = (),
     foot: str = "",
     room_in: float = 0.0,
-) -> tuple[Figure, float]:
+) -> Figure:
     """Draw rows of images.
 
     Args:
@@ -82,9 +82,6 @@ def sheet(
         gaps: Columns before which a wider gap is left (to set the ends of a walk apart).
         foot: A line of small print under the images.
         room_in: Empty room left under the sheet for further axes [inch].
-
-    Returns:
-        The figure, and the fraction of its height at which the room ends (0 without room).
     """
     n_columns = columns or max((len(row.cells) for row in rows), default=1)
     layout = _Layout.fit(rows, n_columns, largest_in, tuple(gaps))
@@ -100,7 +97,7 @@ def sheet(
     for i, text in enumerate(notes):
         colour = GENERATED if text == GENERATED_NOTE else muted()
         axes.text(layout.left, layout.height + 0.13 + 0.2 * i, text, fontsize=7.5, color=colour, va="center")
-    return figure, room_in / height
+    return figure
 
 
 def _generated_note(rows: Sequence[Row]) -> str:

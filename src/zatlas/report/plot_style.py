@@ -7,12 +7,14 @@ takes its ink from `ink()` and `muted()`, so that the same code serves light and
 """
 
 import contextlib
+import contextvars
+import functools
 import math
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 
 import matplotlib
 import numpy as np
@@ -41,11 +43,14 @@ __all__ = [
     "plain",
     "signed",
     "theme",
+    "themed",
     "tidy",
 ]
 
 DPI = 150
 ThemeName = Literal["light", "dark"]
+P = ParamSpec("P")
+_is_themed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_themed", default=False)
 
 # Okabe & Ito 2008, "Color universal design", https://jfly.uni-koeln.de/color/; the eighth colour is the ink itself.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -69,7 +74,7 @@ def theme(name: ThemeName = "light") -> Iterator[None]:
     font lacks becomes a box without a warning.
     """
     colours = _INKS[name]
-    parameters: dict[str, Any] = {
+    parameters: Any = {
         "axes.axisbelow": True,
         "axes.edgecolor": colours["muted"],
         "axes.facecolor": "none",
@@ -98,6 +103,7 @@ def theme(name: ThemeName = "light") -> Iterator[None]:
         "svg.fonttype": "path",
         "svg.hashsalt": "zatlas",
         "text.color": colours["ink"],
+        "text.hinting": "none",
         "text.parse_math": False,
         "xtick.color": colours["muted"],
         "xtick.labelcolor": colours["ink"],
@@ -108,7 +114,24 @@ def theme(name: ThemeName = "light") -> Iterator[None]:
     }
     with matplotlib.rc_context(parameters), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
+        token = _is_themed.set(True)
+        try:
+            yield
+        finally:
+            _is_themed.reset(token)
+
+
+def themed(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """The same figure, drawn in the light theme unless it is called inside `theme`."""
+
+    @functools.wraps(function)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        if _is_themed.get():
+            return function(*args, **kwargs)
+        with theme("light"):
+            return function(*args, **kwargs)
+
+    return draw
 
 
 def ink() -> str:
@@ -161,7 +184,7 @@ def pixels_of(image: np.ndarray) -> np.ndarray:
         array = array[None]
     shown = array if array.shape[0] == 3 else np.repeat(array.mean(axis=0, keepdims=True), 3, axis=0)
     levels = np.rint(np.clip(np.nan_to_num(shown), 0.0, 1.0) * 255)
-    return levels.astype(np.uint8).transpose(1, 2, 0)
+    return np.asarray(levels.astype(np.uint8).transpose(1, 2, 0))
 
 
 def plain(value: object, limit: int = 26) -> str:
