@@ -216,7 +216,10 @@ def test_no_pickle_runs(tmp_path: Path) -> None:
 
 def test_bomb_is_refused_from_its_directory(tmp_path: Path) -> None:
     n = 300 * 1024 * 1024
-    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("images.npy", "w") as f:
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("images.npy", "w") as f,
+    ):
         f.write(npy("|u1", (300, 1024, 1024)))
         block = bytes(1 << 20)
         for _ in range(n >> 20):
@@ -245,7 +248,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
     for k in range(len(content) // 2, len(content) // 2 + 40):
         flipped[k] ^= 0xFF
     path.write_bytes(flipped)
-    with pytest.raises(DataError, match="cannot be decompressed|cannot be used"):
+    with pytest.raises(DataError, match=r"cannot be decompressed|cannot be used"):
         open_images(path).packed(tmp_path / "cache")
 
 

@@ -61,7 +61,7 @@ def test_number_types(tmp_path: Path, dtype: str) -> None:
 def test_group_from_an_attribute(tmp_path: Path) -> None:
     brains(tmp_path / "a.h5")
     assert open_images(tmp_path / "a.h5", group="animal").groups == ("rat 1", "rat 2")
-    with pytest.raises(UsageError, match="no column 'animals'.*label columns are animal, density, stain") as caught:
+    with pytest.raises(UsageError, match=r"no column 'animals'.*label columns are animal, density, stain") as caught:
         open_images(tmp_path / "a.h5", group="animals")
     assert caught.value.hint == "did you mean --group animal?"
 
@@ -111,7 +111,7 @@ def test_nothing_in_it(tmp_path: Path) -> None:
         open_images(tmp_path / "a.h5")
     with h5py.File(tmp_path / "b.h5", "w"):
         pass
-    with pytest.raises(DataError, match="holds no datasets|no images; it holds no datasets"):
+    with pytest.raises(DataError, match=r"holds no datasets|no images; it holds no datasets"):
         open_images(tmp_path / "b.h5")
 
 
@@ -184,7 +184,9 @@ def test_damaged_block_is_found_when_packing(tmp_path: Path) -> None:
         assert packed.table["image"].tolist() == ["0", "1", "2"]
         assert packed.rejected["file"].tolist() == ["3"]
         assert "cannot be decoded" in packed.rejected["reason"].iloc[0]
-    with pytest.raises(DataError, match="1 of 4 images cannot be used, more than --max-rejected 0.01 allows: 3 cannot"):
+    with pytest.raises(
+        DataError, match=r"1 of 4 images cannot be used, more than --max-rejected 0.01 allows: 3 cannot"
+    ):
         open_images(tmp_path / "a.h5").packed(tmp_path / "cache")
 
 
@@ -192,7 +194,7 @@ def test_truncated_file(tmp_path: Path) -> None:
     brains(tmp_path / "a.h5")
     content = (tmp_path / "a.h5").read_bytes()
     (tmp_path / "a.h5").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match="a.h5 is a damaged HDF5 file: truncated file"):
+    with pytest.raises(DataError, match=r"a.h5 is a damaged HDF5 file: truncated file"):
         open_images(tmp_path / "a.h5")
 
 

@@ -89,13 +89,14 @@ def match_labels(table: pd.DataFrame, images: Sequence[str], positions: Sequence
     double = sorted({key for key in keys if counts[key] > 1})
     if double:
         raise DataError(
-            f"{_n_images(len(double))} have more than one row in {where}: {', '.join(double[:3])} (column {column})",
+            f"{_images_have(len(double))} more than one row in {where}: {', '.join(double[:3])} (column {column})",
             hint="keep one row per image",
         )
     missing = [image for image, key in zip(images, keys, strict=True) if key not in counts]
     if missing:
+        verb = "has" if len(missing) == 1 else "have"
         raise DataError(
-            f"{_n_images(len(missing))} of {len(images)} have no row in {where}: {', '.join(missing[:3])}"
+            f"of {len(images)} images, {len(missing)} {verb} no row in {where}: {', '.join(missing[:3])}"
             f"{' ...' if len(missing) > 3 else ''} (joined by {how})",
             hint="add a row for each image, or give the right table with --labels",
         )
@@ -106,8 +107,8 @@ def match_labels(table: pd.DataFrame, images: Sequence[str], positions: Sequence
     return joined.apply(typed)
 
 
-def _n_images(n: int) -> str:
-    return "1 image" if n == 1 else f"{n} images"
+def _images_have(n: int) -> str:
+    return "1 image has" if n == 1 else f"{n} images have"
 
 
 def _best_key(
@@ -190,7 +191,7 @@ def groups_from(table: pd.DataFrame, labels: Sequence[str], column: str) -> pd.S
     empty = table.loc[values.isna(), "image"]
     if len(empty):
         raise DataError(
-            f"{_n_images(len(empty))} have no value in column {column!r}, which names their groups: "
+            f"{_images_have(len(empty))} no value in column {column!r}, which names their groups: "
             f"{', '.join(empty.head(3))}",
             hint="fill the column in, or group by another with --group",
         )

@@ -8,6 +8,7 @@ Scalar attributes of a dataset, and of the groups around it, become labels of it
 import logging
 import math
 import mmap
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -103,8 +104,10 @@ def read_hdf5(path: Path, key: str) -> Scan:
 
 
 def _first_line(err: BaseException) -> str:
-    text = printable(str(err.args[0] if err.args else err).splitlines()[0] if str(err) else type(err).__name__)
-    return text.removeprefix("Unable to synchronously open file ").strip("()")
+    """What HDF5 says, without the preamble of h5py."""
+    text = str(err.args[0] if err.args else err) or type(err).__name__
+    found = re.search(r"\((.+)\)$", text.splitlines()[0])
+    return printable(found.group(1) if found else text.splitlines()[0])
 
 
 def _refuse_other_formats(file: h5py.File) -> None:

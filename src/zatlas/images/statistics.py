@@ -28,6 +28,7 @@ __all__ = ["Histogram", "Statistics", "Summary", "grey_level_outliers", "statist
 
 _MOST_BINS = 1024
 _SHOWN_BINS = 256
+_IMAGE_COLUMNS = ("image", "group", "min", "max", "mean", "std", "count", "content")
 _MOST_GROUPS = 50
 _BINS_OF_MANY_GROUPS = 16  # thousands of patients with 256 bins each would make stats.json 8 MB
 
@@ -95,7 +96,8 @@ class Statistics:
         ):
             raise DataError(f"{Path(path).name} is not a table of statistics of a known version")
         total = typing.cast(Summary, {name: content[name] for name in Summary.__annotations__})
-        return cls(total, content["groups"], content["training"], pd.DataFrame(content["images"]))
+        images = pd.DataFrame(content["images"], columns=list(_IMAGE_COLUMNS))
+        return cls(total, content["groups"], content["training"], images)
 
 
 def statistics(
@@ -119,8 +121,8 @@ def statistics(
     Source: Chan, Golub & LeVeque 1983, The American Statistician 37(3), eq. 2.1.
     """
     is_training = np.zeros(len(collection), dtype=bool)
-    if training_rows is not None:
-        is_training[np.asarray(training_rows)] = True
+    chosen = np.asarray([] if training_rows is None else training_rows)
+    is_training[chosen if chosen.dtype == bool else chosen.astype(np.int64)] = True
     total, training = _Pool(), _Pool()
     groups = {name: _Pool() for name in collection.groups}
     rows: list[dict[str, Any]] = []
@@ -142,7 +144,7 @@ def statistics(
         total.summary(),
         {name: pool.summary(most_bins) for name, pool in groups.items()},
         training.summary() if is_training.any() else None,
-        pd.DataFrame(rows).drop(columns="histogram"),
+        pd.DataFrame(rows, columns=list(_IMAGE_COLUMNS)),
     )
 
 
