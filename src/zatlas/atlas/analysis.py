@@ -124,6 +124,7 @@ class _Seen:
 
     rows: Int[np.ndarray, " m"]
     features: pd.DataFrame
+    spread: dict[str, float]
     histogram: Float[np.ndarray, "m b"]
     pca_scores: Float[np.ndarray, "m k"]
 
@@ -131,7 +132,7 @@ class _Seen:
 class _Analysis:
     """One analysis in progress: the model, its tiles and what several steps share."""
 
-    _STEPS = 13
+    _STEPS = 12
 
     def __init__(
         self,
@@ -162,13 +163,12 @@ class _Analysis:
         metrics = self._metrics(pca)
         reconstructions = self._reconstructions(pca)
         seen = self._look(pca)
-        spread = feature_spread(seen.features)
         rates = _mean_rates(atlas, self.training_rows)
         is_active = active_units(atlas.mean[self.training_rows])
         pictured = self.tiles["atlas"]
         made = galleries(self.view, atlas, pictured, self.seed)
         self._step()
-        walked = walks(self.view, atlas, pictured, self._axes(rates), settings.points, spread)
+        walked = walks(self.view, atlas, pictured, self._axes(rates), settings.points, seen.spread)
         self._step()
         traversed = traversals(self.view, atlas, rates, is_active)
         self._step()
@@ -313,14 +313,18 @@ class _Analysis:
         """Read the pixels of a sample of the atlas once: features, histograms, PCA scores."""
         tiles = self.tiles["atlas"]
         rows = evenly(len(tiles), _MOST_TILES)
-        features, histograms, scores = [], [], []
+        features, reconstructed, histograms, scores = [], [], [], []
         for start in range(0, len(rows), _BATCH):
-            images = self.view.take(tiles, rows[start : start + _BATCH])
+            part = rows[start : start + _BATCH]
+            images = self.view.take(tiles, part)
             features.append(image_features(images))
+            reconstructed.append(image_features(self.view.decode(self.atlas.mean[part])))
             histograms.append(grey_histogram(images))
             scores.append(pca.transform(images))
         self._step()
-        return _Seen(rows, pd.concat(features, ignore_index=True), np.concatenate(histograms), np.concatenate(scores))
+        real = pd.concat(features, ignore_index=True)
+        spread = feature_spread(real, pd.concat(reconstructed, ignore_index=True))
+        return _Seen(rows, real, spread, np.concatenate(histograms), np.concatenate(scores))
 
     def _axes(self, rates: Float[np.ndarray, " d"]) -> list[str]:
         """PC1, PC2, t-SNE 1, t-SNE 2, the dimension of highest rate, and numeric labels."""

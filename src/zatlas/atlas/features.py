@@ -1,7 +1,8 @@
 """Simple features of images that have names in plain words, and which of them change along a walk.
 
 A change is named when it is large against what the real images do: at least one standard deviation of the feature over
-them, and largely monotone along the walk. All features are measured on the grey scale 0..1, on the mean over channels,
+them, and largely monotone along the walk. The error that the decoder makes in a feature is added to that deviation, or
+else a feature in which the images hardly differ would be named for the decoder's faults. All features are measured on the grey scale 0..1, on the mean over channels,
 and are finite for every image, constant ones too. Brightness alone changes when a grey is added everywhere; brightness,
 contrast and edge density alone when all greys are multiplied.
 """
@@ -42,7 +43,7 @@ WORDS = {
 FEATURES = tuple(WORDS)
 
 _DIRECTIONS = {"centre_of_mass_y": ("moves down", "moves up"), "centre_of_mass_x": ("moves right", "moves left")}
-_SMALLEST_SPREAD = 1e-3  # a quarter of one grey level of 8 bits: a smaller spread of the data is none
+_SMALLEST_SPREAD = 5e-3  # about one grey level of 8 bits: data that vary less do not vary to the eye
 _LEAST_RATIO = 1.0
 _LEAST_MONOTONE = 0.8
 _CHUNK_ELEMENTS = 4_000_000
@@ -101,9 +102,22 @@ def _centres_of_mass(grey: np.ndarray, is_flat: np.ndarray) -> tuple[np.ndarray,
     return np.where(has_mass, y, 0.5), np.where(has_mass, x, 0.5)
 
 
-def feature_spread(features: pd.DataFrame) -> dict[str, float]:
-    """Standard deviation of each feature over the real images, against which changes are judged."""
-    return {str(name): float(features[name].to_numpy(np.float64).std()) for name in features.columns}
+def feature_spread(features: pd.DataFrame, reconstructed: pd.DataFrame | None = None) -> dict[str, float]:
+    """The spread of each feature against which changes are judged.
+
+    sqrt(s^2 + e^2), where s is the standard deviation of the feature over the real images, and e that of the error
+    which the model makes in it; a constant error (blur that lowers all sharpness) cancels in a change and is not in e.
+
+    Args:
+        features: Of the real images, one row each.
+        reconstructed: Of the same images through the model; without them e is 0.
+    """
+    spread = {}
+    for name in features.columns:
+        real = features[name].to_numpy(np.float64)
+        error = 0.0 if reconstructed is None else float((reconstructed[name].to_numpy(np.float64) - real).std())
+        spread[str(name)] = float(np.hypot(real.std(), error))
+    return spread
 
 
 def changes(features: pd.DataFrame, spread: Mapping[str, float]) -> pd.DataFrame:
@@ -111,7 +125,7 @@ def changes(features: pd.DataFrame, spread: Mapping[str, float]) -> pd.DataFrame
 
     Args:
         features: One row per decoded image of the walk, in order.
-        spread: Of each feature over the real images (`feature_spread`).
+        spread: Of each feature (`feature_spread`).
 
     Returns:
         One row per feature, largest ratio first: feature, words, start, end, change (end - start), spread, ratio
@@ -143,7 +157,7 @@ def named_changes(
 
     Args:
         features: One row per decoded image of the walk, in order.
-        spread: Of each feature over the real images (`feature_spread`).
+        spread: Of each feature (`feature_spread`).
         least_ratio: Smallest |change| / spread.
 
     Returns:

@@ -100,8 +100,9 @@ class Walk(_Saved):
         kind: "straight" or "spherical".
         note: What a reader must know about this walk, may be empty.
         features: One row for each of the p + 2 decoded images, one column per feature.
-        changes: Features that change much, largest ratio first: feature, words, change, spread, ratio, monotone,
-            direction, text.
+        changes: Features that change much, largest ratio first: feature, words, start, end, change, spread (standard
+            deviation over the real images, with the decoder's own error in it), ratio (|change| / spread), monotone
+            (rank correlation with the position), direction, text.
         nearest_distance: Distance of each of the p + 2 points to the nearest real latent, in median
             nearest-neighbour distances of the real latents, (p + 2,).
     """
