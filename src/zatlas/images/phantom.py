@@ -1,14 +1,15 @@
 """Synthetic images with known factors: brain sections and chest radiographs for the demo, the tests and the docs.
 
-Each picture is drawn from factors that are written beside it, so that one can ask what a model has found. A picture is a
-pure function of (seed, index): number 7 is the same whether 10 or 10 000 are drawn. Nothing is taken from real images.
+Each picture is drawn from factors that are written beside it, so that one can ask what a model has found. A picture is
+a pure function of (seed, index): number 7 is the same whether 10 or 10 000 are drawn. Nothing is taken from
+real images.
 
 `sections` writes an HDF5 file with one group per brain and the factors as attributes of each picture:
 
 | factor            | unit                       | range        | what it changes in the picture                  |
 |-------------------|----------------------------|--------------|-------------------------------------------------|
-| `stain`           | multiple of the usual dye  | 0.4 to 1.7   | darkness of all tissue; glass stays bright      |
-| `cell_density`    | soma share of layer III    | 0.04 to 0.32 | cover by cells; layer II holds about twice this |
+| `stain`           | multiple of the usual dye  | 0.4 to 1.8   | darkness of all tissue; glass stays bright      |
+| `cell_density`    | soma share of layer III    | 0.04 to 0.34 | cover by cells; layer II holds about twice this |
 | `cell_size`       | multiple of a 3.6 px radius| 0.75 to 1.35 | larger neurons, fewer of them: cover is kept    |
 | `island_fraction` | share of the tissue        | 0 to 0.10    | islands of Calleja: round groups of small cells |
 | `fibres`          | share of the tissue        | 0 to 0.15    | pale streaked bundles with rows of glia         |
@@ -23,9 +24,8 @@ in the finished picture, so that they may pass the wanted range a little.
 | factor        | unit                           | range        | what it changes in the picture                     |
 |---------------|--------------------------------|--------------|----------------------------------------------------|
 | `lung_size`   | multiple of the usual width    | 0.80 to 1.15 | width of thorax and lungs, height of apex (patient)|
-| `heart_size`  | heart width / thoracic width   | 0.36 to 0.64 | silhouette of the heart (patient)                  |
-| `rotation`    | degrees about the body's axis  | -15 to 15    | heart to one side, spine to the other; one lung    |
-|               |                                |              | darker and narrower                                |
+| `heart_size`  | heart width / thoracic width   | 0.36 to 0.66 | silhouette of the heart (patient)                  |
+| `rotation`    | degrees about the body's axis  | -15 to 15    | heart and spine move apart; one lung is darker     |
 | `exposure`    | stops                          | -1 to 1      | brightness: more exposure, darker picture          |
 | `ribs`        | multiple of the usual contrast | 0.3 to 1.7   | contrast of ribs (patient)                         |
 | `opacity`     | density of the consolidation   | 0; 0.3 to 1  | cloudy patch; side and place stay with the patient |

@@ -18,7 +18,7 @@ __all__ = ["FACTOR_RANGES", "draw_radiograph", "patient_of"]
 
 FACTOR_RANGES: dict[str, tuple[float, float]] = {
     "lung_size": (0.80, 1.15),
-    "heart_size": (0.36, 0.64),
+    "heart_size": (0.36, 0.66),
     "rotation": (-15.0, 15.0),
     "exposure": (-1.0, 1.0),
     "ribs": (0.3, 1.7),
@@ -174,7 +174,7 @@ def _attenuation(rng: np.random.Generator, who: _Patient, factors: dict[str, flo
     total += 0.10 * _sigmoid((frame.y - min(frame.dome) - 0.08) / 0.06) * body * (1 - either)  # liver and stomach
     bubble = np.hypot((frame.x - 0.34 * frame.half / 0.7) / 0.15, (frame.y - frame.dome[1] - 0.20) / 0.075)
     total -= who.stomach_gas * _sigmoid((1 - bubble) / 0.12) * body
-    total += _mediastinum(frame) * body + 0.09 * heart * body
+    total += _mediastinum(frame) * body + 0.11 * (factors["heart_size"] / 0.5) ** 2 * heart * body
     total += _spine(frame) * body
     ribs = _ribs(frame, who) * factors["ribs"]
     total += ribs * body

@@ -20,8 +20,8 @@ from scipy.spatial import cKDTree
 __all__ = ["FACTOR_RANGES", "draw_section"]
 
 FACTOR_RANGES: dict[str, tuple[float, float]] = {
-    "stain": (0.4, 1.7),
-    "cell_density": (0.04, 0.32),
+    "stain": (0.4, 1.8),
+    "cell_density": (0.04, 0.34),
     "cell_size": (0.75, 1.35),
     "island_fraction": (0.0, 0.10),
     "fibres": (0.0, 0.15),
@@ -33,7 +33,7 @@ FACTOR_RANGES: dict[str, tuple[float, float]] = {
 _STREAM = 0x5EC7  # keeps these random numbers apart from every other stream of the same seed
 _GOLDEN = 0.6180339887498949
 _MEAN_RADIUS_PX = 3.6  # of a medium soma at cell_size 1
-_NEUROPIL = 0.34  # optical density of tissue without cells
+_NEUROPIL = 0.38  # optical density of tissue without cells
 _SATURATION = 1.7  # the optical density that overlapping cells approach
 _ISLAND_PACKING = 0.70
 _LAYERS = (0.04, 2.0, 1.0)  # cells in layers I, II and III, in units of cell_density
@@ -98,7 +98,7 @@ def draw_section(
     anatomy = _anatomy(rng, height, width, wanted, tears)
     cells = _all_cells(rng, anatomy, wanted)
     somata = _SATURATION * -np.expm1(-_render(cells, height, width) / _SATURATION)
-    density = _cut_vessels(wanted["stain"] * anatomy.neuropil + np.sqrt(wanted["stain"]) * somata, anatomy)
+    density = _cut_vessels(wanted["stain"] * anatomy.neuropil + wanted["stain"] ** 0.4 * somata, anatomy)
     density *= gaussian_filter((anatomy.tissue & ~tears).astype(np.float32), 0.7)
     pixels = _expose(rng, density)
     n_tissue = max(int(anatomy.tissue.sum()), 1)
@@ -133,7 +133,7 @@ def _anatomy(
     top_of_1 = height * rng.uniform(0.23, 0.26) + fold
     thickness_2 = height * rng.uniform(0.10, 0.13) + _wave(rng, width, height * 0.015, waves=5)
     cells = _layer_profile(depth, top_of_1, thickness_2, height)
-    cells *= np.exp(0.20 * _smooth_noise(rng, height, width, 22.0))
+    cells *= np.exp(0.15 * _smooth_noise(rng, height, width, 22.0))
     neuropil = _NEUROPIL * (1 + 0.05 * _smooth_noise(rng, height, width, 30.0))
     islands, shell = _island_mask(rng, depth, top_of_1 + thickness_2, wanted["island_fraction"])
     fibres, angle, streaks = _fibre_mask(rng, depth, top_of_1 + thickness_2, wanted["fibres"])
@@ -239,8 +239,8 @@ def _place_vessels(
     height, width = allowed.shape
     n = round(per_1e5_px * height * width / 1e5)
     at = np.flatnonzero(allowed)[rng.integers(0, max(int(allowed.sum()), 1), size=n)]
-    is_long = rng.uniform(size=n) < 0.3
-    short = rng.uniform(2.0, 5.0, size=n) * np.where(is_long, 0.65, 1.0)
+    is_long = rng.uniform(size=n) < 0.2
+    short = rng.uniform(2.0, 5.0, size=n) * np.where(is_long, 0.55, 1.0)
     long = short * np.where(is_long, rng.uniform(4, 8, size=n), rng.uniform(1.0, 1.5, size=n))
     angle = np.where(is_long, np.pi / 2 + rng.normal(0, 0.3, size=n), rng.uniform(0, np.pi, size=n))
     return np.stack([at // width, at % width, long, short, angle], axis=1).astype(float)
@@ -448,7 +448,7 @@ def _expose(rng: np.random.Generator, density: Float32[np.ndarray, "h w"]) -> UI
     height, width = density.shape
     grain = gaussian_filter(rng.standard_normal(density.shape).astype(np.float32), 0.8) * 3.0
     density = density * (1 + 0.10 * grain)
-    grey = rng.uniform(228, 236) * np.exp(-density)
+    grey = rng.uniform(231, 234) * np.exp(-density)
     grey = gaussian_filter(grey, 0.45) * (1 + 0.008 * _smooth_noise(rng, height, width, 90.0))
     grey += rng.normal(0, 2.2, size=grey.shape)
     return np.asarray(np.clip(np.rint(grey), 0, 255), np.uint8)
