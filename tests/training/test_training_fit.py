@@ -256,6 +256,21 @@ def test_training_stops_after_three_rollbacks_and_names_the_batch(tmp_path, monk
     assert "--learning-rate 0.0003" in caught.value.hint
 
 
+def test_long_gradients_are_shortened_to_a_multiple_of_the_median(tmp_path, monkeypatch):
+    original, lengths = fit_module._Training._clip, []
+
+    def spying(self, gradients, norm):
+        original(self, gradients, norm)
+        lengths.append((norm, float(torch.cat([gradient.flatten() for gradient in gradients]).norm())))
+
+    monkeypatch.setattr(fit_module._Training, "_clip", spying)
+    train(tmp_path, clip_norm=1.0)
+    for place, (before, after) in enumerate(lengths):
+        limit = np.median([norm for norm, _ in lengths[:place]]) if place else math.inf
+        assert after == pytest.approx(min(before, limit), rel=1e-5)
+    assert any(after < before / 1.01 for before, after in lengths)
+
+
 def test_learning_rate_rises_then_falls_along_a_cosine():
     config = TrainConfig(epochs=101, warmup_epochs=1.0, learning_rate=1e-3)
     assert learning_rate_at(0.5, config) == pytest.approx(5e-4)

@@ -45,6 +45,7 @@ _STREAM_TRAIN, _STREAM_EVALUATE = 11, 12
 _MAX_ROLLBACKS = 3
 _LAST_LEARNING_RATE = 0.01  # of the peak
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
+_NORMS_KEPT = 100  # steps over which the median norm of the gradient is taken
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class _State:
     best_loss: float | None = None
     learning_rate_scale: float = 1.0
     rollbacks: int = 0
+    norms: list[float] = field(default_factory=list)  # of the gradients of the last steps
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -229,9 +231,12 @@ class _Training:
         noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream=_STREAM_TRAIN, index=state.step)
         epochs_after = state.epoch + (state.index + n) / self._epoch_images()
         found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight)
-        while not _is_finite(found):
+        norm = _gradient_norm(found)
+        while not math.isfinite(norm):
             self._roll_back(batch, self.train)
             found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight)
+            norm = _gradient_norm(found)
+        self._clip(found.gradients, norm)
         learning_rate = learning_rate_at(epochs_after, self.config) * state.learning_rate_scale
         self._update(found, learning_rate)
         state.sum_distortion += float(found.distortion.double().sum())
@@ -314,6 +319,16 @@ class _Training:
             with torch.no_grad():
                 old = self.network.log_noise_var
                 old.copy_(updated_log_noise_var(old, found.squared, found.n_values, step=self.state.step))
+
+    def _clip(self, gradients: list[torch.Tensor], norm: float) -> None:
+        """Shorten a gradient that is `clip_norm` times longer than the median of the last steps."""
+        norms = self.state.norms
+        longest = self.config.clip_norm * float(np.median(norms)) if norms else math.inf
+        if 0 < longest < norm:
+            for gradient in gradients:
+                gradient.mul_(longest / norm)
+        norms.append(norm)
+        del norms[:-_NORMS_KEPT]
 
     def _roll_back(self, batch: Batch, tiles: Tiles) -> None:
         """Take the best weights so far, a fresh optimizer and half the learning rate.
@@ -426,10 +441,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _is_finite(found: Evaluated) -> bool:
-    norms = [gradient.norm() for gradient in found.gradients]
-    total = torch.stack([*norms, found.distortion.sum(), found.rate.sum()]).sum()
-    return bool(torch.isfinite(total))
+def _gradient_norm(found: Evaluated) -> float:
+    """Length of the gradient; not finite when the gradient or the loss is not."""
+    norm = float(torch.stack([gradient.norm() for gradient in found.gradients]).norm())
+    return norm if math.isfinite(float(found.distortion.sum() + found.rate.sum())) else math.nan
 
 
 def _names(tiles: Tiles, batch: Batch, chosen: list[bool]) -> str:
