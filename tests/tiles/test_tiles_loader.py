@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
+from zatlas.images.readers import open_images
 from zatlas.images.source import ArraySource, DecodedSource
 from zatlas.tiles.loader import Tiles, _made_ahead, _reflected
 from zatlas.tiles.samplers import Draws
@@ -370,6 +371,7 @@ class TestErrors:
             ({"size": 8, "sampler": "random"}, "unknown sampler 'random'"),
             ({"size": 0}, "impossible tiles: size 0"),
             ({"size": 8, "stride": -1}, "stride -1"),
+            ({"size": 8, "seed": -1}, "seed -1"),
             ({"size": 8, "tiles_per_epoch": -1}, "tiles_per_epoch -1"),
             ({"size": 8, "sampler": "grid", "augment": True}, "neither augmented nor drawn"),
             ({"size": 8, "sampler": "grid", "tiles_per_epoch": 9}, "neither augmented nor drawn"),
@@ -384,6 +386,29 @@ class TestErrors:
         tiles = Tiles(collection(noise([(8, 8)])), size=8)
         with pytest.raises(UsageError, match="impossible batches"):
             tiles.batches(0, **{"batch_size": 4, **options})
+
+
+def test_coverage_by_group():
+    images = collection(noise([(20, 33), (8, 8), (15, 50)]), ["a", "b", "b"])
+    by_pixel, equal = (Tiles(images, size=8, sampler=sampler) for sampler in ("by_pixel", "equal"))
+    table = by_pixel.coverage(3)
+    assert table["group"].tolist() == ["a", "b"]
+    assert table["realised_pixel_share"].tolist() == pytest.approx(table["pixel_share"].tolist())
+    assert by_pixel.effective_pixel_share == 1
+    assert equal.coverage()["tile_share"].tolist() == pytest.approx([0.5, 0.5])
+    assert equal.effective_pixel_share < 1
+    with pytest.raises(UsageError, match="no law for the sampler 'grid'"):
+        Tiles(images, size=8, sampler="grid").coverage()
+
+
+def test_an_opened_file_is_read_where_it_lies(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 20), dtype=np.uint8)
+    np.save(tmp_path / "stack.npy", pixels)
+    images = open_images(tmp_path / "stack.npy")
+    tiles = Tiles(images.packed(tmp_path / "cache"), size=4, sampler="grid", scaling=PLAIN)
+    assert not (tmp_path / "cache").exists()
+    assert len(tiles) == 5 * 3 * 5
+    assert np.array_equal(tiles.take([18])[0, 0], pixels[1, :4, 12:16])
 
 
 def test_repr_says_what_they_are():

@@ -167,6 +167,6 @@ class TestSymmetries:
     @given(symmetry=hnp.arrays(np.int64, st.integers(0, 12), elements=st.integers(0, 7)))
     def test_of_a_batch_are_those_of_its_tiles(self, symmetry):
         tiles = np.random.default_rng(0).integers(0, 256, (len(symmetry), 2, 5, 5), dtype=np.uint8)
-        expected = [turned(tile, number) for tile, number in zip(tiles.copy(), symmetry, strict=True)]
+        expected = [turned(tile, int(number)) for tile, number in zip(tiles.copy(), symmetry, strict=True)]
         turn_each(tiles, symmetry)
         assert np.array_equal(tiles, np.array(expected).reshape(tiles.shape))

@@ -99,7 +99,7 @@ class Tiles:
         augment: bool = False,
         tiles_per_epoch: int = 0,
     ) -> None:
-        _check_settings(size=size, sampler=sampler, stride=stride, augment=augment, tiles_per_epoch=tiles_per_epoch)
+        _check_settings(size, sampler, seed=seed, stride=stride, augment=augment, tiles_per_epoch=tiles_per_epoch)
         self._arrays = _mapped_arrays(images)
         self._sizes = np.array([array.shape[1:] for array in self._arrays], dtype=np.int64)
         self._groups = images.table["group"].to_numpy(dtype=str)
@@ -214,6 +214,21 @@ class Tiles:
         columns.insert(0, "image_row", fixed.image)
         return columns.assign(y_px=fixed.y, x_px=fixed.x)
 
+    def coverage(self, epoch: int = 0) -> pd.DataFrame:
+        """Share of tiles and pixels that each group has by the law of the sampler, and in one epoch.
+
+        Columns as in `samplers.coverage`.
+
+        Raises:
+            UsageError: sampler "grid", which follows no law.
+        """
+        return samplers.coverage(self._sizes, self._groups, self.size, self.sampler, self.draws(epoch))
+
+    @property
+    def effective_pixel_share(self) -> float:
+        """Effective sample size of the sampler as a share of all pixels, as in `samplers.effective_pixel_share`."""
+        return samplers.effective_pixel_share(self._sizes, self._groups, self.size, self.sampler)
+
     def subset(self, indices: npt.ArrayLike) -> "Tiles":
         """Some tiles of sampler "grid", in that order, on the same grey scale.
 
@@ -284,11 +299,11 @@ class Tiles:
         return self.scaling.apply(pixels)
 
 
-def _check_settings(*, size: int, sampler: str, stride: int, augment: bool, tiles_per_epoch: int) -> None:
+def _check_settings(size: int, sampler: str, *, seed: int, stride: int, augment: bool, tiles_per_epoch: int) -> None:
     if sampler not in SAMPLERS:
         raise UsageError(f"unknown sampler {sampler!r}", hint=f"use one of {', '.join(SAMPLERS)}")
-    if size < 1 or stride < 0 or tiles_per_epoch < 0:
-        found = f"size {size}, stride {stride}, tiles_per_epoch {tiles_per_epoch}"
+    if size < 1 or min(seed, stride, tiles_per_epoch) < 0:
+        found = f"size {size}, seed {seed}, stride {stride}, tiles_per_epoch {tiles_per_epoch}"
         raise UsageError(f"impossible tiles: {found}", hint="use a size from 1 px, the others from 0")
     if sampler == "grid" and (augment or tiles_per_epoch):
         raise UsageError(

@@ -42,7 +42,7 @@ __all__ = [
 _PHASE, _SHUFFLE, _POSITION, SYMMETRY = 1, 2, 3, 4  # streams
 _WORDS = 4
 _LARGEST_GAP = 64
-"""Words of up to 64 unused indices are drawn and left rather than starting Philox anew (9 us, as much as 700 words)."""
+"""Up to so many unused indices are drawn rather than starting Philox anew."""
 
 
 @dataclass(frozen=True)
