@@ -332,10 +332,12 @@ def _probes(world):
                 metric,
                 True,
                 0.5 if name == "kind" else 0.0,
+                "group",
+                "image",
             )
         )
     columns = ["label", "kind", "score_latents", "score_histogram", "score_pca", "n", "metric", "grouped", "null"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, "by", "unit"])
 
 
 def _neighbours(world, z, q=6, k=5):

@@ -232,7 +232,24 @@ def test_probes_read_the_factors_and_not_the_noise(results):
     assert probes.loc["half", "metric"] == "balanced accuracy" and probes.loc["half", "score_latents"] > 0.7
     assert probes.loc["half", "score_histogram"] < probes.loc["half", "score_pca"]
     assert probes.loc["noise", "score_latents"] < 0.2
-    assert probes["grouped"].all() and (probes["by"] == "group").all()
+    assert probes["grouped"].all() and (probes["by"] == "group").all() and (probes["unit"] == "image").all()
+
+
+def test_labels_of_images_are_read_from_the_mean_of_their_tiles(world):
+    network, _, _, _ = world
+    rng = np.random.default_rng(5)
+    stain = rng.uniform(0.2, 0.8, 48)
+    pixels = np.clip(255 * (stain[:, None, None] + rng.normal(0, 0.15, (48, 2 * SIDE, 2 * SIDE))), 0, 255)
+    table = pd.DataFrame({"image": [f"{i:02d}" for i in range(48)], "group": "", "stain": stain})
+    table = table.assign(height=2 * SIDE, width=2 * SIDE, channels=1, dtype="uint8")
+    sources = tuple(ArraySource(image[None]) for image in pixels.astype(np.uint8))
+    collection = Collection(table=table, sources=sources, path=Path("phantom.npz"))
+    tiles = Tiles(collection, size=SIDE, sampler="grid", scaling=Scaling("minmax", 0.0, 255.0))
+    atlas = encode(network, tiles)
+    found = analyse_model(network, tiles.scaling, atlas, {"train": tiles, "atlas": tiles}, CONFIG, 0)
+    probe = found.probes.set_index("label").loc["stain"]
+    assert (probe["n"], probe["unit"], probe["grouped"], probe["by"]) == (48, "image", False, "")
+    assert probe["score_latents"] > 0.9 and {"y_px", "x_px"} <= set(found.projections.columns)
 
 
 def test_neighbours_are_the_nearest_other_images(world, results):

@@ -51,6 +51,7 @@ _MOST_TILES = 2000
 _MOST_SSIM = 500
 _MOST_LABELS = 24
 _MOST_LABEL_WALKS = 8
+_LEAST_IMAGES = 40
 _BATCH = 64
 _METRICS = (
     "distortion_nats", "rate_nats", "elbo_nats", "psnr_db", "psnr_sd", "ssim", "pca_psnr_db", "pca_ssim", "n",
@@ -339,25 +340,27 @@ class _Analysis:
     def _probes(self, seen: _Seen) -> pd.DataFrame:
         """Each label read from latents, from the grey histogram, and from PCA of the same size."""
         table = self.atlas.table.iloc[seen.rows].reset_index(drop=True)
-        sources = {"latents": self.atlas.mean[seen.rows], "histogram": seen.histogram, "pca": seen.pca_scores}
-        labels = [name for name in self.atlas.labels if label_kind(table[name], name)][:_MOST_LABELS]
+        by_tile = {"latents": self.atlas.mean[seen.rows], "histogram": seen.histogram, "pca": seen.pca_scores}
+        first, by_image = _per_image(table, by_tile)
+        labels = [name for name in self.atlas.labels if label_kind(self.atlas.table[name], name)][:_MOST_LABELS]
         if len(self.atlas.groups) > 1 and label_kind(table["group"]):
             labels = ["group", *labels]
         rows = []
         for name in labels:
-            groups, by = _fold_groups(table, name)
-            kind = label_kind(table[name])
+            is_of_image = len(first) < len(table) and len(first) >= _LEAST_IMAGES and _is_of_image(table, name)
+            own, sources = (first, by_image) if is_of_image else (table, by_tile)
+            groups, by = _fold_groups(own, name)
             scores = {
-                source: linear_probe(features, table[name], groups, kind=kind, seed=self.seed)
+                source: linear_probe(features, own[name], groups, kind=label_kind(own[name]), seed=self.seed)
                 for source, features in sources.items()
             }
             if scores["latents"] is not None:
-                rows.append(_probe_row(name, scores, by))
+                has_tiles = len(first) < len(table)
+                unit = "image" if is_of_image or not has_tiles else "tile"
+                rows.append(_probe_row(name, scores, by) | {"unit": unit})
         self._step()
-        columns = [
-            "label", "kind", "score_latents", "score_histogram", "score_pca", "n", "metric", "grouped", "null", "by",
-        ]  # fmt: skip
-        return pd.DataFrame(rows, columns=columns)
+        columns = ["label", "kind", "score_latents", "score_histogram", "score_pca", "n", "metric", "grouped", "null"]
+        return pd.DataFrame(rows, columns=[*columns, "by", "unit"])
 
 
 def _training_rows(atlas: Atlas) -> Int[np.ndarray, " m"]:
@@ -464,6 +467,28 @@ def _latent_facts(atlas: Atlas) -> dict[str, float]:
         "mean_norm": float(np.linalg.norm(points, axis=1).mean()),
         "participation_ratio": participation_ratio(np.maximum(spectrum, 0)),
     }
+
+
+def _per_image(
+    table: pd.DataFrame, sources: Mapping[str, Float[np.ndarray, "n f"]]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """One row per image instead of one per tile: the first row of the table, the mean of the features.
+
+    A label of an image says little about each of its tiles; the image is the unit that was labelled.
+    """
+    _, first, code = np.unique(table["image"].to_numpy(dtype=str), return_index=True, return_inverse=True)
+    counts = np.bincount(code)
+    means = {}
+    for name, features in sources.items():
+        sums = np.zeros((len(first), features.shape[1]))
+        np.add.at(sums, code, features)
+        means[name] = sums / counts[:, None]
+    return table.iloc[first].reset_index(drop=True), means
+
+
+def _is_of_image(table: pd.DataFrame, label: str) -> bool:
+    """Whether all tiles of an image have the same label."""
+    return bool((table.groupby("image", sort=False)[label].nunique(dropna=False) <= 1).all())
 
 
 def _fold_groups(table: pd.DataFrame, label: str) -> tuple[np.ndarray | None, str]:

@@ -2,9 +2,11 @@
 
 A change is named when it is large against what the real images do: at least one standard deviation of the feature over
 them, and largely monotone along the walk. The error that the decoder makes in a feature is added to that deviation, or
-else a feature in which the images hardly differ would be named for the decoder's faults. All features are measured on the grey scale 0..1, on the mean over channels,
-and are finite for every image, constant ones too. Brightness alone changes when a grey is added everywhere; brightness,
-contrast and edge density alone when all greys are multiplied.
+else a feature in which the images hardly differ would be named for the decoder's faults.
+
+All features are measured on the grey scale 0..1, on the mean over channels, and are finite for every image, constant
+ones too. Brightness alone changes when a grey is added everywhere; brightness, contrast and edge density alone when
+all greys are multiplied.
 """
 
 from collections.abc import Mapping

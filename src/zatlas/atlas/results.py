@@ -211,7 +211,8 @@ class ModelResults(_Saved):
         projections: One row per atlas row: row, image, group, split, cluster, pc1, pc2, tsne1, tsne2, labels,
             psnr_db, rate_nats.
         projection_info: explained_ratio (list), tsne_perplexity, trustworthiness.
-        probes: label, kind, score_latents, score_histogram, score_pca, n, metric, grouped, null.
+        probes: label, kind, score_latents, score_histogram, score_pca, n, metric, grouped, null, by (what folds keep
+            together), unit ("image", features averaged over its tiles, or "tile").
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
             (q, k, c, h, w), distances (q, k).
         latents: Facts about the latents: mean_norm, share of variance of the first PCs, participation ratio.
