@@ -24,7 +24,7 @@ in the finished picture, so that they may pass the wanted range a little.
 | factor        | unit                           | range        | what it changes in the picture                     |
 |---------------|--------------------------------|--------------|----------------------------------------------------|
 | `lung_size`   | multiple of the usual width    | 0.80 to 1.15 | width of thorax and lungs, height of apex (patient)|
-| `heart_size`  | heart width / thoracic width   | 0.36 to 0.66 | silhouette of the heart (patient)                  |
+| `heart_size`  | heart width / thoracic width   | 0.34 to 0.66 | silhouette of the heart (patient)                  |
 | `rotation`    | degrees about the body's axis  | -15 to 15    | heart and spine move apart; one lung is darker     |
 | `exposure`    | stops                          | -1 to 1      | brightness: more exposure, darker picture          |
 | `ribs`        | multiple of the usual contrast | 0.3 to 1.7   | contrast of ribs (patient)                         |

@@ -18,7 +18,7 @@ __all__ = ["FACTOR_RANGES", "draw_radiograph", "patient_of"]
 
 FACTOR_RANGES: dict[str, tuple[float, float]] = {
     "lung_size": (0.80, 1.15),
-    "heart_size": (0.36, 0.66),
+    "heart_size": (0.34, 0.66),
     "rotation": (-15.0, 15.0),
     "exposure": (-1.0, 1.0),
     "ribs": (0.3, 1.7),
@@ -134,7 +134,7 @@ def _draw_patient(rng: np.random.Generator) -> _Patient:
         rib_slope=float(rng.uniform(0.95, 1.05)),
         shoulder=float(rng.normal(0, 0.015)),
         trunk=float(rng.normal(0, 0.015)),
-        heart_tilt=float(rng.normal(0.55, 0.04)),
+        heart_tilt=float(rng.normal(0.55, 0.03)),
         stomach_gas=float(max(rng.uniform(-0.12, 0.16), 0)),
         branches=branches,
     )
@@ -167,9 +167,9 @@ def _attenuation(rng: np.random.Generator, who: _Patient, factors: dict[str, flo
     either = lungs[0] + lungs[1]
     heart = _heart(frame, who, factors["heart_size"])
     air = either * (1 - 0.93 * heart)
-    side_light = 1 + 1.3 * frame.turn * np.tanh(3 * frame.x)
+    side_light = 1 + 1.5 * frame.turn * np.tanh(3 * frame.x)
     total = body * (0.60 + 0.10 * _gauss(frame.x, 0.0, 0.45))
-    total -= 0.20 * frame.turn * frame.x * body  # the side turned away from the detector is thinner
+    total -= 0.26 * frame.turn * frame.x * body  # the side turned away from the detector is thinner
     total -= 0.41 * air * (0.86 + 0.14 * _sigmoid((0.35 - frame.y) / 0.3)) * side_light
     total += 0.10 * _sigmoid((frame.y - min(frame.dome) - 0.08) / 0.06) * body * (1 - either)  # liver and stomach
     bubble = np.hypot((frame.x - 0.34 * frame.half / 0.7) / 0.15, (frame.y - frame.dome[1] - 0.20) / 0.075)
@@ -243,12 +243,13 @@ def _lung(f: _Frame, side: int, dome: float) -> Field:
 def _heart(f: _Frame, who: _Patient, ratio: float) -> Field:
     """Silhouette of the heart: an egg tilted to the patient's left whose width is `ratio` of the thorax."""
     half = ratio * f.half
-    cx, cy = 0.27 * half + f.shift("heart") * 1.3, 0.36 + 0.35 * (min(f.dome) - 0.44) - 0.45 * half
+    cx, cy = 0.27 * half + f.shift("heart") * 1.3, 0.36 + 0.20 * (min(f.dome) - 0.44) - 0.45 * half
     tilt = who.heart_tilt
-    along = (f.x - cx) * np.cos(tilt) + (f.y - cy) * np.sin(tilt)
-    across = (f.y - cy) * np.cos(tilt) - (f.x - cx) * np.sin(tilt)
-    distance = np.hypot(along / (1.12 * half), across / (0.86 * half * (1 - 0.15 * along / half)))
-    return np.asarray(_sigmoid((1 - distance) * half / 0.022), np.float32)
+    down = np.where(f.y > cy, 0.6, 1.0) * (f.y - cy)  # it lies broadly on the diaphragm
+    along = (f.x - cx) * np.cos(tilt) + down * np.sin(tilt)
+    across = down * np.cos(tilt) - (f.x - cx) * np.sin(tilt)
+    distance = np.hypot(along / (1.10 * half), across / (0.80 * half * (1 - 0.15 * along / half)))
+    return np.asarray(_sigmoid((1 - distance) * half / 0.026), np.float32)
 
 
 def _mediastinum(f: _Frame) -> Field:
