@@ -392,12 +392,13 @@ def _walk_caption(one: Walk) -> str:
     shape = "a straight line" if one.kind == "straight" else "an arc"
     note = f" {one.note.rstrip('.')}." if one.note else ""
     return (
-        f"Along {shape} in latent space {ends}{extreme}: the real image, its reconstruction, "
-        f"{count(len(one.t), 'generated image')} at positions t, the reconstruction and the real image of the other "
-        f"end.{note} Below: image features along the walk, on axes shared by all walks of this model, orange where the "
-        "change is large against the spread of the data; last, the distance to the nearest real code, in "
-        "median distances between neighbours (dashed line: 1; far "
-        "above it the images are less supported by data)."
+        f"Along {shape} in latent space {ends}{extreme}: real image, reconstruction, "
+        f"{count(len(one.t), 'generated image')} at "
+        f"positions t, reconstruction, real image.{note} Below, along t: image features on axes shared by "
+        "all walks of the "
+        "model (orange: large change against the spread of the data), and the distance to the nearest "
+        "real code in median "
+        "distances between neighbours (well above 1, the dashed line: less supported by data)."
     )
 
 

@@ -40,5 +40,5 @@ def in_short(found: list[Finding]) -> list[str]:
 
 
 def _first_sentence(text: str) -> str:
-    head, stop, _ = text.partition(". ")
-    return head + "." if stop else text
+    head, stop, _ = text.partition("\n")[0].partition(". ")
+    return head + "." if stop else head

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from zatlas.atlas.results import Finding, ModelResults, StudyResults, Walk
-from zatlas.report.findings_words import grade, listing
+from zatlas.report.findings_words import grade, listing, sizes
 from zatlas.report.plot_style import count, number, plain
 
 __all__ = [
@@ -38,7 +38,7 @@ def clusters_and_images(results: StudyResults) -> Finding | None:
     return Finding(
         section="clusters",
         question="Do the clusters differ in their images?",
-        text=" ".join(texts),
+        text="\n".join(texts),
         numbers=numbers,
     )
 
@@ -58,23 +58,22 @@ def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
     strong = [d for d in distinct if float(d["between_share"]) >= 0.25][:3]
     name = plain(model.name)
     if strong:
-        shares = [f"{d.get('words', d['feature'])} ({100 * float(d['between_share']):.0f} %)" for d in strong]
-        words = (
-            f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}, where the "
-            "percentage is the share of the variance between images that lies between clusters. "
-        )
+        shares = [_share_words(d) for d in strong]
+        words = f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}. "
     elif distinct:
-        top = distinct[0]
         words = (
-            f"The {info['k']} clusters of {name} differ little in the image features that were measured: the "
-            "most distinct, "
-            f"{top.get('words', top['feature'])}, has {100 * float(top['between_share']):.0f} % of its "
-            "variance between clusters. "
+            f"The {info['k']} clusters of {name} differ little in the image features that were measured, most in "
+            f"{_share_words(distinct[0])}. "
         )
     else:
         words = f"{name} has {count(int(info['k']), 'cluster')}. "
     words += _labels_of_clusters(info, values) + _cluster_or_continuum(info)
     return words.strip(), values
+
+
+def _share_words(entry: dict[str, Any]) -> str:
+    share = f"{100 * float(entry['between_share']):.0f} % of its variance lies between clusters"
+    return f"{entry.get('words', entry['feature'])} ({share})"
 
 
 def _labels_of_clusters(info: dict[str, Any], values: dict[str, Any]) -> str:
@@ -278,7 +277,7 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
         texts.append(words)
     if not texts:
         return None
-    text = "Changes from one end to the other, in standard deviations of the real images. " + " ".join(texts)
+    text = "\n".join(["Changes from one end to the other, in standard deviations of the real images:", *texts])
     return Finding(section="walks", question="Which image features change along each walk?", text=text, numbers=numbers)
 
 
@@ -292,113 +291,118 @@ def _change_words(walk: Walk) -> str:
 
 def samples_and_prior(results: StudyResults) -> Finding | None:
     """What do samples look like, against draws of the prior?"""
-    texts, numbers = [], {}
-    for model in _by_size(results.models):
-        mismatch, density = model.samples.mismatch, model.samples.density
-        auc, kl = float(mismatch.get("auc", float("nan"))), float(mismatch.get("kl_nats", float("nan")))
-        numbers[model.name] = {"auc": auc, "kl_nats": kl, "n_components": density.get("n_components")}
-        if not math.isfinite(auc):
-            continue
-        level = grade(
-            auc, ((0.9, "far from"), (0.7, "clearly apart from"), (0.6, "somewhat apart from"), (0.0, "close to"))
-        )
-        words = (
-            f"The codes of real images in {plain(model.name)} are {level} the prior: a classifier tells them "
-            f"apart with an area under the curve of {auc:.2f} (0.5: not at all, 1: always)"
-        )
-        words += f", and their divergence from it is {number(kl)} nats. " if math.isfinite(kl) else ". "
-        words += _beside_the_prior(auc) + _nearest_words(model, numbers[model.name])
-        texts.append(words.strip())
-    if not texts:
+    models = [m for m in _by_size(results.models) if math.isfinite(float(m.samples.mismatch.get("auc", float("nan"))))]
+    if not models:
         return None
-    text = " ".join(texts) + (
-        " New images are therefore drawn from a Gaussian mixture fitted to the codes of the training "
-        "images, its size chosen by held-out likelihood."
+    numbers: dict[str, Any] = {m.name: {**m.samples.mismatch, "nearest_ratio": nearest_ratio(m)} for m in models}
+    aucs = [float(m.samples.mismatch["auc"]) for m in models]
+    divergences = [float(m.samples.mismatch.get("kl_nats", float("nan"))) for m in models]
+    text = (
+        f"With {sizes(models)} a classifier tells the codes of real images from draws of the prior with an "
+        "area under the "
+        f"curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
     )
-    return Finding(
-        section="samples", question="What do samples look like, against draws of the prior?", text=text, numbers=numbers
+    if all(math.isfinite(value) for value in divergences):
+        text += f"The divergence of the codes from the prior is {listing([number(d) for d in divergences])} nats. "
+    text += _beside_the_prior(aucs) + _nearest_words(models)
+    text += (
+        "New images are drawn from a Gaussian mixture fitted to the codes of the training images, its size chosen by "
+        "held-out likelihood; draws of the prior are shown as a diagnosis only."
     )
+    question = "What do samples look like, against draws of the prior?"
+    return Finding(section="samples", question=question, text=text, numbers=numbers)
 
 
-def _beside_the_prior(auc: float) -> str:
-    if auc >= 0.7:
-        return "Draws of the prior fall where few or no images lie and need not look like images. "
-    return "Draws of the prior fall mostly where images lie. "
+def _beside_the_prior(aucs: list[float]) -> str:
+    steps = ((0.9, "far from"), (0.7, "clearly apart from"), (0.6, "somewhat apart from"), (0.0, "close to"))
+    levels = list(dict.fromkeys(grade(auc, steps) for auc in sorted(aucs)))
+    words = f"So the codes lie {' to '.join(dict.fromkeys((levels[0], levels[-1])))} the prior"
+    if max(aucs) >= 0.7:
+        return f"{words}, and draws of the prior fall where few or no images lie and need not look like images. "
+    return f"{words}, and draws of the prior fall mostly where images lie. "
 
 
-def _nearest_words(model: ModelResults, numbers: dict[str, Any]) -> str:
-    """Whether samples are copies: their distance to the nearest training code against that between real neighbours."""
+def nearest_ratio(model: ModelResults) -> float:
+    """Median distance of samples to their nearest training code, relative to that between real neighbours."""
     distances = np.asarray(model.neighbours.get("distances", np.zeros((0, 0))), dtype=float)
     if distances.size == 0 or len(model.samples.nearest_distance) == 0:
-        return ""
+        return float("nan")
     ours, real = float(np.median(model.samples.nearest_distance)), float(np.median(distances[:, 0]))
-    if real <= 0:
+    return ours / real if real > 0 else float("nan")
+
+
+def _nearest_words(models: list[ModelResults]) -> str:
+    """Whether samples are copies of training images."""
+    ratios = [nearest_ratio(model) for model in models]
+    if not all(math.isfinite(ratio) for ratio in ratios):
         return ""
-    numbers["nearest_ratio"] = ours / real
     words = (
-        f"A fitted sample lies {number(ours / real, 2)} times as far from its nearest training image as a "
-        "real image from its nearest neighbour (medians)"
+        f"A fitted sample lies {listing([number(ratio, 2) for ratio in ratios])} times as far from its "
+        "nearest training "
+        "image as a real image from its nearest neighbour (medians). "
     )
-    return words + (", so samples may be near copies. " if ours / real < 0.3 else ". ")
+    close = [plain(model.name) for model, ratio in zip(models, ratios, strict=True) if ratio < 0.3]
+    return words + (f"In {listing(close)} samples may therefore be near copies. " if close else "")
 
 
 def tissue_or_source(results: StudyResults) -> Finding | None:
     """Is what the model shows tissue, or stain and source?"""
-    texts, numbers = [], {}
-    for model in _by_size(results.models):
-        probes = model.probes
-        if len(probes) == 0:
-            continue
-        numbers[model.name] = {
-            str(row["label"]): {"latents": float(row["score_latents"]), "histogram": float(row["score_histogram"])}
-            for _, row in probes.iterrows()
-        }
-        texts += [_one_probe(model, row) for _, row in _confounders(probes).iterrows()]
-    if not numbers:
+    models = [model for model in _by_size(results.models) if len(model.probes)]
+    if not models:
         return None
+    numbers = {
+        model.name: {
+            str(row["label"]): {"latents": float(row["score_latents"]), "histogram": float(row["score_histogram"])}
+            for row in model.probes.to_dict("records")
+        }
+        for model in models
+    }
+    labels = _confounders(models[-1].probes)
+    texts = [_one_label(models, label) for label in labels]
     if not texts:
-        texts = [_best_probe(model) for model in _by_size(results.models)[-1:]]
-    text = " ".join(texts) + " A probe shows what can be read from a code, not what the model was made to keep."
-    return Finding(
-        section="source", question="Is what the model shows tissue, or stain and source?", text=text, numbers=numbers
-    )
+        best = str(models[-1].probes.sort_values("score_latents", ascending=False)["label"].iloc[0])
+        texts = [_one_label(models, best), "No label names a source or a stain."]
+    texts.append("A probe shows what can be read from a code, not what the model was made to keep.")
+    question = "Is what the model shows tissue, or stain and source?"
+    return Finding(section="source", question=question, text=" ".join(texts), numbers=numbers)
 
 
 _SOURCE_WORDS = ("group", "source", "stain", "site", "scanner", "hospital", "brain", "batch", "dataset", "squashed")
 
 
-def _confounders(probes: pd.DataFrame) -> pd.DataFrame:
-    """Probes of labels that look like a source of images rather than their content."""
-    is_source = [any(word in str(label).lower() for word in _SOURCE_WORDS) for label in probes["label"]]
-    return probes[np.array(is_source, dtype=bool)].head(3)
+def _confounders(probes: pd.DataFrame) -> list[str]:
+    """Labels that look like a source of images rather than their content, at most three."""
+    labels = [str(label) for label in probes["label"]]
+    return [label for label in labels if any(word in label.lower() for word in _SOURCE_WORDS)][:3]
 
 
-def _one_probe(model: ModelResults, row: pd.Series) -> str:
-    ours, histogram = float(row["score_latents"]), float(row["score_histogram"])
-    label, score = plain(row["label"]), _metric_word(row["metric"])
-    chance = float(row["null"]) if "null" in row and math.isfinite(float(row["null"])) else float("nan")
-    by_chance = f" (without any knowledge: {chance:.2f})" if math.isfinite(chance) else ""
+def _one_label(models: list[ModelResults], label: str) -> str:
+    rows = [row for model in models for row in model.probes.to_dict("records") if str(row["label"]) == label]
+    ours, histogram = [float(row["score_latents"]) for row in rows], float(rows[-1]["score_histogram"])
+    chance = float(rows[-1].get("null", float("nan")))
+    by_chance = f"; knowing nothing gives {chance:.2f}" if math.isfinite(chance) else ""
+    shown, name = plain(label), _metric_word(rows[-1]["metric"])
     words = (
-        f"From the latents of {plain(model.name)}, {label} can be read with {score} {ours:.2f}, from the "
-        f"grey histogram alone with {histogram:.2f}{by_chance}."
+        f"From {sizes(models)}, “{shown}” can be read with {name} "
+        f"{listing([_decimal(value) for value in ours])}, from the grey "
+        f"histogram alone with {_decimal(histogram)}{by_chance}."
     )
-    informative = ours - (chance if math.isfinite(chance) else 0.0)
-    if informative < 0.1:
-        return words + f" So {label} leaves little trace in the latents."
-    if histogram >= ours - 0.05:
+    best = max(ours)
+    if best - (chance if math.isfinite(chance) else 0.0) < 0.1:
+        return words + f" So “{shown}” leaves little trace in the latents."
+    if histogram >= best - 0.05:
         return words + (
-            f" Brightness and stain alone tell as much, so differences between values of {label} in the latent "
-            "space may be no more than that."
+            f" Brightness and stain alone tell as much, so differences between values of “{shown}” in the latent space "
+            "may be no more than that."
         )
     return words + (
-        f" The latents hold more about {label} than brightness alone; whether that is structure or "
-        "processing, a probe cannot say."
+        f" The latents hold more about “{shown}” than the greys alone; whether that is structure or processing, a "
+        "probe cannot say."
     )
 
 
-def _best_probe(model: ModelResults) -> str:
-    row = model.probes.sort_values("score_latents", ascending=False).iloc[0]
-    return "No label names a source or stain. " + _one_probe(model, row)
+def _decimal(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _metric_word(name: Any) -> str:

@@ -253,10 +253,11 @@ def dimensions_in_use(results: StudyResults) -> Finding | None:
     idle = [model for model in models if active[model.name] < model.latent_dim]
     if idle:
         names = listing([plain(model.name) for model in idle])
+        is_one = sum(model.latent_dim - active[model.name] for model in idle) == 1
+        others, it = ("dimension", "it") if is_one else ("dimensions", "they")
         text += (
-            f"The other dimensions of {names} have collapsed to the prior: what they would carry costs more "
-            "rate than it saves "
-            "distortion under this objective. "
+            f"The other {others} of {names} {'has' if is_one else 'have'} collapsed to the prior: what {it} would "
+            "carry costs more rate than it saves distortion under this objective. "
         )
     else:
         text += "None has collapsed; a larger code might carry more. "

@@ -56,7 +56,7 @@ _is_themed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_themed", d
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 GENERATED = "#D55E00"
 RESIDUAL = LinearSegmentedColormap.from_list(
-    "residual", ["#08306b", "#2b7bba", "#a6cbe3", "#ffffff", "#f6c08a", "#d9741a", "#7f2704"]
+    "residual", ["#08306b", "#2b7bba", "#a6cbe3", "#ffffff", "#f6c08a", "#d9741a", "#7f2704"], N=255
 )
 
 _INKS = {

@@ -6,7 +6,7 @@ from data stays text and is escaped there.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,9 @@ from zatlas.report.findings import findings, in_short
 from zatlas.report.findings_words import listing, metric
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.plot_style import count, number, plain, signed
+from zatlas.report.tables import cell, table_block, whole
 
-__all__ = ["FigureSlot", "Section", "build_sections", "headline", "table_block"]
+__all__ = ["FigureSlot", "Section", "build_sections", "headline"]
 
 Block = dict[str, Any]
 
@@ -81,7 +82,7 @@ def _text(text: str) -> Block:
 
 
 def _finding(finding: Finding) -> Block:
-    return {"kind": "finding", "question": finding.question, "text": finding.text}
+    return {"kind": "finding", "question": finding.question, "paragraphs": finding.text.split("\n")}
 
 
 def _slots(recipes: Sequence[Recipe], section: str, model: str = "") -> list[Block | FigureSlot]:
@@ -104,43 +105,6 @@ def _per_model(
         blocks += [{"kind": "heading", "id": target, "text": heading}, *(extra or {}).get(model.name, []), *slots]
     jumps: list[Block | FigureSlot] = [{"kind": "jumps", "links": links}] if len(links) > 1 else []
     return [*jumps, *blocks]
-
-
-def table_block(
-    table: pd.DataFrame, title: str, caption: str = "", *, best: Iterable[tuple[int, int]] = (), digits: int = 4
-) -> Block:
-    """A table for the page: numbers to the right, with sensible digits."""
-    is_number = [pd.api.types.is_numeric_dtype(table.iloc[:, i]) for i in range(table.shape[1])]
-    cells = [_cells(table.iloc[:, i], digits) for i in range(table.shape[1])]
-    rows = [list(row) for row in zip(*cells, strict=True)]
-    return {
-        "kind": "table",
-        "title": title,
-        "caption": caption,
-        "header": [str(name) for name in table.columns],
-        "rows": rows,
-        "is_number": is_number,
-        "best": set(best),
-    }
-
-
-def _cells(column: pd.Series, digits: int) -> list[str]:
-    """The cells of a column; its numbers with as many decimals as its largest one has significant digits for."""
-    if not pd.api.types.is_float_dtype(column):
-        return [_cell(value, digits) for value in column.tolist()]
-    values = column.to_numpy(dtype=float)
-    largest = float(np.max(np.abs(values[np.isfinite(values)]), initial=0.0))
-    decimals = int(np.clip(digits - 1 - math.floor(math.log10(largest)), 0, 4)) if largest > 0 else 1
-    texts = [f"{value:,.{decimals}f}" if math.isfinite(value) else "–" for value in values]
-    return [text.replace(",", "\u202f").replace("-", "−") for text in texts]
-
-
-def _cell(value: Any, digits: int) -> str:
-    if isinstance(value, float | np.floating):
-        return number(float(value), digits)
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return f"{int(value):,}".replace(",", "\u202f")
-    return plain(value, 60)
 
 
 # ---- summary
@@ -486,13 +450,9 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
             "numbers can be compared."
         )
     ]
-    blocks.append(
-        table_block(
-            _words_of_columns(results.comparison.table),
-            "All numbers of the models",
-            "Numbers of the test part unless named otherwise.",
-        )
-    )
+    numbers = _words_of_columns(results.comparison.table)
+    caption = "Numbers of the test part unless named otherwise."
+    blocks.append(table_block(numbers, "All numbers of the models", caption, all_numbers=True))
     matches = [
         {
             "models": f"{plain(m['a'])} and {plain(m['b'])}",
@@ -542,7 +502,7 @@ def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
     for column in table.columns:
         if column == "name":
             continue
-        values = [_cell(value, 4) for value in table[column].tolist()]
+        values = [cell(value, 4) for value in whole(table[column]).tolist()]
         rows.append([_quantity(str(column)), *values])
     return pd.DataFrame(rows, columns=["quantity", *names])
 

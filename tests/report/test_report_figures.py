@@ -1,0 +1,180 @@
+"""Figures: three files each, equal bytes for equal results, safe tables, honest marks."""
+
+import csv
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_results import example_results
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from zatlas.errors import UsageError
+from zatlas.report import plot, plot_images, plot_maps, plot_sheet, plot_style
+from zatlas.report.catalogue import catalogue, data_recipes, safe_id
+from zatlas.report.figures import write_figures, write_numbers, write_recipes
+from zatlas.report.plot_style import theme
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
+def test_every_figure_has_three_files_and_nothing_else_is_there(made):
+    wanted = {f"{entry.id}.{kind}" for entry in made.manifest for kind in ("png", "svg", "csv")}
+    assert {file.name for file in made.manifest.folder.iterdir()} == wanted
+    for entry in made.manifest:
+        assert entry.title
+        assert entry.caption.endswith(".")
+        assert all((made.manifest.folder / name).stat().st_size > 0 for name in entry.files.values())
+        with Image.open(made.manifest.folder / entry.files["png"]) as image:
+            assert min(image.size) > 100
+            assert round(image.info["dpi"][0]) == 150
+
+
+def test_manifest_follows_the_order_of_the_assignments(made):
+    order = ["data", "split", "training", "reconstructions", "latent-space", "maps", "walks", "samples", "models"]
+    sections = [entry.section for entry in made.manifest]
+    assert list(dict.fromkeys(sections)) == order
+    assert sections == sorted(sections, key=order.index)
+
+
+def test_equal_results_give_equal_bytes(tmp_path):
+    digests = []
+    for name in ("a", "b"):
+        recipes = [
+            r for r in catalogue(example_results(n_models=1, n_images=40, size=16)) if r.section in ("maps", "data")
+        ]
+        write_recipes(recipes, tmp_path / name)
+        files = sorted((tmp_path / name).iterdir())
+        digests.append([(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files])
+    assert digests[0] == digests[1]
+
+
+def test_progress_is_told_and_old_figures_are_removed(tmp_path):
+    recipes = data_recipes(example_results(n_models=1).data)[:2]
+    (tmp_path / "z99-rates.png").write_bytes(b"old")
+    (tmp_path / "notes.txt").write_text("mine")
+    seen = []
+    write_recipes(recipes, tmp_path, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    assert not (tmp_path / "z99-rates.png").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_csv_has_the_numbers_and_runs_no_formula(made):
+    with (made.manifest.folder / "data-contact-sheet.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert all(row[1].startswith("'=") for row in rows[1:])
+    rates = pd.read_csv(made.manifest.folder / "z16-rates.csv")
+    assert np.allclose(np.sort(rates["rate_nats"]), np.sort(made.results.models[1].rate_per_dim), rtol=1e-8)
+
+
+def test_negative_numbers_stay_numbers_and_missing_ones_stay_empty(tmp_path):
+    write_numbers(pd.DataFrame({"a": [-1.5, float("nan")], "b": ["-x", None]}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "a,b\n-1.5,'-x\n,\n"
+
+
+def test_every_figure_has_numbers_and_an_alternative_text(made):
+    for recipe in catalogue(made.results):
+        assert len(recipe.numbers()) > 0, recipe.id
+        assert recipe.alt
+
+
+@pytest.mark.parametrize("options", [{"channels": 3}, {"with_groups": False, "with_labels": False}, {"is_tiled": True}])
+def test_all_kinds_of_studies_can_be_drawn(options):
+    for recipe in catalogue(example_results(n_models=1, n_images=40, size=16, points=2, **options)):
+        with theme("dark"):
+            assert isinstance(recipe.draw(), Figure)
+
+
+def test_many_points_of_a_walk_break_into_rows():
+    results = example_results(n_models=1, n_images=40, size=16, points=20)
+    with theme():
+        assert isinstance(plot_images.walk(results.models[0].walks[0]), Figure)
+
+
+def test_generated_images_are_marked_and_real_ones_are_not(made):
+    model = made.results.models[0]
+    for figure in (plot.walk(model.walks[0]), plot.traversals(model.traversals), plot.prior_samples(model.samples)):
+        assert plot_sheet.GENERATED_NOTE in texts(figure)
+    assert plot_sheet.GENERATED_NOTE not in texts(plot.galleries(model.galleries))
+    frames = len(model.walks[0].t) + 2
+    assert len(plot.walk(model.walks[0]).axes[0].patches) == frames
+
+
+def test_residual_is_white_where_nothing_differs_and_symmetric():
+    x = np.zeros((1, 4, 4))
+    assert (plot_images.residual_pixels(x, x) == 255).all()
+    brighter = plot_images.residual_pixels(x, x + 0.3)[0, 0]
+    darker = plot_images.residual_pixels(x, x - 0.3)[0, 0]
+    assert brighter[0] > brighter[2]
+    assert darker[2] > darker[0]
+
+
+def test_images_keep_their_greys():
+    image = np.linspace(0, 1, 16, dtype=np.float32).reshape(1, 4, 4)
+    pixels = plot_style.pixels_of(image)
+    assert pixels.shape == (4, 4, 3)
+    assert pixels[0, 0, 0] == 0
+    assert pixels[-1, -1, 0] == 255
+    assert (pixels[..., 0] == pixels[..., 2]).all()
+
+
+def test_more_than_eight_classes_become_seven_and_other():
+    values = [f"c{i}" for i in range(12) for _ in range(20 - i)]
+    with theme():
+        classes = plot_style.categories(values)
+    assert len(classes.names) == 8
+    assert classes.names[-1] == "other (5 classes)"
+    assert sum(classes.sizes) == len(values)
+    assert len(set(classes.colours)) == 8
+
+
+def test_held_out_points_are_ringed(made):
+    with theme():
+        figure = plot_maps.maps(made.results.models[0], "cluster")
+    dots = figure.axes[0].collections[0]
+    is_ringed = dots.get_edgecolors()[:, 3] > 0
+    assert is_ringed.sum() == (made.results.models[0].projections["split"] == "test").sum()
+
+
+def test_scatter_takes_a_table_and_says_what_is_missing():
+    table = example_results(n_models=1).models[0].projections
+    assert isinstance(plot.scatter(table, "tsne", color="stain"), Figure)
+    with pytest.raises(UsageError, match="no column 'colour'"):
+        plot.scatter(table, color="colour")
+    with pytest.raises(UsageError, match="no projection is called 'isomap'"):
+        plot.scatter(table, "isomap")
+    with pytest.raises(UsageError, match="no umap map yet"):
+        plot.scatter(table, "umap")
+
+
+def test_names_are_shown_as_they_are():
+    assert plot_style.plain("a\x00b\nc") == "a?b?c"
+    assert plot_style.plain("x" * 50, 10) == "xxxxxxxxx…"
+    assert plot_style.plain(float("nan")) == "(none)"
+    assert safe_id("../../t-SNE 1 <b>") == "t-sne-1-b"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.012345, "0.0123"), (23.97, "24.0"), (-2.5, "−2.50"), (0, "0"), (None, "–"), (float("nan"), "–")],
+)
+def test_numbers_read_well(value, text):
+    assert plot_style.number(value) == text
+
+
+def test_figures_of_a_study_need_no_theme_and_change_no_setting():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    plot.training_curves(example_results(n_models=1).models[0])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_write_figures_takes_results_alone(made):
+    assert len(write_figures.__annotations__) == 4
+    assert [entry.id for entry in made.manifest] == [recipe.id for recipe in catalogue(made.results)]

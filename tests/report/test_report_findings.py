@@ -1,0 +1,160 @@
+"""Findings: their numbers are those of the results, their words follow the numbers."""
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_results import example_results
+
+from zatlas.atlas.results import StudyResults
+from zatlas.report.findings import findings, in_short
+from zatlas.report.findings_latent import association
+from zatlas.report.findings_models import texture_kept
+from zatlas.report.findings_words import listing
+
+
+@pytest.fixture
+def results() -> StudyResults:
+    return example_results(n_models=3, n_images=60, size=24)
+
+
+def text_of(results: StudyResults, section: str) -> str:
+    return next(finding.text for finding in findings(results) if finding.section == section)
+
+
+def test_all_questions_are_answered(results):
+    sections = [finding.section for finding in findings(results)]
+    assert sections == [
+        "reconstructions", "pca", "gap", "lost", "clusters", "organisation", "maps", "walks", "samples", "source",
+        "dimensions", "objective", "warnings",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"with_groups": False, "with_labels": False}, {"is_tiled": True}])
+@pytest.mark.parametrize("n_models", [1, 2, 4])
+def test_sentences_are_whole(options, n_models):
+    for finding in findings(example_results(n_models=n_models, n_images=60, size=24, **options)):
+        for paragraph in finding.text.split("\n"):
+            assert paragraph[0].isupper() or re.match(r"z\d", paragraph)
+            assert paragraph[-1] in ".:)"
+            assert "  " not in paragraph
+            assert not re.search(r"\bnan\b|None|inf\b|\.\.", paragraph), paragraph
+            assert not re.search(r"(?<![\d.])1 (images|tiles|dimensions|clusters|groups|files|sizes)\b", paragraph)
+
+
+def test_reconstruction_numbers_are_those_of_the_table(results):
+    finding = findings(results)[0]
+    for model in results.models:
+        test = model.metrics.loc["test"]
+        assert finding.numbers[model.name]["psnr_db"] == test["psnr_db"]
+        assert f"{test['psnr_db']:.1f}" in finding.text
+    gain = results.models[2].metrics.loc["test", "psnr_db"] - results.models[0].metrics.loc["test", "psnr_db"]
+    assert finding.numbers["psnr_gain_db"] == gain
+    assert f"+{gain:.2f} dB" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("gaps", "start", "words"),
+    [
+        ((1.0, 0.5, 0.2), "Yes, at every latent size", "1.00, 0.50 and 0.20 dB above"),
+        ((-1.0, -0.5, -0.2), "No, at no latent size", "1.00, 0.50 and 0.20 dB below"),
+        ((1.0, -0.5, 0.2), "At 2 of 3 latent sizes", "+1.00, −0.50 and +0.20 dB from"),
+        ((0.05, 0.0, 0.02), "There is no clear difference", "0.05, 0.00 and 0.02 dB above"),
+    ],
+)
+def test_verdict_on_pca_follows_the_numbers(results, gaps, start, words):
+    for model, gap in zip(results.models, gaps, strict=True):
+        model.metrics.loc["test", "pca_psnr_db"] = model.metrics.loc["test", "psnr_db"] - gap
+    text = text_of(results, "pca")
+    assert text.startswith(start)
+    assert words in text
+    assert ("PCA is ahead" in text) == (min(gaps) < -0.1)
+
+
+def test_a_step_within_the_noise_is_called_so(results):
+    assert "may be chance" not in text_of(results, "reconstructions")
+    for model in results.models:
+        model.metrics.loc["test", "psnr_sd"] = 30.0
+    assert "may be chance" in text_of(results, "reconstructions")
+
+
+@pytest.mark.parametrize(("gap", "words"), [(0.0, "no sign"), (0.5, "small against"), (3.0, "two possible causes")])
+def test_gap_between_training_and_test(results, gap, words):
+    for model in results.models:
+        model.metrics.loc["train", "psnr_db"] = model.metrics.loc["test", "psnr_db"] + gap
+    assert words in text_of(results, "gap")
+
+
+def test_bits_and_error_follow_from_rate_and_psnr(results):
+    finding = next(finding for finding in findings(results) if finding.section == "lost")
+    model = results.models[0]
+    expected = model.metrics.loc["test", "rate_nats"] / math.log(2)
+    assert finding.numbers["z4"]["rate_bits"] == pytest.approx(expected)
+    assert finding.numbers["z4"]["rms_error_percent"] == pytest.approx(
+        100 * 10 ** (-model.metrics.loc["test", "psnr_db"] / 20)
+    )
+
+
+def test_texture_kept_is_one_for_a_copy_and_none_for_a_blank(results):
+    model, rng = results.models[0], np.random.default_rng(0)
+    noise = rng.uniform(size=(3, 1, 32, 32)).astype(np.float32)
+    model.reconstructions.originals, model.reconstructions.reconstructions = noise, noise.copy()
+    model.reconstructions.pca = np.full_like(noise, 0.5)
+    assert texture_kept(model) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-9))
+
+
+@pytest.mark.parametrize(("likelihood", "words"), [("bernoulli", "not a likelihood"), ("gaussian", "is a likelihood")])
+def test_objective_is_named_for_what_it_is(results, likelihood, words):
+    for model in results.models:
+        model.likelihood = likelihood
+    assert words in text_of(results, "objective")
+
+
+@pytest.mark.parametrize(("auc", "words"), [(0.97, "far from the prior"), (0.52, "close to the prior")])
+def test_mismatch_with_the_prior(results, auc, words):
+    for model in results.models:
+        model.samples.mismatch["auc"] = auc
+    text = text_of(results, "samples")
+    assert words in text
+    assert f"{auc:.2f}" in text
+
+
+@pytest.mark.parametrize(
+    ("latents", "histogram", "words"),
+    [(0.9, 0.88, "no more than that"), (0.9, 0.4, "hold more"), (0.04, 0.03, "little trace")],
+)
+def test_stain_or_tissue(results, latents, histogram, words):
+    for model in results.models:
+        rows = model.probes["label"] == "stain"
+        model.probes.loc[rows, ["score_latents", "score_histogram"]] = latents, histogram
+    assert words in text_of(results, "source")
+
+
+def test_walks_without_change_are_said_to_have_none(results):
+    for model in results.models:
+        for walk in model.walks:
+            walk.changes = []
+    assert "no measured feature changes" in text_of(results, "walks")
+
+
+def test_a_walk_far_from_data_is_marked(results):
+    results.models[0].walks[0].nearest_distance[2] = 7.5
+    assert "PC1 (7.5)" in text_of(results, "walks")
+
+
+def test_association_is_zero_for_independent_and_one_for_equal_labels():
+    assert association(pd.DataFrame([[50, 50], [50, 50]])) == 0
+    assert association(pd.DataFrame([[50, 0], [0, 50]])) == pytest.approx(1.0, abs=0.02)
+    assert math.isnan(association(pd.DataFrame([[5, 5]])))
+
+
+def test_in_short_takes_first_sentences(results):
+    short = in_short(findings(results))
+    assert 5 <= len(short) <= 8
+    assert all(sentence.endswith(".") for sentence in short)
+
+
+def test_listing():
+    assert [listing(parts) for parts in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
