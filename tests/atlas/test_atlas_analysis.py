@@ -25,7 +25,7 @@ SIDE, N = 16, 120
 CONFIG = StudyConfig(
     model=ModelConfig(latent_dim=(4,), widths=(8, 16)),
     tiles=TilesConfig(size=SIDE),
-    atlas=AtlasConfig(clusters=3, points=5, examples=4, samples=6, perplexity=10),
+    atlas=AtlasConfig(clusters=3, points=5, examples=4, samples=6, perplexity=10.0),
 )
 
 
@@ -98,7 +98,7 @@ def atlas_of(network, tiles, part):
     atlas = encode(network, tiles["atlas"], table_extra=pd.DataFrame({"split": part}))
     atlas.pca()
     atlas.kmeans(3, seed=0)
-    atlas.tsne(seed=0, perplexity=10)
+    atlas.tsne(seed=0, perplexity=10.0)
     return atlas
 
 

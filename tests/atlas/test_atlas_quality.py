@@ -35,7 +35,7 @@ def test_psnr_by_hand():
     x = np.zeros((2, 1, 2, 2), np.float32)
     x_hat = np.array([[[[0.1, 0.1], [0.1, 0.1]]], [[[1.0, 0], [0, 0]]]], np.float32)
     np.testing.assert_allclose(psnr(x, x_hat), [20, 10 * np.log10(4)], rtol=1e-6)
-    np.testing.assert_allclose(psnr(255 * x, 255 * x_hat, data_range=255), psnr(x, x_hat), rtol=1e-6)
+    np.testing.assert_allclose(psnr(255 * x, 255 * x_hat, data_range=255.0), psnr(x, x_hat), rtol=1e-6)
 
 
 def test_psnr_of_an_equal_image_is_finite():
@@ -123,13 +123,13 @@ def test_pca_needs_little_more_memory_than_the_images():
 
 def test_forecast_counts_what_exceeds_the_noise():
     spectrum = np.array([10.0, 4, 1, 0.2, 0.1, 0.1])
-    assert forecast_active_dims(spectrum, 4, beta=1, n_values=6, noise_variance=0.5) == 3
-    assert forecast_active_dims(spectrum, 2, beta=1, n_values=6, noise_variance=0.5) == 2
-    assert forecast_active_dims(spectrum, 4, beta=10, n_values=6, noise_variance=0.5) == 1
+    assert forecast_active_dims(spectrum, 4, beta=1.0, n_values=6, noise_variance=0.5) == 3
+    assert forecast_active_dims(spectrum, 2, beta=1.0, n_values=6, noise_variance=0.5) == 2
+    assert forecast_active_dims(spectrum, 4, beta=10.0, n_values=6, noise_variance=0.5) == 1
     # Shared optimal variance: with q dimensions the noise is the mean variance of the others.
-    assert forecast_active_dims(spectrum, 4, beta=1, n_values=6, noise_variance=None) == 4
-    assert forecast_active_dims(spectrum, 4, beta=10, n_values=6, noise_variance=None) == 2
-    assert forecast_active_dims(np.ones(6), 4, beta=2, n_values=6, noise_variance=None) == 0
+    assert forecast_active_dims(spectrum, 4, beta=1.0, n_values=6, noise_variance=None) == 4
+    assert forecast_active_dims(spectrum, 4, beta=10.0, n_values=6, noise_variance=None) == 2
+    assert forecast_active_dims(np.ones(6), 4, beta=2.0, n_values=6, noise_variance=None) == 0
 
 
 def test_cross_entropy_implies_a_noise_of_x_times_1_minus_x():

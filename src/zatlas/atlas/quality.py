@@ -247,7 +247,7 @@ def participation_ratio(variance: Float[np.ndarray, " k"]) -> float:
     return float(variance.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def neighbour_overlap(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "n e"], k: int = 15) -> float:
+def neighbour_overlap(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"], k: int = 15) -> float:
     """Mean share of the k nearest neighbours of each image that two latent spaces have in common, 0 to 1.
 
     By chance it is about k / (n - 1).

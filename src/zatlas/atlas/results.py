@@ -8,7 +8,7 @@ pixels. Rows are rows of the model's atlas, unless the name says otherwise. Each
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+Kind = TypeVar("Kind")
+
+
 class _Saved:
     """Saving to and loading from a folder, the same for every kind of result."""
 
@@ -43,7 +46,7 @@ class _Saved:
         write_record(self, Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls: type[Kind], folder: str | Path) -> Kind:
         """Read what `save` wrote.
 
         Raises:
@@ -369,7 +372,7 @@ class StudyResults:
             runs.write_json(temporary / "study.json", {"schema_version": runs.SCHEMA_VERSION, **facts})
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path) -> "StudyResults":
         """Read what `save` wrote.
 
         Raises:
