@@ -10,7 +10,10 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "zatlas"
 # Data-flow order: a module imports from those above it, never from those below.
 ORDER = ["errors", "config", "runs", "images", "tiles", "model", "training", "atlas", "vae", "report", "studies", "cli"]
 WITHIN = {
-    "images": ["source", "collection", "readers", "splits", "statistics", "inspection", "phantom"],
+    "images": [
+        "source", "colour", "packing", "labels", "splits", "collection",
+        "readers", "statistics", "inspection", "phantom",
+    ],
     "tiles": ["samplers", "transforms", "loader"],
     "model": ["network", "objective"],
     "training": ["devices", "checkpoints", "fit"],

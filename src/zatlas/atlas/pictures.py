@@ -22,7 +22,7 @@ from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.tiles.loader import Tiles
 
-__all__ = ["View", "galleries", "neighbours", "samples", "traversals", "walks"]
+__all__ = ["View", "decoded", "galleries", "neighbours", "samples", "traversals", "walks"]
 
 log = logging.getLogger(__name__)
 
@@ -108,11 +108,12 @@ def walks(
         except UsageError as err:
             log.info("no walk along %s: %s", axis, err.what)
             continue
-        made.append(_decoded(view, walk, tiles, spread))
+        made.append(decoded(view, walk, tiles, spread))
     return made
 
 
-def _decoded(view: View, walk: Walk, tiles: Tiles, spread: Mapping[str, float]) -> Walk:
+def decoded(view: View, walk: Walk, tiles: Tiles, spread: Mapping[str, float]) -> Walk:
+    """The walk with its frames, its ends as they are and as reconstructed, and the features that change."""
     images = view.decode(walk.z)
     walk.frames, walk.end_reconstructions = images[1:-1], images[[0, -1]]
     walk.end_originals = view.take(tiles, np.array([walk.start_row, walk.end_row]))

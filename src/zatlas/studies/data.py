@@ -89,11 +89,8 @@ class StudyData:
         return tiles
 
     def atlas_table(self, tiles: Tiles) -> pd.DataFrame:
-        """Split and labels of each tile of the atlas."""
-        image_row = tiles.table()["image_row"].to_numpy()
-        table = self.collection.table[list(self.collection.labels)].iloc[image_row].reset_index(drop=True)
-        table.insert(0, "split", self.split.part[image_row])
-        return table
+        """The part of the split that each tile of the atlas belongs to."""
+        return pd.DataFrame({"split": self.split.part[tiles.table()["image_row"].to_numpy()]})
 
 
 def locate(path: str, study: Path) -> Path:

@@ -16,12 +16,13 @@ from zatlas.atlas.analysis import analyse_model, compare_models
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.results import Comparison, DataSummary, ModelResults, StudyResults
 from zatlas.config import StudyConfig, difference, from_toml, to_dict, to_toml
-from zatlas.errors import DataError, Interrupted, UsageError, WriteError
+from zatlas.errors import DataError, Interrupted, UsageError
 from zatlas.images.collection import Collection
+from zatlas.images.inspection import inspection
 from zatlas.report.figures import write_figures
 from zatlas.report.html import report as write_report
 from zatlas.studies.data import VALIDATION_TILES, StudyData, locate, open_collection, prepare, relative_input, resolve
-from zatlas.studies.summary import summarise
+from zatlas.studies.summary import describe
 from zatlas.studies.talk import Talk
 from zatlas.vae import VAE, load
 
@@ -115,6 +116,11 @@ class Study:
         table = self.results().comparison.table
         wanted = [name for name in table.columns if name in _HEADLINE]
         return {f"z{int(row['latent_dim'])}": {k: float(row[k]) for k in wanted} for _, row in table.iterrows()}
+
+    def record_files(self) -> None:
+        """Bring manifest.json up to date with the files of the study."""
+        manifest = runs.read_json(self.folder / "manifest.json")
+        runs.write_manifest(self.folder, {k: v for k, v in manifest.items() if k not in ("schema_version", "files")})
 
     def results(self) -> StudyResults:
         """All numbers and example images of the study, as the report shows them.
@@ -254,7 +260,7 @@ def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> 
         embed_model(made, data, name, talk)
         analyse(made, data, name, talk)
     compare(made, data, facts, talk)
-    make_report(made, made.folder / "figures", made.folder / "report.html", talk)
+    make_report(made, talk)
     runs.write_manifest(made.folder, {**facts, "state": "complete"})
 
 
@@ -329,16 +335,17 @@ def compare(made: Study, data: StudyData, facts: dict[str, Any], talk: Talk) -> 
     models = [ModelResults.load(made.folder / "results" / name) for name in made.names]
     with runs.new_folder(folder) as temporary:
         compare_models(models, [made.atlas(name) for name in made.names]).save(temporary / "comparison")
-        summarise(data).save(temporary / "data")
+        found = inspection(data.originals, grey=data.statistics, split=data.split, seed=made.config.seed)
+        tiles = data.training_tiles() if made.config.tiles.tile else None
+        summary = describe(data.originals, found, data.split, made.config, data.scaling, tiles)
+        summary.save(temporary / "data")
         choices = {name: runs.read_json(made.folder / "models" / name / "training.json") for name in made.names}
         runs.write_json(temporary / "provenance.json", {**facts, "training": choices})
 
 
-def make_report(made: Study, figures: Path, page: Path, talk: Talk) -> Path:
+def make_report(made: Study, talk: Talk) -> Path:
     """Figures and report.html from the stored results alone; needs neither images nor models."""
     results = made.results()
-    for folder in (figures.parent, page.parent):
-        if not folder.is_dir():
-            raise WriteError(f"{folder} does not exist", hint="choose an existing folder with -o")
-    manifest = write_figures(results, figures, on_progress=talk.on("drawing figures"))
-    return write_report(results, manifest, page)
+    manifest = write_figures(results, made.folder / "figures", on_progress=talk.on("drawing figures"))
+    page = made.folder / "report.html"
+    return write_report(results, manifest, page, on_progress=talk.on("composing the page"))

@@ -1,0 +1,175 @@
+"""`--dry-run`: what a study would do, how large it is, how long it takes and how much memory it needs.
+
+Sizes follow from the headers of the images. Time and memory come from a probe: a few training steps of each model on
+random pixels, on this machine as it is now. Nothing is written.
+"""
+
+import dataclasses
+import math
+import resource
+import statistics as stats
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zatlas.config import StudyConfig
+from zatlas.images.collection import Collection
+from zatlas.images.splits import split_collection
+from zatlas.model.network import Network, NetworkConfig, build
+from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
+from zatlas.studies.talk import Talk
+
+__all__ = ["ModelPlan", "Plan", "plan"]
+
+_PROBE_STEPS = 3
+_EVALUATION_SHARE = 0.25  # of an epoch, for validation and test: forward passes only
+_ANALYSIS_TILES = 4096
+_LIBRARIES_BYTES = 450_000_000  # scikit-learn, matplotlib, pandas and AnnData, loaded after training
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One model of the plan."""
+
+    name: str
+    n_parameters: int
+    images_per_s: float
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study would do."""
+
+    study: Path
+    n_images: int
+    n_rejected: int
+    parts: dict[str, int]
+    split_reason: str
+    warnings: tuple[str, ...]
+    side_px: int
+    sampler: str
+    tiles_per_epoch: int
+    atlas_tiles: int
+    cache_bytes: int
+    study_bytes: int
+    peak_memory_bytes: int
+    models: tuple[ModelPlan, ...]
+
+    @property
+    def minutes(self) -> float:
+        """Expected time in all [min]."""
+        analysis = 1.0 + self.atlas_tiles / 2500
+        return sum(model.minutes + analysis for model in self.models)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return {**dataclasses.asdict(self), "study": str(self.study), "minutes": round(self.minutes, 1)}
+
+    def text(self) -> str:
+        """The plan in lines."""
+        parts = ", ".join(f"{n} {part}" for part, n in self.parts.items())
+        lines = [
+            f"study      {self.study}",
+            f"images     {self.n_images} ({parts}); {self.split_reason}",
+            *([f"rejected   {self.n_rejected} files"] if self.n_rejected else []),
+            *(f"warning    {warning}" for warning in self.warnings),
+            f"tiles      {self.side_px} x {self.side_px} px, {self.sampler}, about {self.tiles_per_epoch} per epoch",
+            f"atlas      {self.atlas_tiles} {'images' if self.sampler == 'whole' else 'tiles'}",
+        ]
+        lines += [
+            f"model {m.name:<4} {m.n_parameters:,} parameters, {m.images_per_s:.0f} images/s, about {m.minutes:.0f} min"
+            for m in self.models
+        ]
+        lines += [
+            f"disk       {_megabytes(self.study_bytes)} for the study, {_megabytes(self.cache_bytes)} for its cache",
+            f"memory     about {_megabytes(self.peak_memory_bytes)} at the peak",
+            f"time       about {self.minutes:.0f} min in all on this machine as it is now",
+        ]
+        return "\n".join(lines)
+
+
+def plan(config: StudyConfig, folder: Path, talk: Talk) -> Plan:
+    """Plan a study that would be written to `folder`."""
+    relative = dataclasses.replace(
+        config.data, input=relative_input(config.data.input, folder), labels=relative_input(config.data.labels, folder)
+    )
+    config = dataclasses.replace(config, data=relative)
+    collection = open_collection(config, folder)
+    config = resolve(config, collection)
+    split = split_collection(collection, config.split, config.seed)
+    n_tiles = _tiles_per_epoch(config, collection.select(split.rows("train")))
+    models = tuple(_probe(config, collection.channels, d, n_tiles, talk) for d in config.model.latent_dim)
+    parameter_bytes = 4 * sum(m.n_parameters for m in models)
+    side = config.tiles.side_px or DEFAULT_SIZE_PX
+    return Plan(
+        study=folder, n_images=len(collection), n_rejected=len(collection.rejected),
+        parts={part: len(split.rows(part)) for part in ("train", "validation", "test")}, split_reason=split.reason,
+        warnings=tuple(split.warnings), side_px=side, sampler=config.tiles.sampler_name, tiles_per_epoch=n_tiles,
+        atlas_tiles=_atlas_tiles(config, collection), cache_bytes=_pixel_bytes(collection),
+        study_bytes=8 * parameter_bytes + 40_000_000 * (1 + len(models)),
+        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + _ANALYSIS_TILES * side**2 * 4, models=models,
+    )  # fmt: skip
+
+
+def _tiles_per_epoch(config: StudyConfig, training: Collection) -> int:
+    """Tiles of an epoch: as set, one per image, or the mean number of tiles of a random-phase grid."""
+    if config.tiles.tiles_per_epoch:
+        return config.tiles.tiles_per_epoch
+    if not config.tiles.tile:
+        return len(training)
+    tile = config.tiles.tile
+    height, width = (training.table[name].to_numpy(np.float64) for name in ("height", "width"))
+    return math.ceil(float(((height + tile - 1) * (width + tile - 1)).sum()) / tile**2)
+
+
+def _atlas_tiles(config: StudyConfig, collection: Collection) -> int:
+    n = len(collection)
+    if config.tiles.tile:
+        tile, stride = config.tiles.tile, config.atlas.stride
+        counts = [np.ceil((collection.table[side] - tile).clip(lower=0) / stride) + 1 for side in ("height", "width")]
+        n = int((counts[0] * counts[1]).sum())
+    return min(n, config.atlas.atlas_size) if config.atlas.atlas_size else n
+
+
+def _pixel_bytes(collection: Collection) -> int:
+    table = collection.table
+    item = table["dtype"].map(lambda name: np.dtype(name).itemsize)
+    return int((table["height"] * table["width"] * table["channels"] * item).sum())
+
+
+def _probe(config: StudyConfig, channels: int, latent_dim: int, n_tiles: int, talk: Talk) -> ModelPlan:
+    """Time a few steps of one model."""
+    talk.say(f"timing a few steps of z{latent_dim}")
+    shape = NetworkConfig.from_model(config.model, latent_dim, channels=channels, size=config.tiles.side_px)
+    network = build(shape, seed=config.seed)
+    batch = config.train.batch_size
+    x = torch.rand(batch, channels, shape.size, shape.size, generator=torch.Generator().manual_seed(0))
+    times = [_step_seconds(network, x, latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
+    images_per_s = batch / stats.median(times)
+    minutes = config.train.epochs * n_tiles * (1 + _EVALUATION_SHARE) / images_per_s / 60
+    return ModelPlan(f"z{latent_dim}", sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
+
+
+def _step_seconds(network: Network, x: torch.Tensor, latent_dim: int) -> float:
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16):
+        params, posterior = network(x, torch.zeros(len(x), latent_dim))
+    (params.float().square().mean() + posterior.mean.square().mean()).backward()
+    network.zero_grad()
+    return time.perf_counter() - start
+
+
+def _peak_bytes() -> int:
+    """Largest memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _megabytes(n: float) -> str:
+    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"

@@ -1,0 +1,169 @@
+"""Single steps on a finished study: embed, walk, sample, report. Each writes beside the study, never into it."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zatlas import runs
+from zatlas.atlas.atlas import Atlas
+from zatlas.atlas.features import feature_spread, image_features
+from zatlas.atlas.paths import axis_walk
+from zatlas.atlas.pictures import View, decoded, samples
+from zatlas.errors import UsageError, WriteError
+from zatlas.images.readers import open_images
+from zatlas.report import plot_images
+from zatlas.report.catalogue import Recipe, safe_id
+from zatlas.report.figures import write_figures, write_recipes
+from zatlas.report.html import report as write_report
+from zatlas.studies.study import Study
+from zatlas.studies.talk import Talk
+
+__all__ = ["embed", "headline_text", "report", "sample", "walk"]
+
+log = logging.getLogger(__name__)
+
+_SPREAD_TILES = 1000
+
+
+def embed(made: Study, name: str, target: Path, *, data: str, stride: int, talk: Talk) -> Atlas:
+    """Latents of all images of a study, or of other images, with PCA; written as .h5ad.
+
+    Args:
+        made: The study.
+        name: Which model.
+        target: The file.
+        data: Other images to embed; "" takes those of the study.
+        stride: Distance between tiles [px]; 0 takes the tile size.
+        talk: Where progress goes.
+    """
+    vae = made.vae(name)
+    with tempfile.TemporaryDirectory(prefix="zatlas-") as cache:
+        if data:
+            images = open_images(data).packed(Path(cache) / "originals", on_progress=talk.on("reading images"))
+            if not made.config.tiles.tile:
+                images = images.resized(vae.network.config.size, Path(cache) / "resized")
+            extra = None
+        else:
+            prepared = made.data(talk)
+            images = prepared.collection
+            everything = replace(prepared.config.atlas, atlas_size=0, stride=stride or prepared.side_px)
+            prepared = replace(prepared, config=replace(prepared.config, atlas=everything))
+            extra = prepared.atlas_table(prepared.atlas_tiles())
+        atlas = vae.embed(images, stride=stride, table_extra=extra, on_progress=talk.on(f"encoding with {name}"))
+    atlas.pca()
+    atlas.save(target)
+    return atlas
+
+
+def walk(
+    made: Study,
+    name: str,
+    target: Path,
+    *,
+    axis: str,
+    between: Sequence[str] | None,
+    points: int,
+    kind: str,
+    talk: Talk,
+) -> dict[str, Any]:
+    """Images along a line through the latent space, as PNG, SVG and CSV in the folder `target`."""
+    atlas = made.atlas(name)
+    ends = (_row_of(atlas, between[0]), _row_of(atlas, between[1])) if between else axis
+    found = axis_walk(atlas, ends, points, kind=kind)
+    view, tiles = _view(made, name, talk)
+    rows = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), _SPREAD_TILES)).astype(np.int64))
+    spread = feature_spread(image_features(view.take(tiles, rows)))
+    found = decoded(view, found, tiles, spread)
+    words = "; ".join(change["text"] for change in found.changes) or "no image feature changes much"
+    recipe = _recipe(f"walk-{safe_id(found.name)}", plot_images.walk, plot_images.walk_numbers, found)
+    write_recipes([recipe], target)
+    text = f"walk along {found.name} from {found.start_image} to {found.end_image}: {words}"
+    return {"folder": str(target), "walk": found.name, "changes": found.changes, "note": found.note, "text": text}
+
+
+def sample(made: Study, name: str, target: Path, *, n: int, is_prior: bool, seed: int, talk: Talk) -> dict[str, Any]:
+    """New images with the nearest real one beside each (or from the prior), in the folder `target`."""
+    atlas = made.atlas(name)
+    if n < 1:
+        raise UsageError(f"-n is {n}, expected 1 or more", hint="zatlas sample STUDY -n 24")
+    view, tiles = _view(made, name, talk)
+    training = np.flatnonzero(atlas.table["split"].astype(str).to_numpy() == "train")
+    drawn = samples(view, atlas, tiles, training, n, seed)
+    draw = (plot_images.prior_samples, plot_images.prior_samples_numbers)
+    recipe = _recipe("samples-prior" if is_prior else "samples", *(draw if is_prior else _FITTED), drawn)
+    write_recipes([recipe], target)
+    source = "the prior N(0, I)" if is_prior else f"a density fitted to {len(training)} training latents"
+    text = (
+        f"{n} images from {source}; aggregate posterior and prior differ by {drawn.mismatch['kl_nats']:.1f} nats, "
+        f"a classifier tells them apart with AUC {drawn.mismatch['auc']:.2f}"
+    )
+    return {"folder": str(target), "n": n, "mismatch": drawn.mismatch, "text": text}
+
+
+_FITTED = (plot_images.samples, plot_images.samples_numbers)
+
+
+def _recipe(id_: str, draw: Any, numbers: Any, result: Any) -> Recipe:
+    return Recipe(
+        id=id_, section="", title=id_, caption="", alt="", draw=partial(draw, result), numbers=partial(numbers, result),
+        is_photograph=True,
+    )  # fmt: skip
+
+
+def _view(made: Study, name: str, talk: Talk) -> tuple[View, Any]:
+    """The model as images, and the tiles of the atlas."""
+    data = made.data(talk)
+    network = made.vae(name).network
+    return View(network, data.fixed_tiles("train")), data.atlas_tiles()
+
+
+def _row_of(atlas: Atlas, wanted: str) -> int:
+    """The row of an image by name, or by number."""
+    names = atlas.table["image"].astype(str)
+    matches = np.flatnonzero((names == wanted).to_numpy())
+    if len(matches):
+        return int(matches[0])
+    if wanted.isdigit() and int(wanted) < len(atlas):
+        return int(wanted)
+    raise UsageError(
+        f"there is no image {wanted!r} in the atlas", hint=f"its first images are {', '.join(names.head(3))}"
+    )
+
+
+def report(made: Study, out: Path | None, talk: Talk) -> Path:
+    """Figures and page again, from the stored results: in the study, or at `out` with figures in a folder beside it."""
+    if out is None:
+        if not os.access(made.folder, os.W_OK):
+            raise WriteError(
+                f"{made.folder} is read-only", hint=f"zatlas report {made.folder} -o {made.folder.name}-report.html"
+            )
+        page, figures = made.folder / "report.html", made.folder / "figures"
+    else:
+        page, figures = out, out.with_name(f"{out.stem}-figures")
+    runs.make_folder(page.parent)
+    results = made.results()
+    manifest = write_figures(results, figures, on_progress=talk.on("drawing figures"))
+    written = write_report(results, manifest, page, on_progress=talk.on("composing the page"))
+    if out is None:
+        made.record_files()
+    return written
+
+
+def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
+    """The few numbers that say most, a line per model."""
+    lines = [f"{made.folder}/report.html"]
+    for name, numbers in summary.items():
+        lines.append(
+            f"{name:<5} test distortion {numbers['test_distortion_nats']:.1f} nats, rate "
+            f"{numbers['test_rate_nats']:.1f} nats, PSNR {numbers['test_psnr_db']:.2f} dB "
+            f"(PCA of the same size {numbers['test_pca_psnr_db']:.2f} dB), "
+            f"{int(numbers['active_dims'])} of {name[1:]} dimensions active"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,84 @@
+"""The command line: messages, exit codes, quick start-up."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from zatlas import cli
+
+
+def run(*arguments, capsys):
+    code = cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from zatlas import cli\n"
+        "try: cli.main(['study', '--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--latent-dim" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["study", "x.npz", "--epochs", "0"], 2, "--epochs is 0, expected 1 or more"),
+        (["study", "x.npz", "--sampler", "by_pixel"], 2, "a tile size, which --sampler by_pixel needs"),
+        (["study", "x.npz", "--epoch", "ten"], 2, "hint:"),
+        (["nonsense"], 2, "invalid choice: 'nonsense'"),
+        (["study"], 2, "no images given"),
+        (["study", "--config", "missing.toml"], 2, "there is no such file"),
+        (["report", "nowhere"], 65, "is not a study"),
+    ],
+)
+def test_mistakes_are_one_sentence_with_a_code(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found, out, err = run(*arguments, capsys=capsys)
+    assert found == code
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_images(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("study", "absent.npz", capsys=capsys)
+    assert code in (65, 74)
+    assert "absent.npz" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_control_characters_in_names_are_escaped(capsys):
+    _, _, err = run("report", "evil\x1b[31m", capsys=capsys)
+    assert "\x1b" not in err
+    assert "\\x1b" in err
+
+
+def test_dry_run_writes_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 255, (60, 32, 32)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", images=images)
+    code, out, err = run("study", "images.npz", "--widths", 8, 16, "--latent-dim", 2, 4, "--dry-run", capsys=capsys)
+    assert code == 0, err
+    assert "60 (" in out
+    assert "model z4" in out
+    assert [p.name for p in tmp_path.iterdir()] == ["images.npz"]
+    assert err.rstrip().splitlines()[-1] == "next: zatlas study images.npz --widths 8 16 --latent-dim 2 4"
+
+
+def test_flags_go_on_top_of_the_file(tmp_path):
+    (tmp_path / "a.toml").write_text("[data]\ninput = 'x.npz'\n[train]\nepochs = 7\nbatch_size = 9\n")
+    options = cli._parser().parse_args(["study", "--config", str(tmp_path / "a.toml"), "--epochs", "3"])
+    config = cli.study_config(options)
+    assert (config.train.epochs, config.train.batch_size) == (3, 9)
+    assert config.data.input == str(tmp_path / "x.npz")
