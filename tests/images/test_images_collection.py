@@ -185,7 +185,7 @@ def test_labels_by_index(tmp_path: Path, separator: str, caplog: pytest.LogCaptu
     assert images.labels == ("patient", "age", "label_width")
     assert images.table["age"].tolist() == [20, 21, 22, 23, 24]
     assert images.table["group"].tolist() == ["P00", "P00", "P01", "P01", "P02"]
-    assert "joined by index (column index); 1 rows have no image" in caplog.text
+    assert "joined by index (column index); rows without an image: 1" in caplog.text
     assert "width is called label_width" in caplog.text
     assert open_images(tmp_path / "a.npy", labels=labels, group="age").groups == ("20", "21", "22", "23", "24")
 

@@ -265,6 +265,13 @@ def test_folders_are_groups(tmp_path: Path) -> None:
     assert open_images(flat).groups == ()
 
 
+def test_the_folder_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "set" / "1.png")
+    monkeypatch.chdir(tmp_path / "set")
+    assert repr(open_images(".")).startswith("Collection of 1 image from set (folder)")
+    assert open_images(".").fingerprint() == open_images(tmp_path / "set").fingerprint()
+
+
 def test_train_and_test_folders_are_no_groups(tmp_path: Path) -> None:
     for name in ("train/P1/1.png", "train/P2/1.png", "test/P1/2.png"):
         save(tmp_path / name)

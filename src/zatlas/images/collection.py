@@ -19,7 +19,7 @@ import pandas as pd
 
 from zatlas.config import SplitConfig
 from zatlas.errors import DataError
-from zatlas.images.labels import groups_from, match_labels, read_labels, with_free_names
+from zatlas.images.labels import OWN_COLUMNS, groups_from, match_labels, read_labels, with_free_names
 from zatlas.images.packing import Packed, pack, row_blocks
 from zatlas.images.source import ArraySource, ImageSource, printable
 from zatlas.images.splits import split_collection
@@ -28,8 +28,6 @@ from zatlas.runs import sha256
 __all__ = ["Collection", "check_rejected", "join_labels"]
 
 log = logging.getLogger(__name__)
-
-OWN_COLUMNS = ("image", "group", "height", "width", "channels", "dtype")
 
 
 def _nothing_rejected() -> pd.DataFrame:
@@ -82,7 +80,7 @@ class Collection:
             size = f"{heights.min()} x {widths.min()} to {heights.max()} x {widths.max()} px"
         channels = sorted(set(self.table["channels"]))
         lines = [
-            f"Collection of {len(self)} images from {printable(self.path.name)} ({self.format})",
+            f"Collection of {len(self)} image{'s' if len(self) != 1 else ''} from {printable(self.path.name)} ({self.format})",
             f"  size: {size}, {' or '.join(map(str, channels))} channel{'s' if channels != [1] else ''}, "
             f"{' or '.join(sorted(set(self.table['dtype'])))}",
         ]

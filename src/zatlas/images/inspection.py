@@ -5,7 +5,6 @@ that deserve a look: constant, nearly constant, tiny, or stored twice.
 """
 
 import logging
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from zatlas.images.collection import Collection
-from zatlas.images.splits import Split, suggest_holdout
+from zatlas.images.splits import MOST_GROUPS_TO_COMPARE, Split, random_stream, suggest_holdout
 from zatlas.images.statistics import Statistics, grey_level_outliers, statistics
 
 __all__ = ["Inspection", "inspection"]
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 
 _TINY_PX = 32
 _NEARLY_CONSTANT = 0.01
-_MOST_GROUPS = 50
 _ALL = "all"
 
 
@@ -174,7 +172,7 @@ def _histograms(grey: Statistics) -> pd.DataFrame:
     """Shares of pixels per bin on the bins of all images, which are at least as wide as each group's."""
     edges = np.array(grey.total["histogram"]["edges"])
     table = {"from": edges[:-1], "to": edges[1:]}
-    shown = grey.groups if len(grey.groups) <= _MOST_GROUPS else {}
+    shown = grey.groups if len(grey.groups) <= MOST_GROUPS_TO_COMPARE else {}
     for name, levels in {**shown, _ALL: grey.total}.items():
         counts = np.array(levels["histogram"]["counts"], dtype=np.float64)
         bins = np.searchsorted(edges, levels["histogram"]["edges"][:-1], side="right") - 1
@@ -184,7 +182,7 @@ def _histograms(grey: Statistics) -> pd.DataFrame:
 
 def _contact_sheet(sizes: pd.DataFrame, n_shown: int, seed: int) -> npt.NDArray[np.int64]:
     """Images of every group in turn, random within the group, in order of their rows."""
-    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(b"contact sheet")])))
+    rng = random_stream(seed, "contact sheet")
     queues = [list(rng.permutation(images.index.to_numpy())) for _, images in _by_group(sizes)]
     queues = [queues[k] for k in rng.permutation(len(queues))]
     chosen: list[int] = []

@@ -19,15 +19,16 @@ import pandas as pd
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.images.source import printable
 
-__all__ = ["RESERVED", "groups_from", "match_labels", "read_labels", "typed", "with_free_names"]
+__all__ = ["OWN_COLUMNS", "RESERVED", "groups_from", "match_labels", "read_labels", "typed", "with_free_names"]
 
 log = logging.getLogger(__name__)
 
-_OWN = ("image", "group", "height", "width", "channels", "dtype")
+OWN_COLUMNS = ("image", "group", "height", "width", "channels", "dtype")
+"""Columns of a collection's table that are no labels."""
 _OF_ATLASES = (
     "row", "image_row", "split", "cluster", "y_px", "x_px", "size_px", "distortion_nats", "rate_nats", "psnr_db",
 )  # fmt: skip
-RESERVED = (*_OWN, *_OF_ATLASES)
+RESERVED = (*OWN_COLUMNS, *_OF_ATLASES)
 """Columns that zatlas makes itself, here or in an atlas made from the collection."""
 _INDEX_NAMES = ("index", "row", "image_index", "unnamed: 0")
 
@@ -102,7 +103,7 @@ def match_labels(table: pd.DataFrame, images: Sequence[str], positions: Sequence
         )
     row_of = {cell: row for row, cell in enumerate(cells)}
     extra = len(set(cells) - set(keys))
-    log.info("labels: %s joined by %s%s", where, how, f"; {extra} rows have no image" if extra else "")
+    log.info("labels: %s joined by %s%s", where, how, f"; rows without an image: {extra}" if extra else "")
     joined = table.iloc[[row_of[key] for key in keys]].drop(columns=column).reset_index(drop=True)
     return joined.apply(typed)
 

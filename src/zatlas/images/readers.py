@@ -65,6 +65,7 @@ def open_images(
           labels: patient, stain, tissue, x, y
     """
     path = Path(path)
+    path = path if path.name not in ("", "..") else path.resolve()
     scan = _scan(path, key)
     log.info("images: %s: %s", printable(path.name), scan.why)
     _make_alike(scan)

@@ -85,46 +85,11 @@ _CONVERT = {
     "ZIP": "unpack it into a folder and open that folder",
     "gzip": "unpack it first",
 }
-_NOT_IMAGES = [
-    ".csv",
-    ".tsv",
-    ".txt",
-    ".md",
-    ".rst",
-    ".json",
-    ".jsonl",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".toml",
-    ".ini",
-    ".cfg",
-    ".log",
-    ".html",
-    ".htm",
-    ".pdf",
-    ".doc",
-    ".docx",
-    ".xls",
-    ".xlsx",
-    ".odt",
-    ".ods",
-    ".ppt",
-    ".pptx",
-    ".py",
-    ".ipynb",
-    ".r",
-    ".m",
-    ".sh",
-    ".bat",
-    ".db",
-    ".lnk",
-    ".url",
-    ".sha256",
-    ".md5",
-    ".bib",
-    ".tex",
-]
+_NOT_IMAGES = (
+    ".csv", ".tsv", ".txt", ".md", ".rst", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".log",
+    ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".ppt", ".pptx", ".py", ".ipynb", ".r",
+    ".m", ".sh", ".bat", ".db", ".lnk", ".url", ".sha256", ".md5", ".bib", ".tex",
+)  # fmt: skip
 _NOT_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
 _SPLIT_FOLDERS = {
     "train": "train",
@@ -332,7 +297,7 @@ def read_folder(root: Path) -> Scan:
         shown = printable(name.as_posix())
         try:
             kind = file_kind(path)
-            if kind not in (*_PILLOW, "TIFF") and _is_clearly_no_image(path):
+            if kind not in (*_PILLOW, "TIFF") and path.suffix.lower() in _NOT_IMAGES:
                 continue
             sources, note = image_sources(path, kind)
         except DamagedImage as damage:
@@ -363,10 +328,6 @@ def read_folder(root: Path) -> Scan:
     n_groups = len({found.group for found in scan.images} - {""})
     scan.why = f"folder of {len(scan.files)} image files" + (f" in {n_groups} groups" if n_groups else "")
     return scan
-
-
-def _is_clearly_no_image(path: Path) -> bool:
-    return path.suffix.lower() in _NOT_IMAGES
 
 
 def _files(root: Path, scan: Scan) -> Iterator[Path]:

@@ -230,12 +230,13 @@ def _choose(scan: Scan, datasets: list[_Dataset], path: Path, file: h5py.File) -
     """Decide which datasets are images, and fill the scan."""
     layouts = {dataset.path: image_layout(dataset.shape) for dataset in datasets if is_readable_dtype(dataset.dtype)}
     stacks = [dataset for dataset in datasets if (layout := layouts.get(dataset.path)) and layout.is_stack]
-    usable = [
-        dataset
-        for dataset in datasets
-        if (layout := layouts.get(dataset.path)) and (layout.is_stack or not _is_beside(dataset, stacks))
-    ]
-    passed = [dataset for dataset in datasets if dataset not in usable]
+    beside = {(_folder(stack), stack.shape[0]) for stack in stacks}  # tables (n, k) there are features, not images
+    usable: list[_Dataset] = []
+    passed: list[_Dataset] = []
+    for dataset in datasets:
+        layout = layouts.get(dataset.path)
+        is_image = layout and (layout.is_stack or (_folder(dataset), dataset.shape[0]) not in beside)
+        (usable if is_image else passed).append(dataset)
     if passed:
         shown = ", ".join(f"{printable(d.path)} ({shape_text(d.shape, d.dtype)})" for d in passed[:5])
         log.info("%d datasets are not images and are passed over: %s", len(passed), shown)
@@ -267,10 +268,8 @@ def _values(dataset: h5py.Dataset) -> Pixels:
     return np.asarray(dataset.asstr("utf-8", "replace")[()] if is_text else dataset[()])
 
 
-def _is_beside(dataset: _Dataset, stacks: list[_Dataset]) -> bool:
-    """Whether a table (n, k) stands beside a stack of n images: features of them, not an image."""
-    folder = dataset.path.rsplit("/", 1)[0]
-    return any(s.path.rsplit("/", 1)[0] == folder and s.shape[0] == dataset.shape[0] for s in stacks)
+def _folder(dataset: _Dataset) -> str:
+    return dataset.path.rsplit("/", 1)[0]
 
 
 def _groups(paths: list[str]) -> list[str]:

@@ -21,44 +21,28 @@ import pandas as pd
 from zatlas.config import SplitConfig
 from zatlas.errors import DataError, UsageError
 
-__all__ = ["PARTS", "Split", "patient_like_columns", "split_collection", "suggest_holdout"]
+__all__ = [
+    "MOST_GROUPS_TO_COMPARE",
+    "PARTS",
+    "Split",
+    "patient_like_columns",
+    "random_stream",
+    "split_collection",
+    "suggest_holdout",
+]
 
 log = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
 _VALIDATION_BY_GROUP_FROM = 10
 _TRIES = 64
-_MOST_GROUPS_TO_SUGGEST = 50
-_PERSON_WORDS = [
-    "patient",
-    "patients",
-    "subject",
-    "subjects",
-    "case",
-    "cases",
-    "animal",
-    "animals",
-    "donor",
-    "donors",
-    "participant",
-    "participants",
-    "individual",
-    "individuals",
-    "person",
-    "persons",
-    "mouse",
-    "rat",
-    "monkey",
-    "brain",
-    "specimen",
-    "mrn",
-    "pid",
-    "patientid",
-    "subjectid",
-    "caseid",
-    "animalid",
-    "donorid",
-]
+MOST_GROUPS_TO_COMPARE = 50
+"""With more groups, such as patients, groups are not compared one by one."""
+_PERSON_WORDS = (
+    "patient", "patients", "subject", "subjects", "case", "cases", "animal", "animals", "donor", "donors",
+    "participant", "participants", "individual", "individuals", "person", "persons", "mouse", "rat", "monkey", "brain",
+    "specimen", "mrn", "pid", "patientid", "subjectid", "caseid", "animalid", "donorid",
+)  # fmt: skip
 _ID_WORDS = ("id", "ids", "number", "no", "nr", "code", "name", "key")
 
 
@@ -126,9 +110,9 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
             hint="set --test-fraction to 0.2, or name groups with --test-group",
         )
     elif by == "groups":
-        is_test = np.isin(group, _draw_groups(group, config.test_fraction, _stream(seed, "test groups")))
+        is_test = np.isin(group, _draw_groups(group, config.test_fraction, random_stream(seed, "test groups")))
     else:
-        is_test = _draw_images(np.arange(n), config.test_fraction, _stream(seed, "test images"), n, n_left=2)
+        is_test = _draw_images(np.arange(n), config.test_fraction, random_stream(seed, "test images"), n, n_left=2)
     is_validation = _validation(group, ~is_test, config.validation_fraction, seed)
     part = np.where(is_test, "test", np.where(is_validation, "validation", "train"))
     warnings = tuple(_leaks(collection, is_test, by))
@@ -139,7 +123,7 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
     return split
 
 
-def _stream(seed: int, name: str) -> np.random.Generator:
+def random_stream(seed: int, name: str) -> np.random.Generator:
     """The random numbers of one purpose: derived from the seed by name, so that other draws never shift them."""
     key = np.random.SeedSequence([seed, zlib.crc32(name.encode())])
     return np.random.Generator(np.random.Philox(key))
@@ -209,9 +193,9 @@ def _validation(
             hint="hold fewer groups out with --test-group, or set a smaller --test-fraction",
         )
     if len(np.unique(group[rows])) >= _VALIDATION_BY_GROUP_FROM:
-        chosen = _draw_groups(group[rows], fraction, _stream(seed, "validation groups"))
+        chosen = _draw_groups(group[rows], fraction, random_stream(seed, "validation groups"))
         return is_left & np.isin(group, chosen)
-    return _draw_images(rows, fraction, _stream(seed, "validation images"), len(group), n_left=1)
+    return _draw_images(rows, fraction, random_stream(seed, "validation images"), len(group), n_left=1)
 
 
 def _reason(collection: _Grouped, group: np.ndarray[Any, Any], part: np.ndarray[Any, Any], by: str) -> str:
@@ -296,7 +280,7 @@ def suggest_holdout(collection: _Grouped) -> tuple[str, str, pd.DataFrame]:
     groups = collection.groups
     if len(groups) < 2:
         return "", "there are fewer than two groups, so that the split is by image", pd.DataFrame()
-    if len(groups) > _MOST_GROUPS_TO_SUGGEST:
+    if len(groups) > MOST_GROUPS_TO_COMPARE:
         why = (
             f"there are {len(groups)} groups, so that a fraction of them is held out rather than one (--test-fraction)"
         )

@@ -22,6 +22,7 @@ from zatlas.errors import DataError
 from zatlas.images.collection import Collection
 from zatlas.images.packing import row_blocks
 from zatlas.images.source import ImageSource, Pixels
+from zatlas.images.splits import MOST_GROUPS_TO_COMPARE
 from zatlas.runs import SCHEMA_VERSION, read_json, write_json
 
 __all__ = ["Histogram", "Statistics", "Summary", "grey_level_outliers", "statistics"]
@@ -29,7 +30,6 @@ __all__ = ["Histogram", "Statistics", "Summary", "grey_level_outliers", "statist
 _MOST_BINS = 1024
 _SHOWN_BINS = 256
 _IMAGE_COLUMNS = ("image", "group", "min", "max", "mean", "std", "count", "content")
-_MOST_GROUPS = 50
 _BINS_OF_MANY_GROUPS = 16  # thousands of patients with 256 bins each would make stats.json 8 MB
 
 
@@ -139,7 +139,7 @@ def statistics(
             on_progress(row + 1, len(collection))
     if not rows:
         raise DataError("there are no images to take statistics of")
-    most_bins = _SHOWN_BINS if len(groups) <= _MOST_GROUPS else _BINS_OF_MANY_GROUPS
+    most_bins = _SHOWN_BINS if len(groups) <= MOST_GROUPS_TO_COMPARE else _BINS_OF_MANY_GROUPS
     return Statistics(
         total.summary(),
         {name: pool.summary(most_bins) for name, pool in groups.items()},
@@ -307,7 +307,7 @@ def grey_level_outliers(statistics: Statistics) -> list[str]:
     images = statistics.images[statistics.images["group"] != ""]
     means = images.groupby("group")["mean"]
     levels, spreads, counts = means.median(), means.std(ddof=1), means.count()
-    if not 2 <= len(levels) <= _MOST_GROUPS:
+    if not 2 <= len(levels) <= MOST_GROUPS_TO_COMPARE:
         return []
     others = [float(np.median(np.delete(levels.to_numpy(), k))) for k in range(len(levels))]
     is_apart = (counts >= 3) & ((levels - np.array(others)).abs() > spreads)
