@@ -148,7 +148,9 @@ class ModelConfig:
     widths: tuple[int, ...] = option((32, 64, 128, 256), "channels of the stages; each stage halves the image")
     blocks: int = option(0, "residual blocks after each stage")
     norm: str = option("none", "none | group (GroupNorm)")
-    decoder: str = option("transposed", "transposed (strided transposed convolutions) | upsample (no checkerboard)")
+    decoder: str = option(
+        "upsample", "upsample (faster, no checkerboard) | transposed (strided transposed convolutions)"
+    )
     likelihood: str = option("bernoulli", "bernoulli (binary cross-entropy) | gaussian (one shared optimal variance)")
     beta: float = option(1.0, "weight of the rate (KL) in the objective")
 
@@ -180,12 +182,16 @@ class TrainConfig:
     """How the model is trained."""
 
     epochs: int = option(100, "passes over the training part")
-    batch_size: int = option(64, "images per step")
+    batch_size: int = option(16, "images per step")
     learning_rate: float = option(1e-3, "peak learning rate of Adam; falls along a cosine to a hundredth of it")
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     warmup_epochs: float = option(1.0, "epochs over which the learning rate rises linearly from 0")
-    kl_warmup_epochs: float = option(10.0, "epochs over which the weight of the rate rises linearly from 0 to beta")
+    kl_warmup_epochs: float = option(5.0, "epochs over which the weight of the rate rises linearly from 0 to beta")
     clip_norm: float = option(0.0, "largest norm of the gradient, relative to its running median; 0 does not clip")
+    jitter: float = option(
+        0.06,
+        "largest random shift and zoom of training images, as a share of their side; tiles, cut anywhere, have none",
+    )
     checkpoint_minutes: float = option(1.0, "longest time between two checkpoints", unit="min")
     threads: int = option(0, "processor threads; 0 takes as many as there are cores")
     precision: str = option("auto", "auto | float32 | bfloat16 (auto: bfloat16 where the processor computes in it)")
@@ -198,6 +204,7 @@ class TrainConfig:
         _require(self.warmup_epochs >= 0, "warmup-epochs", self.warmup_epochs, "0 or more epochs")
         _require(self.kl_warmup_epochs >= 0, "kl-warmup-epochs", self.kl_warmup_epochs, "0 or more epochs")
         _require(self.clip_norm >= 0, "clip-norm", self.clip_norm, "0 or more")
+        _require(0 <= self.jitter <= 0.5, "jitter", self.jitter, "a share from 0 to 0.5")
         _require(self.checkpoint_minutes > 0, "checkpoint-minutes", self.checkpoint_minutes, "more than 0 minutes")
         _require(self.threads >= 0, "threads", self.threads, "0 or more")
         _require(

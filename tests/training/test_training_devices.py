@@ -1,6 +1,7 @@
 """Choices of threads and number format, and the shards they feed."""
 
 import logging
+import math
 import sys
 
 import pytest
@@ -10,7 +11,7 @@ from zatlas.model.network import NetworkConfig, build
 from zatlas.model.objective import distortion, rate
 from zatlas.training import devices
 from zatlas.training.devices import Devices, choose, one_thread_per_operator, raise_allocator_thresholds
-from zatlas.training.shards import Shards, keyed_noise
+from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise
 
 
 def test_choices_carry_their_reasons(caplog):
@@ -82,3 +83,22 @@ def test_noise_is_a_function_of_its_key():
     many = keyed_noise(20_000, 2, seed=0, stream=1, index=3)
     assert abs(float(many.mean())) < 0.02
     assert abs(float(many.std()) - 1) < 0.02
+
+
+def test_jitter_moves_and_zooms_within_its_amount():
+    x = torch.rand((64, 1, 32, 32), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(jittered(x, keyed_jitter(64, amount=0.0, seed=0, stream=1, index=0)), x)
+    matrices = keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0)
+    assert torch.equal(matrices, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0))
+    assert not torch.equal(matrices, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=1))
+    scales, shifts = matrices[:, [0, 1], [0, 1]], matrices[:, :, 2] / 2
+    assert 0.08 < float(shifts.abs().max()) <= 0.1
+    assert 1.08 < float(scales.max()) <= math.exp(0.1)
+    assert math.exp(-0.1) <= float(scales.min()) < 0.93
+
+
+def test_jitter_of_whole_pixels_is_a_shift():
+    x = torch.rand((1, 2, 16, 16), generator=torch.Generator().manual_seed(0))
+    matrix = torch.tensor([[[1.0, 0.0, 2 * 3 / 16], [0.0, 1.0, 2 * 1 / 16]]])  # 3 px along x, 1 px along y
+    torch.testing.assert_close(jittered(x, matrix)[:, :, :15, :13], x[:, :, 1:, 3:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(jittered(x, matrix)[:, :, 3, 15], x[:, :, 4, 15], atol=1e-5, rtol=0)

@@ -225,9 +225,9 @@ def poisoned(at_calls):
     """`Shards.evaluate` that spoils a gradient at some of its training calls (counted from 1)."""
     original, count = fit_module.Shards.evaluate, 0
 
-    def evaluate_poisoned(self, x, mask, noise, *, rate_weight=None):
+    def evaluate_poisoned(self, x, mask, noise, *, rate_weight=None, jitter=None):
         nonlocal count
-        found = original(self, x, mask, noise, rate_weight=rate_weight)
+        found = original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
         if rate_weight is not None:
             count += 1
             if count in at_calls:

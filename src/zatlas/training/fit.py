@@ -35,13 +35,13 @@ from zatlas.model.objective import active_dims, kl_weight, updated_log_noise_var
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
 from zatlas.training.devices import Devices, choose, one_thread_per_operator
-from zatlas.training.shards import Evaluated, Shards, keyed_noise
+from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise
 
 __all__ = ["Step", "evaluate", "fit", "learning_rate_at"]
 
 log = logging.getLogger(__name__)
 
-_STREAM_TRAIN, _STREAM_EVALUATE = 11, 12
+_STREAM_TRAIN, _STREAM_EVALUATE, _STREAM_JITTER = 11, 12, 13
 _MAX_ROLLBACKS = 3
 _LAST_LEARNING_RATE = 0.01  # of the peak
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
@@ -228,13 +228,13 @@ class _Training:
         """One step of the optimizer."""
         state, n = self.state, len(batch.x)
         weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup_epochs)
-        noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream=_STREAM_TRAIN, index=state.step)
+        noise, jitter = self._chance(n)
         epochs_after = state.epoch + (state.index + n) / self._epoch_images()
-        found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight)
+        found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter)
         norm = _gradient_norm(found)
         while not math.isfinite(norm):
             self._roll_back(batch, self.train)
-            found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight)
+            found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter)
             norm = _gradient_norm(found)
         self._clip(found.gradients, norm)
         learning_rate = learning_rate_at(epochs_after, self.config) * state.learning_rate_scale
@@ -244,6 +244,14 @@ class _Training:
         state.index += n
         state.step += 1
         return self._describe(found, learning_rate)
+
+    def _chance(self, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Noise and jitter of this step. Tiles are not moved: they are cut anywhere as it is."""
+        step, amount = self.state.step, self.config.jitter if self.train.sampler == "whole" else 0.0
+        noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream=_STREAM_TRAIN, index=step)
+        if amount == 0:
+            return noise, None
+        return noise, keyed_jitter(n, amount=amount, seed=self.seed, stream=_STREAM_JITTER, index=step)
 
     def finish_epoch(self) -> None:
         """Evaluate, write the history, keep the weights when they are the best so far."""

@@ -1,10 +1,11 @@
 """Losses and gradients of a batch, computed in shards of a fixed number of images.
 
-A batch is always cut into shards of 16 images. Each shard is computed by one thread of a small pool, with one thread
+A batch is always cut into shards of 8 images. Each shard is computed by one thread of a small pool, with one thread
 per operator, and the gradients are added in the order of the shards. So the result has the same bits on any number of
 cores, and a busy neighbour costs its share of a core and no more (measured in defaults.md).
 
-The noise of the reparameterisation is a pure function of its key, drawn for the whole batch before it is cut.
+The noise of the reparameterisation and the jitter of the images are pure functions of their keys, drawn for the whole
+batch before it is cut.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,9 +22,9 @@ from zatlas.model.network import Network
 from zatlas.model.objective import distortion, rate, squared_error
 from zatlas.training.devices import Devices
 
-__all__ = ["SHARD_IMAGES", "Evaluated", "Shards", "keyed_noise"]
+__all__ = ["SHARD_IMAGES", "Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
 
-SHARD_IMAGES = 16
+SHARD_IMAGES = 8
 
 
 class Evaluated(NamedTuple):
@@ -38,8 +40,39 @@ class Evaluated(NamedTuple):
 
 def keyed_noise(n: int, d: int, *, seed: int, stream: int, index: int) -> Float[Tensor, "n d"]:
     """Standard normal noise as a pure function of (seed, stream, index); the global random state is not used."""
-    key = int(np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.randn((n, d), generator=torch.Generator().manual_seed(key))
+    return torch.randn((n, d), generator=_generator(seed, stream, index))
+
+
+def keyed_jitter(n: int, *, amount: float, seed: int, stream: int, index: int) -> Float[Tensor, "n 2 3"]:
+    """Small shifts and zooms, as a pure function of (seed, stream, index).
+
+    Args:
+        n: Number of images.
+        amount: Largest shift as a share of the side, and largest change of each side's scale; height and width are
+            drawn apart.
+        seed: The one seed.
+        stream: Number of the purpose.
+        index: Number of the step.
+
+    Returns:
+        One affine matrix per image, as `jittered` takes them.
+    """
+    draws = amount * (2 * torch.rand((4, n), generator=_generator(seed, stream, index)) - 1)
+    matrices = torch.zeros(n, 2, 3)
+    matrices[:, 0, 0], matrices[:, 1, 1] = torch.exp(draws[0]), torch.exp(draws[1])
+    matrices[:, 0, 2], matrices[:, 1, 2] = 2 * draws[2], 2 * draws[3]  # the side is 2 long in torch's coordinates
+    return matrices
+
+
+def jittered(x: Float[Tensor, "b c h w"], matrices: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b c h w"]:
+    """Images under affine maps, by bilinear interpolation; pixels beyond the border repeat it."""
+    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+
+
+def _generator(seed: int, stream: int, index: int) -> torch.Generator:
+    key = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(key >> np.uint64(1)))
 
 
 class Shards:
@@ -66,11 +99,19 @@ class Shards:
         noise: Float[Tensor, "b d"],
         *,
         rate_weight: float | None = None,
+        jitter: Float[Tensor, "b 2 3"] | None = None,
     ) -> Evaluated:
-        """Distortion and rate of a batch; with `rate_weight` also the gradients of mean(distortion + weight * rate)."""
+        """Distortion and rate of a batch, of which each image may first be moved by an affine map.
+
+        With `rate_weight` also the gradients of mean(distortion + rate_weight * rate).
+        """
         n = len(x)
         cuts = [slice(start, start + SHARD_IMAGES) for start in range(0, n, SHARD_IMAGES)]
-        jobs = [self._pool.submit(self._one, x[c], mask[c], noise[c], n, rate_weight) for c in cuts]
+        moves = [None if jitter is None else jitter[cut] for cut in cuts]
+        jobs = [
+            self._pool.submit(self._one, x[cut], mask[cut], noise[cut], n, rate_weight, move)
+            for cut, move in zip(cuts, moves, strict=True)
+        ]
         parts = [job.result() for job in jobs]
         gradients = parts[0].gradients
         for part in parts[1:]:
@@ -85,8 +126,11 @@ class Shards:
             gradients,
         )
 
-    def _one(self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None) -> Evaluated:
+    def _one(
+        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None, jitter: Tensor | None
+    ) -> Evaluated:
         network = self._network
+        x = x if jitter is None else jittered(x, jitter)
         with torch.set_grad_enabled(rate_weight is not None):
             with torch.autocast("cpu", torch.bfloat16, enabled=self._is_bfloat16, cache_enabled=False):
                 params, posterior = network(x, noise)
