@@ -80,7 +80,8 @@ class Collection:
             size = f"{heights.min()} x {widths.min()} to {heights.max()} x {widths.max()} px"
         channels = sorted(set(self.table["channels"]))
         lines = [
-            f"Collection of {len(self)} image{'s' if len(self) != 1 else ''} from {printable(self.path.name)} ({self.format})",
+            f"Collection of {len(self)} image{'s' if len(self) != 1 else ''} "
+            f"from {printable(self.path.name)} ({self.format})",
             f"  size: {size}, {' or '.join(map(str, channels))} channel{'s' if channels != [1] else ''}, "
             f"{' or '.join(sorted(set(self.table['dtype'])))}",
         ]
