@@ -29,7 +29,7 @@ CONFIG = StudyConfig(
 )
 
 
-def phantom(n=N, seed=0):
+def phantom(n=N, seed=0, channels=1):
     """Blobs that differ in stain (grey of the ground), place and a class; tables with labels that tell."""
     rng = np.random.default_rng(seed)
     stain, x = rng.uniform(0.15, 0.75, n), rng.uniform(0.3, 0.7, n)
@@ -42,7 +42,7 @@ def phantom(n=N, seed=0):
             "group": [f"P{i // 4:02d}" for i in range(n)],
             "height": SIDE,
             "width": SIDE,
-            "channels": 1,
+            "channels": channels,
             "dtype": "uint8",
             "stain": stain,
             "half": np.where(x > 0.5, "right", "left"),
@@ -51,12 +51,12 @@ def phantom(n=N, seed=0):
             "noise": rng.standard_normal(n),
         }
     )
-    sources = tuple(ArraySource(image[None]) for image in pixels.astype(np.uint8))
+    sources = tuple(ArraySource(np.repeat(image[None], channels, axis=0)) for image in pixels.astype(np.uint8))
     return Collection(table=table, sources=sources, path=Path("phantom.npz"))
 
 
-def parts_of(collection, scaling=None):
-    part = np.array(["train"] * 80 + ["validation"] * 16 + ["test"] * 24)
+def parts_of(collection, scaling=None, parts=(80, 16, 24)):
+    part = np.repeat(["train", "validation", "test"], parts)
     scaling = scaling or Scaling("minmax", 0.0, 255.0)
     made = {
         name: Tiles(collection.select(np.flatnonzero(part == name)), size=SIDE, sampler="grid", scaling=scaling)
@@ -69,7 +69,7 @@ def trained(tiles, latent_dim=4, likelihood="bernoulli", steps=250, seed=0):
     """A small network after a few steps, enough to code stain and place."""
     shape = NetworkConfig(
         latent_dim=latent_dim,
-        channels=1,
+        channels=tiles.channels,
         size=SIDE,
         widths=(8, 16),
         blocks=0,
@@ -293,6 +293,17 @@ def test_gaussian_model_on_standardised_greys(world):
         shown, tiles["test"].scaling.invert(tiles["test"].take(found.reconstructions.rows)) / 255, atol=1e-5
     )
     assert found.effective_beta > 0 and network.training
+
+
+def test_colour_images_and_a_single_latent_dimension(tmp_path):
+    tiles, part = parts_of(phantom(60, channels=3), parts=(40, 8, 12))
+    network = trained(tiles["train"], latent_dim=1, steps=20)
+    atlas = encode(network, tiles["atlas"], table_extra=pd.DataFrame({"split": part}))
+    found = analyse_model(network, tiles["train"].scaling, atlas, tiles, CONFIG, 0)
+    assert [walk.name for walk in found.walks][:4] == ["PC1", "t-SNE 1", "t-SNE 2", "z0"]
+    assert found.walks[0].frames.shape == (5, 3, SIDE, SIDE) and found.reconstructions.pca.shape[1] == 3
+    assert (found.projections["pc2"] == 0).all() and np.isfinite(found.metrics.to_numpy()).all()
+    found.save(tmp_path / "z1")
 
 
 def test_what_does_not_belong_together_is_refused(world):

@@ -197,6 +197,12 @@ def test_grouped_folds_do_not_reward_knowing_the_group():
     assert not linear_probe(latents, label, np.repeat([0, 1], 150)).is_grouped
 
 
+def test_small_classes_get_fewer_folds():
+    label = np.repeat([f"class {i}" for i in range(10)], 3)
+    probe = linear_probe(np.eye(10)[np.repeat(np.arange(10), 3)], pd.Series(label))
+    assert probe.score == 1 and probe.n == 30
+
+
 def test_missing_labels_are_left_out_and_probes_repeat():
     rng = np.random.default_rng(4)
     latents = rng.standard_normal((100, 2))
@@ -223,6 +229,8 @@ def test_a_constant_feature_does_not_matter():
         (np.arange(40) % 9, "age", "quantity"),
         (np.linspace(0, 1, 40), "index", ""),
         (np.linspace(0, 1, 40), "width", ""),
+        (np.arange(40) % 9, "patient", ""),
+        (np.arange(40) % 9, "Subject_No", ""),
         (["a", "b"] * 20, "kind", "categories"),
         ([True, False] * 20, "flag", "categories"),
         ([0, 1] * 20, "sex", "categories"),

@@ -332,7 +332,8 @@ class _Analysis:
         axes = [f"PC{i}" for i in (1, 2) if i <= self.atlas.projections["pca"].shape[1]]
         axes += ["TSNE1", "TSNE2", f"z{int(np.argmax(rates))}"]
         table = self.atlas.table
-        numeric = [name for name in self.atlas.labels if label_kind(table[name], name) == "quantity"]
+        named = [name for name in self.atlas.labels if name.removeprefix("label_") not in ("width", "height")]
+        numeric = [name for name in named if label_kind(table[name], name) == "quantity"]
         if len(numeric) > _MOST_LABEL_WALKS:
             log.info("walks along the first %d of %d numeric labels", _MOST_LABEL_WALKS, len(numeric))
         return axes + numeric[:_MOST_LABEL_WALKS]

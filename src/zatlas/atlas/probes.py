@@ -26,8 +26,12 @@ _LEAST_GROUPS = 3
 _LEAST_IMAGES = 20
 _MOST_CLASSES = 20
 _ALPHAS = np.logspace(-3, 5, 17)
-_INDEX_LIKE = re.compile(r"^(index|idx|row|number|no|nr|id|uid|name|file|filename|path|image|image_?id|.*_id)$", re.I)
-_SIZE_LIKE = re.compile(r"^(height|width|channels|dtype|y_px|x_px|size_px)$", re.I)
+_INDEX_LIKE = re.compile(
+    r"^(index|idx|row|number|no|nr|id|uid|name|file|filename|path|image|image_?id|.*_id"
+    r"|(patient|subject|case|animal|donor|person)(_?(no|nr|number|name))?)$",
+    re.IGNORECASE,
+)
+_SIZE_LIKE = re.compile(r"^(height|width|channels|dtype|y_px|x_px|size_px)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,9 @@ class Probe:
 def label_kind(column: "pd.Series[float]", name: str = "") -> str:
     """What a label column is to a probe: "quantity", "categories", or "" when it is not worth one.
 
-    Left out: names, paths and running numbers (unique whole numbers or text), sizes, constants, text with more than 20
-    values, and columns known for fewer than 20 images. Booleans, text and categories with 2 to 20 values, each seen at
-    least 3 times, are categories; numbers with 2 values too, other numbers are quantities.
+    Left out: names, paths, patients and running numbers (unique whole numbers or text), sizes, constants, text with
+    more than 20 values, and columns known for fewer than 20 images. Booleans, text and categories with 2 to 20 values,
+    each seen at least 3 times, are categories; numbers with 2 values too, other numbers are quantities.
     """
     if _SIZE_LIKE.match(name) or _INDEX_LIKE.match(name):
         return ""
@@ -147,13 +151,14 @@ def _r2(x: np.ndarray, y: np.ndarray, groups: Int[np.ndarray, " n"] | None, seed
 def _balanced_accuracy(x: np.ndarray, codes: np.ndarray, groups: np.ndarray | None, seed: int) -> float:
     """Mean recall of the classes over all held-out predictions."""
     state = derived_seed(seed, "probe")
+    n_folds = min(_FOLDS, max(2, int(np.bincount(codes).min())))
     with warnings.catch_warnings():
         # A class with fewer members or groups than folds is in some folds not at all, which the score pays for.
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         if groups is None:
-            folds = list(StratifiedKFold(_FOLDS, shuffle=True, random_state=state).split(x, codes))
+            folds = list(StratifiedKFold(n_folds, shuffle=True, random_state=state).split(x, codes))
         else:
-            n_folds = min(_FOLDS, len(np.unique(groups)))
+            n_folds = min(n_folds, len(np.unique(groups)))
             folds = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=state).split(x, codes, groups))
     predicted = np.full(len(codes), -1)
     for fitted, judged in folds:
