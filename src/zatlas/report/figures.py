@@ -9,9 +9,13 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from zatlas.atlas.results import StudyResults
 from zatlas.report.catalogue import Recipe, catalogue
@@ -103,17 +107,22 @@ def _write(recipe: Recipe, folder: Path) -> FigureEntry:
     return FigureEntry(recipe.id, recipe.title, recipe.caption, files, recipe.section, recipe.model)
 
 
-def draw(recipe: Recipe, name: ThemeName) -> bytes:
-    """The PNG of a figure on a light or dark page."""
+def draw(recipe: Recipe, name: ThemeName) -> Image.Image:
+    """The picture of a figure on a light or dark page."""
     with theme(name):
-        return figure_bytes(recipe.draw(), "png")
+        figure = recipe.draw()
+        figure.set_dpi(DPI)
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
     """A figure as PNG or SVG, without dates, so that equal figures are equal bytes. Call inside `theme`."""
     stream = io.BytesIO()
     metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": "zatlas"}
-    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+    options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if kind == "png" else {}
+    figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata, **options)
     return stream.getvalue()
 
 

@@ -58,7 +58,8 @@ def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
     strong = [d for d in distinct if float(d["between_share"]) >= 0.25][:3]
     name = plain(model.name)
     if strong:
-        shares = [_share_words(d) for d in strong]
+        rest = [f"{d.get('words', d['feature'])} ({100 * float(d['between_share']):.0f} %)" for d in strong[1:]]
+        shares = [_share_words(strong[0]), *rest]
         words = f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}. "
     elif distinct:
         words = (
@@ -266,7 +267,7 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
         parts = [f"along {plain(walk.name, 40)}, {_change_words(walk)}" for walk in model.walks if walk.changes]
         words = f"{plain(model.name)}: {'; '.join(parts)}." if parts else f"{plain(model.name)}:"
         if silent:
-            words += f" Along {listing(silent)} no measured feature changes by more than the spread of the data."
+            words += f" Along {listing(silent)} no measured feature changes steadily by a standard deviation or more."
         far = [walk for walk in model.walks if len(walk.nearest_distance) and float(np.max(walk.nearest_distance)) > 3]
         if far:
             names = [f"{plain(walk.name, 40)} ({float(np.max(walk.nearest_distance)):.1f})" for walk in far]
@@ -283,10 +284,18 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
 
 def _change_words(walk: Walk) -> str:
     parts = []
-    for change in walk.changes[:3]:
-        text = str(change.get("text", "")).strip().rstrip(".").removesuffix(" of the images")
-        parts.append(text or f"{change['feature']} changes by {float(change['ratio']):.1f}")
+    for i, change in enumerate(walk.changes[:3]):
+        ratio = float(change["ratio"])
+        unit = "" if i else f" standard deviation{'' if f'{ratio:.1f}' == '1.0' else 's'}"
+        parts.append(f"{change_text(change)}{unit}")
     return listing(parts)
+
+
+def change_text(change: dict[str, Any]) -> str:
+    """`brightness falls by 3.5`, `the centre of mass moves up by 3.6`, in standard deviations of the images."""
+    name = str(change["feature"])
+    subject = "the centre of mass" if name.startswith("centre_of_mass") else str(change.get("words", name))
+    return f"{subject} {change.get('direction', 'changes')} by {float(change['ratio']):.1f}"
 
 
 def samples_and_prior(results: StudyResults) -> Finding | None:

@@ -70,6 +70,8 @@ def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict
         f"The rate, which is how much the code says about an image, goes from "
         f"{number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
     )
+    if 0 < gain < 2 * math.hypot(standard_error(small), standard_error(large)) and more > 0:
+        return words + rates + ": the larger code says a little more, which hardly shows in the reconstructions. "
     if gain > 0 and more > 0:
         return (
             words + rates + ": the larger code says more about each image, and so the decoder has to leave less out. "
@@ -198,9 +200,7 @@ def what_is_lost(results: StudyResults) -> Finding | None:
         bits = metric(model, "test", "rate_nats") / math.log(2)
         ours, pca = texture_kept(model)
         numbers[model.name] = {"rms_error_percent": error, "rate_bits": bits, "texture_kept": ours, "texture_pca": pca}
-        texture = (
-            f", keeps {100 * ours:.0f} % of the fine texture (PCA {100 * pca:.0f} %)" if math.isfinite(ours) else ""
-        )
+        texture = f", keeps {_percent(ours)} of the fine texture (PCA {_percent(pca)})" if math.isfinite(ours) else ""
         parts.append(
             f"{plain(model.name)} has a typical error of {error:.1f} % of the grey range{texture} and says "
             f"{number(bits)} bits"
@@ -208,7 +208,8 @@ def what_is_lost(results: StudyResults) -> Finding | None:
     shape = models[0].reconstructions.originals.shape[1:]
     size = f"{shape[2]} × {shape[1]} px" if len(shape) == 3 else "one image"
     text = (
-        f"Per test image of {size}, {'; '.join(parts)}. What does not fit into so few bits is left out, "
+        f"Per test {'tile' if results.data.is_tiled else 'image'} of {size}, {'; '.join(parts)}. What does "
+        "not fit into so few bits is left out, "
         "and first of all "
         "what differs from image to image without a pattern: noise, fine texture, single small "
         "structures. Their absence from "
@@ -219,6 +220,10 @@ def what_is_lost(results: StudyResults) -> Finding | None:
     return Finding(
         section="lost", question="What can a code of this size not keep?", text=text.strip(), numbers=numbers
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
 
 
 def texture_kept(model: ModelResults) -> tuple[float, float]:

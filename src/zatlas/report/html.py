@@ -9,7 +9,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -61,34 +61,45 @@ _STEPS = (
 
 @dataclass
 class _Picture:
-    """One figure as PNG bytes for each theme."""
+    """One figure packed for each theme; only packed pictures are kept, a hundred open ones would fill the memory."""
 
     recipe: Recipe
-    light: bytes
-    dark: bytes
-    packed: dict[tuple[str, _Quality], bytes] = field(default_factory=dict)
+    size_px: tuple[int, int]
+    packed: dict[tuple[str, _Quality], bytes]
+
+    @classmethod
+    def of(cls, recipe: Recipe, light: Image.Image, dark: Image.Image) -> "_Picture":
+        first = _STEPS[0]
+        packed = {(name, first): _pack(image, recipe, first) for name, image in (("light", light), ("dark", dark))}
+        return cls(recipe, light.size, packed)
 
     def pack(self, which: str, quality: _Quality) -> bytes:
-        """WebP bytes: charts without loss, photographs with the given quality and scale."""
-        key = (which, quality)
+        """WebP bytes in a quality; charts have only one."""
+        key = (which, quality if self.recipe.is_photograph else _STEPS[0])
         if key not in self.packed:
-            image = Image.open(io.BytesIO(self.light if which == "light" else self.dark)).convert("RGB")
-            stream = io.BytesIO()
-            if self.recipe.is_photograph:
-                if quality.scale < 1:
-                    size = (round(image.width * quality.scale), round(image.height * quality.scale))
-                    image = image.resize(size, Image.Resampling.LANCZOS)
-                image.save(stream, "WEBP", quality=quality.quality, method=4)
-            else:
-                image.save(stream, "WEBP", lossless=True, quality=60, method=3)
-            self.packed[key] = stream.getvalue()
+            image = Image.open(io.BytesIO(self.packed[which, _STEPS[0]])).convert("RGB")
+            self.packed[key] = _pack(image, self.recipe, quality)
         return self.packed[key]
 
     @property
     def size_css(self) -> tuple[int, int]:
         """Width and height on the page at 96 px per inch."""
-        image = Image.open(io.BytesIO(self.light))
-        return round(image.width * 96 / DPI), round(image.height * 96 / DPI)
+        return round(self.size_px[0] * 96 / DPI), round(self.size_px[1] * 96 / DPI)
+
+
+def _pack(image: Image.Image, recipe: Recipe, quality: _Quality) -> bytes:
+    """WebP bytes: charts without loss, photographs with the given quality and scale.
+
+    Method 1 at 30 packs charts as small as method 3 at 60 in half of the time (2026-11-21).
+    """
+    stream = io.BytesIO()
+    if recipe.is_photograph:
+        size = (round(image.width * quality.scale), round(image.height * quality.scale))
+        shrunk = image if quality.scale == 1 else image.resize(size, Image.Resampling.LANCZOS)
+        shrunk.save(stream, "WEBP", quality=quality.quality, method=2)
+    else:
+        image.save(stream, "WEBP", lossless=True, quality=30, method=1)
+    return stream.getvalue()
 
 
 def report(
@@ -135,8 +146,8 @@ def report(
 
 def _draw_both(recipe: Recipe, figures: Path) -> _Picture:
     ready = figures / f"{recipe.id}.png"
-    light = ready.read_bytes() if ready.is_file() else draw(recipe, "light")
-    return _Picture(recipe, light, draw(recipe, "dark"))
+    light = Image.open(ready).convert("RGB") if ready.is_file() else draw(recipe, "light")
+    return _Picture.of(recipe, light, draw(recipe, "dark"))
 
 
 def _choose_quality(pictures: list[_Picture]) -> _Quality:

@@ -111,6 +111,8 @@ def _settings_table(results: StudyResults) -> Block:
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_value(item) for item in value) or "–"
+    if isinstance(value, dict) and set(value) == {"reason", "value"}:
+        return f"{_value(value['value'])} ({_value(value['reason'])})"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {_value(item)}" for key, item in value.items())
     if isinstance(value, float):

@@ -6,9 +6,11 @@ made by the model has a dashed orange border.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -195,41 +197,73 @@ def walk(one: Walk, ranges: dict[str, tuple[float, float]] | None = None) -> Fig
 
 
 def _draw_features(figure: Figure, one: Walk, ranges: dict[str, tuple[float, float]]) -> None:
-    """Small panels under the strip: each feature along t, coloured where the change is large."""
-    names = [name for name in one.features.columns if pd.api.types.is_numeric_dtype(one.features[name])]
-    names = [name for name in names if name != "t"][:8]
+    """Small panels under the strip: each feature along t, coloured where the change is large.
+
+    They are drawn as lines in the axes of the sheet, whose unit is the inch: real axes cost ten times as much time.
+    """
+    names = [str(name) for name in one.features.select_dtypes("number").columns if name != "t"][:8]
     large = {str(change.get("feature")) for change in one.changes}
     t = np.concatenate([[0.0], np.asarray(one.t, dtype=float), [1.0]])
-    width, height = figure.get_size_inches()
-    n_panels = len(names) + 1
-    step = (width - 0.1) / n_panels
+    width, height = (float(side) for side in figure.get_size_inches())
+    axes, step = figure.axes[0], (width - 0.1) / (len(names) + 1)
     for i, name in enumerate([*names, ""]):
         values = one.features[name].to_numpy(dtype=float) if name else np.asarray(one.nearest_distance, dtype=float)
-        is_large = name in large
-        panel = figure.add_axes(((0.42 + i * step) / width, 0.42 / height, (step - 0.52) / width, 0.72 / height))
-        if not name:
-            panel.axhline(1.0, color=other_colour(), linewidth=0.7, linestyle=(0, (2, 2)))
-        panel.plot(t, values, color=GENERATED if is_large else muted(), linewidth=1.8 if is_large else 1.1)
         low, high = ranges[name] if name else (0.0, max(2.0, float(np.nanmax(values))))
-        margin = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
-        panel.set_ylim(low - margin, high + margin)
-        panel.set_yticks([low, high] if high > low else [low])
-        panel.set_yticklabels([number(v, 2) for v in ([low, high] if high > low else [low])], fontsize=6.3)
-        panel.set_xticks([0, 1], ["0", "1"], fontsize=6.3)
-        panel.set_title(
-            _feature_word(name) if name else "distance to\nnearest real",
-            fontsize=6.8,
-            fontweight="bold" if is_large else "normal",
-            color=ink() if is_large else muted(),
-            loc="left",
-            pad=3,
-        )
-        panel.tick_params(length=1.5, pad=1.5)
-    figure.text(0.42 / width, 0.12 / height, "along t, from the first end to the last", fontsize=7.5, color=muted())
+        box = _Box(0.42 + i * step, height - 1.14, step - 0.52, 0.72, low, high)
+        _draw_panel(axes, box, t, values, _feature_word(name), is_large=name in large)
+        if not name:
+            axes.plot(box.x([0, 1]), box.y([1, 1]), color=other_colour(), linewidth=0.7, linestyle=(0, (2, 2)))
+    axes.text(0.42, height - 0.12, "along t, from the first end to the last", fontsize=7.5, color=muted(), va="center")
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A panel in inches from the top left corner, and the values at its lower and upper edge."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    low: float
+    high: float
+
+    def x(self, t: Sequence[float] | np.ndarray) -> np.ndarray:
+        return self.left + self.width * np.asarray(t, dtype=float)
+
+    def y(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        span = (self.high - self.low) or 1.0
+        return self.top + self.height * (1 - (np.asarray(values, dtype=float) - self.low) / span)
+
+
+def _draw_panel(axes: Axes, box: _Box, t: np.ndarray, values: np.ndarray, name: str, *, is_large: bool) -> None:
+    bottom, right = box.top + box.height, box.left + box.width
+    margin = 0.05
+    axes.plot(
+        [box.left - margin, box.left - margin, right],
+        [box.top - margin, bottom + margin, bottom + margin],
+        color=muted(),
+        linewidth=0.6,
+    )
+    axes.plot(box.x(t), box.y(values), color=GENERATED if is_large else muted(), linewidth=1.8 if is_large else 1.1)
+    for value, y in ((box.high, box.top), (box.low, bottom)):
+        text = number(value, 2)
+        axes.text(box.left - margin - 0.03, y, text, fontsize=6.3, ha="right", va="center", color=muted())
+    for text, x in (("0", box.left), ("1", right)):
+        axes.text(x, bottom + margin + 0.08, text, fontsize=6.3, ha="center", va="center", color=muted())
+    title = axes.text(
+        box.left - margin,
+        box.top - margin - 0.05,
+        name,
+        fontsize=6.8,
+        va="bottom",
+        color=ink() if is_large else muted(),
+    )
+    title.set_fontweight("bold" if is_large else "normal")
 
 
 def _feature_word(name: str) -> str:
     words = {
+        "": "distance to\nnearest real",
         "left_right_symmetry": "left-right\nsymmetry",
         "centre_of_mass_y": "centre of\nmass, y",
         "centre_of_mass_x": "centre of\nmass, x",

@@ -97,7 +97,9 @@ def map_columns(model: ModelResults) -> list[str]:
     return chosen
 
 
-def draw_map(panel: Axes, table: pd.DataFrame, projection: str, color: str, *, scale: float = 1.0) -> list[Line2D]:
+def draw_map(
+    panel: Axes, table: pd.DataFrame, projection: str, color: str, *, scale: float = 1.0, has_rings: bool = True
+) -> list[Line2D]:
     """Draw one map; returns legend handles for categories, or draws a colour bar for a quantity."""
     x_name, y_name = _AXES[projection]
     n = len(table)
@@ -105,7 +107,8 @@ def draw_map(panel: Axes, table: pd.DataFrame, projection: str, color: str, *, s
     shuffled = table.iloc[order]
     size = scale * float(np.clip(11000 / max(n, 1), 5, 34))
     is_test = (shuffled["split"].astype(str) == "test").to_numpy() if "split" in table else np.zeros(n, dtype=bool)
-    rings = {"edgecolors": np.where(is_test, ink(), "none"), "linewidths": 0.55, "s": size}
+    width = 0.55 if n <= 400 else 0.35
+    rings = {"edgecolors": np.where(is_test & has_rings, ink(), "none"), "linewidths": width, "s": size}
     handles: list[Line2D] = []
     common: dict[str, Any] = {"x": shuffled[x_name], "y": shuffled[y_name], "rasterized": n > 800, **rings}
     if is_quantity(table[color]):
@@ -159,10 +162,17 @@ def _frame_map(panel: Axes, projection: str) -> None:
     panel.set_aspect("equal", adjustable="datalim")
 
 
+def _shape(table: pd.DataFrame, projection: str) -> float:
+    """Height of a map relative to its width, without its outermost points."""
+    x, y = (np.nanpercentile(table[name].to_numpy(dtype=float), [0.5, 99.5]) for name in _AXES[projection])
+    return float((y[1] - y[0]) / max(x[1] - x[0], 1e-9))
+
+
 def maps(model: ModelResults, color: str) -> Figure:
     """PCA and t-SNE of one model side by side, coloured by one column."""
     table = model.projections
-    figure, axes = new_figure(9.0, 4.5, 1, 2)
+    shape = max(_shape(table, projection) for projection in _AXES if projection != "umap")
+    figure, axes = new_figure(9.0, 0.9 + float(np.clip(4.0 * shape, 2.0, 3.7)), 1, 2)
     handles: list[Line2D] = []
     for panel, projection in zip(axes[0], ("pca", "tsne"), strict=True):
         handles = draw_map(panel, table, projection, color)
@@ -180,7 +190,7 @@ def maps(model: ModelResults, color: str) -> Figure:
     if handles:
         longest = max(len(str(handle.get_label())) for handle in handles)
         figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(len(handles), max(2, int(105 / (longest + 6))))
+            handles=handles, loc="outside lower center", ncols=min(len(handles), max(2, int(130 / (longest + 6))))
         )
     return figure
 
@@ -195,12 +205,13 @@ def label_maps(model: ModelResults, columns: Sequence[str]) -> Figure:
     """Small t-SNE maps, one per label."""
     n_columns = min(3, len(columns))
     n_rows = -(-len(columns) // n_columns)
-    figure, axes = new_figure(3.0 * n_columns, 3.15 * n_rows, n_rows, n_columns)
+    panel_height = 0.65 + float(np.clip(2.5 * _shape(model.projections, "tsne"), 1.1, 2.6))
+    figure, axes = new_figure(3.0 * n_columns, panel_height * n_rows, n_rows, n_columns)
     for i, panel in enumerate(axes.flat):
         if i >= len(columns):
             panel.set_axis_off()
             continue
-        handles = draw_map(panel, model.projections, "tsne", columns[i], scale=0.55)
+        handles = draw_map(panel, model.projections, "tsne", columns[i], scale=0.55, has_rings=False)
         panel.set_title(plain(columns[i], 30))
         panel.set_xlabel("")
         panel.set_ylabel("")

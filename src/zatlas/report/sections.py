@@ -17,10 +17,11 @@ from zatlas.atlas.features import WORDS
 from zatlas.atlas.results import Finding, ModelResults, StudyResults
 from zatlas.report.catalogue import Recipe, safe_id
 from zatlas.report.findings import findings, in_short
+from zatlas.report.findings_latent import change_text
 from zatlas.report.findings_words import listing, metric
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.plot_style import count, number, plain, signed
-from zatlas.report.tables import cell, table_block, whole
+from zatlas.report.tables import cell, cells_of, table_block, whole
 
 __all__ = ["FigureSlot", "Section", "build_sections", "headline"]
 
@@ -320,17 +321,8 @@ def _cluster_tables(model: ModelResults) -> list[Block]:
     means += [table for name, table in info.get("tables", {}).items() if name == "numeric" and not len(means) > 1]
     joined = [table for table in means if table.shape[1]]
     if joined:
-        table = pd.concat(joined, axis=1).rename(columns=lambda name: WORDS.get(str(name), plain(name)))
-        table = table.loc[:, ~table.columns.duplicated()]
-        table.insert(0, "cluster", [str(name) for name in table.index])
-        if model.galleries:
-            sizes = {str(one.cluster): one.size for one in model.galleries}
-            table.insert(1, "images", [sizes.get(name, 0) for name in table["cluster"]])
-        blocks.append(
-            table_block(
-                table, f"Clusters of {plain(model.name)}", "Means of image features and of numeric labels.", digits=3
-            )
-        )
+        table = pd.concat(joined, axis=1)
+        blocks.append(_means_table(table.loc[:, ~table.columns.duplicated()], model))
     for name, table in info.get("tables", {}).items():
         if name == "numeric" or table.shape[1] > 12 or not table.shape[1]:
             continue
@@ -342,6 +334,18 @@ def _cluster_tables(model: ModelResults) -> list[Block]:
             )
         )
     return blocks
+
+
+def _means_table(means: pd.DataFrame, model: ModelResults) -> Block:
+    """Features and labels as rows, clusters as columns: there may be many features, and paper is narrow."""
+    sizes = {str(one.cluster): one.size for one in model.galleries}
+    clusters = [str(name) for name in means.index]
+    rows = [["images", *(cell(sizes[name], 3) if name in sizes else "–" for name in clusters)]]
+    for name in means.columns:
+        rows.append([WORDS.get(str(name), plain(name)), *cells_of(means[name].astype(float), 3)])
+    table = pd.DataFrame(rows, columns=["mean of", *(f"cluster {name}" for name in clusters)])
+    caption = "Mean of each image feature and numeric label in each cluster."
+    return table_block(table, f"Clusters of {plain(model.name)}", caption, all_numbers=True)
 
 
 def _maps(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
@@ -382,10 +386,7 @@ def _walks(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fig
 def _changes_table(model: ModelResults) -> list[Block]:
     rows = []
     for walk in model.walks:
-        changes = (
-            "; ".join(str(change.get("text") or change.get("feature")) for change in walk.changes)
-            or "nothing measured changes much"
-        )
+        changes = "; ".join(change_text(change) for change in walk.changes) or "nothing measured changes much"
         far = float(np.max(walk.nearest_distance)) if len(walk.nearest_distance) else float("nan")
         rows.append(
             {

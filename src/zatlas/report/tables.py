@@ -9,7 +9,7 @@ import pandas as pd
 
 from zatlas.report.plot_style import number, plain
 
-__all__ = ["cell", "table_block", "whole"]
+__all__ = ["cell", "cells_of", "table_block", "whole"]
 
 
 def table_block(
