@@ -340,10 +340,10 @@ def _means_table(means: pd.DataFrame, model: ModelResults) -> Block:
     """Features and labels as rows, clusters as columns: there may be many features, and paper is narrow."""
     sizes = {str(one.cluster): one.size for one in model.galleries}
     clusters = [str(name) for name in means.index]
-    rows = [["images", *(cell(sizes[name], 3) if name in sizes else "–" for name in clusters)]]
+    rows = [["images or tiles", *(cell(sizes[name], 3) if name in sizes else "–" for name in clusters)]]
     for name in means.columns:
         rows.append([WORDS.get(str(name), plain(name)), *cells_of(means[name].astype(float), 3)])
-    table = pd.DataFrame(rows, columns=["mean of", *(f"cluster {name}" for name in clusters)])
+    table = pd.DataFrame(rows, columns=["quantity", *(f"cluster {name}" for name in clusters)])
     caption = "Mean of each image feature and numeric label in each cluster."
     return table_block(table, f"Clusters of {plain(model.name)}", caption, all_numbers=True)
 
