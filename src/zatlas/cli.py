@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int | None]:
     """The function behind a verb; imported here so that --help and usage errors need no torch."""
     from zatlas import cli_verbs
+    from zatlas.training.devices import raise_allocator_thresholds
 
+    logging.getLogger("zatlas").debug("allocator: %s", raise_allocator_thresholds())
     return typing.cast(Callable[[argparse.Namespace, list[str]], int | None], getattr(cli_verbs, name))
 
 
@@ -227,7 +229,8 @@ def _add_options(parser: argparse.ArgumentParser, wanted: Sequence[str]) -> None
 def _add_option(parser: Any, field: dataclasses.Field[Any], kind: Any, destination: str) -> None:
     is_list = typing.get_origin(kind) is tuple
     unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""
-    default = " ".join(map(str, field.default)) if is_list else field.default
+    default: Any = field.default
+    default = " ".join(map(str, default)) if is_list else default
     shown = f" (default: {default})" if default not in ("", None) else ""
     parser.add_argument(
         f"--{field.name.replace('_', '-')}",

@@ -8,6 +8,7 @@ in `STUDY/data`.
 import dataclasses
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +26,24 @@ from zatlas.studies.talk import Talk
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
-__all__ = ["VALIDATION_TILES", "StudyData", "locate", "open_collection", "prepare", "resolve"]
+__all__ = [
+    "PCA_TILES",
+    "TEST_TILES",
+    "VALIDATION_TILES",
+    "StudyData",
+    "locate",
+    "open_collection",
+    "prepare",
+    "resolve",
+    "with_input_paths",
+]
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SIZE_PX = 128
 VALIDATION_TILES = 1024
 TEST_TILES = 2048
+PCA_TILES = 3000  # training tiles that the PCA beside the models is fitted to
 _STREAMS = {"validation": 11, "test": 12, "train": 13, "atlas": 14}
 
 
@@ -101,6 +113,13 @@ def locate(path: str, study: Path) -> Path:
 def relative_input(path: str, study: Path) -> str:
     """A path given on the command line as study.toml keeps it: relative to the study."""
     return Path(os.path.relpath(Path(path).resolve(), study.resolve())).as_posix() if path else ""
+
+
+def with_input_paths(config: StudyConfig, change: Callable[[str], str]) -> StudyConfig:
+    """The configuration with `change` applied to the paths of its images and labels, where there are any."""
+    data = config.data
+    images, labels = (change(path) if path else "" for path in (data.input, data.labels))
+    return dataclasses.replace(config, data=dataclasses.replace(data, input=images, labels=labels))
 
 
 def open_collection(config: StudyConfig, study: Path) -> Collection:

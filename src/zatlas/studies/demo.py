@@ -19,8 +19,8 @@ def demo_config(images: Path) -> StudyConfig:
         data=DataConfig(input=str(images)),
         split=SplitConfig(test_group=("B20",)),
         tiles=TilesConfig(tile=64, sampler="by_pixel"),
-        model=ModelConfig(latent_dim=(4, 16), widths=(16, 32, 64)),
-        train=TrainConfig(epochs=30, kl_warmup_epochs=5.0),
+        model=ModelConfig(latent_dim=(4, 16), widths=(16, 32, 64), decoder="upsample", likelihood="gaussian"),
+        train=TrainConfig(epochs=25, batch_size=16, kl_warmup_epochs=4.0),
         atlas=AtlasConfig(atlas_size=1500),
     )
 

@@ -21,7 +21,7 @@ from zatlas.config import StudyConfig
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
 from zatlas.model.network import Network, NetworkConfig, build
-from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
+from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve, with_input_paths
 from zatlas.studies.talk import Talk
 
 __all__ = ["ModelPlan", "Plan", "plan"]
@@ -96,10 +96,7 @@ class Plan:
 
 def plan(config: StudyConfig, folder: Path, talk: Talk) -> Plan:
     """Plan a study that would be written to `folder`."""
-    relative = dataclasses.replace(
-        config.data, input=relative_input(config.data.input, folder), labels=relative_input(config.data.labels, folder)
-    )
-    config = dataclasses.replace(config, data=relative)
+    config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)
     split = split_collection(collection, config.split, config.seed)

@@ -21,7 +21,18 @@ from zatlas.images.collection import Collection
 from zatlas.images.inspection import inspection
 from zatlas.report.figures import write_figures
 from zatlas.report.html import report as write_report
-from zatlas.studies.data import VALIDATION_TILES, StudyData, locate, open_collection, prepare, relative_input, resolve
+from zatlas.studies.data import (
+    PCA_TILES,
+    TEST_TILES,
+    VALIDATION_TILES,
+    StudyData,
+    locate,
+    open_collection,
+    prepare,
+    relative_input,
+    resolve,
+    with_input_paths,
+)
 from zatlas.studies.summary import describe
 from zatlas.studies.talk import Talk
 from zatlas.vae import VAE, load
@@ -105,11 +116,7 @@ class Study:
 
     def config_as_given(self) -> StudyConfig:
         """The configuration with input paths that can be opened from the working folder."""
-        data = self.config.data
-        paths = {
-            name: str(locate(getattr(data, name), self.folder)) for name in ("input", "labels") if getattr(data, name)
-        }
-        return dataclasses.replace(self.config, data=dataclasses.replace(data, **paths))
+        return with_input_paths(self.config, lambda path: str(locate(path, self.folder)))
 
     def headline(self) -> dict[str, dict[str, float]]:
         """The few numbers of each model that say most, from the comparison of the finished study."""
@@ -183,12 +190,7 @@ def study_folder(config: StudyConfig, out: str | Path = "") -> Path:
 def _read_config(path: Path) -> StudyConfig:
     """A configuration whose relative input paths count from the TOML file."""
     config: StudyConfig = from_toml(path)
-    beside = {
-        name: str(path.parent / getattr(config.data, name))
-        for name in ("input", "labels")
-        if getattr(config.data, name)
-    }
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **beside))
+    return with_input_paths(config, lambda name: str(path.parent / name))
 
 
 def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
@@ -196,10 +198,7 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     data = config.data
     if not data.input:
         raise UsageError("no images given", hint="zatlas study IMAGES -o STUDY")
-    relative = dataclasses.replace(
-        data, input=relative_input(data.input, folder), labels=relative_input(data.labels, folder)
-    )
-    config = dataclasses.replace(config, data=relative)
+    config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)
     if (folder / "study.toml").is_file():
@@ -316,7 +315,8 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
         return
     runs.make_folder(folder.parent)
     vae = load(made.folder / "models" / name)
-    tiles = {part: data.fixed_tiles(part) for part in ("train", "validation", "test")}
+    most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
+    tiles = {part: data.fixed_tiles(part, most=n) for part, n in most.items()}
     results = analyse_model(
         vae.network, data.scaling, made.atlas(name), {**tiles, "atlas": data.atlas_tiles()}, made.config,
         made.config.seed, on_progress=talk.on(f"analysing {name}"),

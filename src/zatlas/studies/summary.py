@@ -105,7 +105,8 @@ def _thumbnail(source: ImageSource, grey: _Grey, side_px: int, *, is_square: boo
     _, height, width = pixels.shape
     scale = side_px / max(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    small = resize_local_mean(pixels, (pixels.shape[0], *size), grid_mode=True, preserve_range=True).astype(np.float32)
+    resized: Any = resize_local_mean
+    small = resized(pixels, (pixels.shape[0], *size), grid_mode=True, preserve_range=True).astype(np.float32)
     if not is_square:
         return np.asarray(small)
     square = np.ones((pixels.shape[0], side_px, side_px), dtype=np.float32)

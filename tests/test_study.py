@@ -1,0 +1,248 @@
+"""The whole job on phantom data, as a user runs it: complete, continued, refused, moved, killed."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.numpy
+
+import zatlas as za
+from zatlas import cli, runs
+from zatlas.errors import DataError, UsageError
+
+SMALL = [
+    *("--widths", "8", "16", "--latent-dim", "2", "4", "--epochs", "3", "--batch-size", "32"),
+    *("--samples", "4", "--examples", "4", "--points", "3"),
+]
+    "--widths",
+    "8",
+    "16",
+    "--latent-dim",
+    "2",
+    "4",
+    "--epochs",
+    "3",
+    "--batch-size",
+    "32",
+    "--samples",
+    "4",
+    "--examples",
+    "4",
+    "--points",
+    "3",
+]
+
+
+def zatlas(*arguments):
+    return cli.main([str(a) for a in arguments])
+
+
+def tree_hashes(folder: Path) -> dict[str, str]:
+    return {
+        f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(folder.rglob("*"))
+        if f.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def radiographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("radiographs")
+    return za.phantom.radiographs(folder / "x_images.npz", images=150, size=32, seed=1)
+
+
+@pytest.fixture(scope="module")
+def xray_study(radiographs, tmp_path_factory):
+    images, labels = radiographs
+    out = tmp_path_factory.mktemp("study") / "xray"
+    assert zatlas("study", images, "--labels", labels, "--group", "patient", *SMALL, "-q", "-o", out) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def section_study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sections")
+    images = za.phantom.sections(folder / "cell_data.h5", brains=3, images=5, min_px=80, max_px=120, seed=1)
+    out = folder / "brain"
+    small = [*SMALL, "--likelihood", "gaussian", "--scaling", "standardise", "--atlas-size", 100]
+    assert zatlas("study", images, "--test-group", "B05", "--tile", 32, *small, "-q", "-o", out) == 0
+    return out
+
+
+@pytest.mark.parametrize("which", ["xray_study", "section_study"])
+def test_everything_is_there_and_verified(which, request):
+    out = request.getfixturevalue(which)
+    for name in ("study.toml", "manifest.json", "report.html", "data/stats.json", "data/split.csv", "data/images.csv",
+                 "data/rejected.csv", "models/z2/weights.safetensors", "models/z2/history.csv", "models/z2/config.toml",
+                 "atlases/z4.h5ad"):  # fmt: skip
+        assert (out / name).is_file(), name
+    assert runs.verify(out) == []
+    assert runs.read_json(out / "manifest.json")["state"] == "complete"
+    assert (out / "report.html").stat().st_size < 20_000_000
+    kinds = {suffix: len(list((out / "figures").glob(f"*.{suffix}"))) for suffix in ("png", "svg", "csv")}
+    assert kinds["png"] == kinds["svg"] == kinds["csv"] > 20
+
+
+def test_no_patient_is_in_two_parts(xray_study):
+    parts = pd.read_csv(xray_study / "data" / "split.csv").groupby("group")["part"].nunique()
+    assert (parts == 1).all()
+
+
+def test_held_out_brain_is_nowhere_in_training(section_study):
+    table = pd.read_csv(section_study / "data" / "split.csv")
+    assert set(table[table["group"] == "B05"]["part"]) == {"test"}
+    assert "B05" not in set(table[table["part"] != "test"]["group"])
+
+
+def test_statistics_are_pooled_over_the_training_part(section_study):
+    study = za.Study(section_study)
+    data = study.data()
+    pixels = np.concatenate([data.originals[int(r)].read().ravel() for r in np.flatnonzero(data.split.part != "test")])
+    stored = runs.read_json(section_study / "data" / "stats.json")["training"]
+    assert stored["mean"] == pytest.approx(pixels.mean(dtype=np.float64), rel=1e-12)
+    assert stored["std"] == pytest.approx(pixels.std(dtype=np.float64), rel=1e-9)
+    assert (stored["min"], stored["max"], stored["count"]) == (pixels.min(), pixels.max(), pixels.size)
+    assert study.vae("z4").scaling.factor == pytest.approx(stored["std"])
+
+
+def test_history_has_train_validation_and_test(xray_study):
+    history = pd.read_csv(xray_study / "models" / "z4" / "history.csv")
+    assert len(history) == 3
+    for part in ("train", "validation", "test"):
+        total = history[f"{part}_distortion_nats"] + history[f"{part}_rate_nats"]
+        assert np.allclose(history[f"{part}_elbo_nats"], -total)
+
+
+def test_same_command_again_redoes_nothing(xray_study, radiographs, capsys):
+    before = {f: f.stat().st_mtime_ns for f in xray_study.rglob("*") if f.is_file()}
+    images, labels = radiographs
+    assert zatlas("study", images, "--labels", labels, "--group", "patient", *SMALL, "-o", xray_study) == 0
+    assert {f: f.stat().st_mtime_ns for f in xray_study.rglob("*") if f.is_file()} == before
+    assert "nothing to do" in capsys.readouterr().err
+
+
+def test_other_settings_are_refused_with_the_difference(xray_study, radiographs, capsys):
+    images, labels = radiographs
+    before = tree_hashes(xray_study)
+    arguments = [*SMALL, "--epochs", "5"]
+    code = zatlas("study", images, "--labels", labels, "--group", "patient", *arguments, "-o", xray_study)
+    assert code == 2
+    err = capsys.readouterr().err
+    assert "train.epochs: 3 -> 5" in err
+    assert "--force" in err
+    assert tree_hashes(xray_study) == before
+
+
+def test_other_images_are_refused(xray_study, radiographs, tmp_path, capsys):
+    images, labels = radiographs
+    other = dict(np.load(images))
+    other["images"] = 255 - other["images"]
+    np.savez_compressed(tmp_path / "x_images.npz", **other)
+    code = zatlas(
+        "study", tmp_path / "x_images.npz", "--labels", labels, "--group", "patient", *SMALL, "-o", xray_study
+    )
+    assert code == 2
+    assert "their content differs" in capsys.readouterr().err
+
+
+def test_report_again_from_a_moved_study_without_its_images(xray_study, tmp_path):
+    moved = shutil.copytree(xray_study, tmp_path / "elsewhere" / "moved")
+    shutil.rmtree(moved / "cache", ignore_errors=True)
+    before = tree_hashes(moved)
+    assert zatlas("report", moved, "-q", "-o", tmp_path / "page.html") == 0
+    assert tree_hashes(moved) == before, "the study itself is only read"
+    assert (tmp_path / "page.html").read_bytes().startswith(b"<!doctype html>")
+
+
+def test_atlas_opens_as_anndata(xray_study):
+    adata = anndata.read_h5ad(xray_study / "atlases" / "z4.h5ad")
+    assert adata.X.shape == adata.layers["log_var"].shape == (150, 4)
+    assert {"image", "group", "split", "distortion_nats", "rate_nats", "cluster", "exposure"} <= set(adata.obs)
+    assert {"X_pca", "X_tsne", "spatial"} <= set(adata.obsm)
+
+
+def test_weights_open_without_zatlas(xray_study):
+    weights = safetensors.numpy.load_file(xray_study / "models" / "z4" / "weights.safetensors")
+    assert sum(w.size for w in weights.values()) > 1000
+    assert not [f for f in xray_study.rglob("*") if f.suffix in (".pkl", ".pt", ".pth", ".pickle")]
+
+
+def test_api_opens_what_the_command_line_wrote(xray_study):
+    study = za.Study(xray_study)
+    vae, atlas = study.vae("z4"), study.atlas("z4")
+    path = atlas.path("PC1", points=7)
+    frames = vae.decode(path.z)
+    assert frames.shape == (9, 1, 32, 32)
+    assert 0 <= frames.min() <= frames.max() <= 255
+    assert vae.sample(3, like=atlas).shape == (3, 1, 32, 32)
+    assert za.load(xray_study / "models" / "z4").latent_dim == 4
+    with pytest.raises(UsageError, match="no model z9"):
+        study.vae("z9")
+
+
+def test_walk_sample_and_embed_write_beside_the_study(xray_study, tmp_path, capsys):
+    before = tree_hashes(xray_study)
+    assert zatlas("walk", xray_study, "--axis", "exposure", "-o", tmp_path / "walk", "-q", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["walk"] == "exposure"
+    assert zatlas("sample", xray_study, "-n", 5, "-o", tmp_path / "samples", "-q") == 0
+    assert zatlas("embed", xray_study, "--model", 2, "-o", tmp_path / "all.h5ad", "-q") == 0
+    for folder in ("walk", "samples"):
+        assert {f.suffix for f in (tmp_path / folder).iterdir()} == {".png", ".svg", ".csv"}
+    assert anndata.read_h5ad(tmp_path / "all.h5ad").shape == (150, 2)
+    assert tree_hashes(xray_study) == before
+
+
+def test_folder_that_is_not_a_study_is_left_alone(radiographs, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("precious")
+    assert zatlas("study", radiographs[0], *SMALL, "-o", tmp_path) == 2
+    assert "holds no study" in capsys.readouterr().err
+    with pytest.raises(DataError, match="is not a study"):
+        za.Study(tmp_path)
+
+
+def test_inspect_tells_what_is_there(tmp_path, capsys):
+    images = za.phantom.sections(tmp_path / "cells.h5", brains=3, images=3, min_px=64, max_px=90)
+    assert zatlas("inspect", images, "-o", tmp_path / "found", "-q") == 0
+    out = capsys.readouterr().out
+    assert "9 images" in out
+    assert "suggested hold-out: B0" in out
+    stored = runs.read_json(tmp_path / "found" / "stats.json")
+    assert {"min", "max", "mean", "std", "count", "groups", "training"} <= set(stored)
+    assert (tmp_path / "found" / "figures" / "data-contact-sheet.png").is_file()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_ends_with_the_same_weights(radiographs, tmp_path):
+    images, labels = radiographs
+    command = [sys.executable, "-m", "zatlas.cli", "study", str(images), "--labels", str(labels), "--group", "patient",
+               *SMALL, "--epochs", "12", "--checkpoint-minutes", "0.01", "-q"]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "-o", str(tmp_path / "calm")], check=True, env=environment)
+    rng, kills = random.Random(0), 0
+    while kills < 4:
+        process = subprocess.Popen([*command, "-o", str(tmp_path / "killed")], env=environment)
+        deadline = time.monotonic() + rng.uniform(4, 9)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    subprocess.run([*command, "-o", str(tmp_path / "killed")], check=True, env=environment)
+    assert kills > 0
+    for name in ("z2", "z4"):
+        weights = [tmp_path / which / "models" / name / "weights.safetensors" for which in ("calm", "killed")]
+        assert runs.sha256(weights[0]) == runs.sha256(weights[1])
+    assert runs.verify(tmp_path / "killed") == []
