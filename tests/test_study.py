@@ -25,23 +25,6 @@ SMALL = [
     *("--widths", "8", "16", "--latent-dim", "2", "4", "--epochs", "3", "--batch-size", "32"),
     *("--samples", "4", "--examples", "4", "--points", "3"),
 ]
-    "--widths",
-    "8",
-    "16",
-    "--latent-dim",
-    "2",
-    "4",
-    "--epochs",
-    "3",
-    "--batch-size",
-    "32",
-    "--samples",
-    "4",
-    "--examples",
-    "4",
-    "--points",
-    "3",
-]
 
 
 def zatlas(*arguments):
