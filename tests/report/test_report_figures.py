@@ -53,15 +53,23 @@ def test_equal_results_give_equal_bytes(tmp_path):
     assert digests[0] == digests[1]
 
 
-def test_progress_is_told_and_old_figures_are_removed(tmp_path):
+def test_progress_is_told_and_files_of_others_stay(tmp_path):
     recipes = data_recipes(example_results(n_models=1).data)[:2]
-    (tmp_path / "z99-rates.png").write_bytes(b"old")
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "mine.png").write_bytes(b"a picture of mine")
     seen = []
     write_recipes(recipes, tmp_path, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
-    assert not (tmp_path / "z99-rates.png").exists()
-    assert (tmp_path / "notes.txt").exists()
+    assert (tmp_path / "mine.png").exists()
+
+
+def test_figures_of_an_earlier_run_are_removed_and_nothing_else(tmp_path, monkeypatch):
+    results = example_results(n_models=1)
+    monkeypatch.setattr("zatlas.report.figures.catalogue", lambda found: data_recipes(found.data)[:1])
+    for name in ("z99-rates.png", "z99-rates.svg", "z99-rates.csv", "mine.png", "mine.csv"):
+        (tmp_path / name).write_bytes(b"old")
+    manifest = write_figures(results, tmp_path)
+    made = {file for entry in manifest for file in entry.files.values()}
+    assert {file.name for file in tmp_path.iterdir()} == made | {"mine.png", "mine.csv"}
 
 
 def test_csv_has_the_numbers_and_runs_no_formula(made):

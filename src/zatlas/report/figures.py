@@ -75,7 +75,9 @@ def write_figures(
     Raises:
         WriteError: the folder cannot be written.
     """
-    return write_recipes(catalogue(results), folder, on_progress)
+    manifest = write_recipes(catalogue(results), folder, on_progress)
+    _remove_others(manifest)
+    return manifest
 
 
 def write_recipes(
@@ -89,11 +91,17 @@ def write_recipes(
         entries.append(_write(recipe, folder))
         if on_progress is not None:
             on_progress(done + 1, len(recipes))
-    kept = {name for entry in entries for name in entry.files.values()}
-    for old in folder.iterdir():
-        if old.suffix in (".png", ".svg", ".csv") and old.name not in kept:
-            old.unlink()
     return Manifest(folder, tuple(entries))
+
+
+def _remove_others(manifest: Manifest) -> None:
+    """Remove figures of an earlier run: names that have all three kinds of file, and are not in the manifest."""
+    kept = {entry.id for entry in manifest}
+    for svg in manifest.folder.glob("*.svg"):
+        trio = [svg.with_suffix(suffix) for suffix in (".svg", ".png", ".csv")]
+        if svg.stem not in kept and all(file.is_file() for file in trio):
+            for file in trio:
+                file.unlink()
 
 
 def _write(recipe: Recipe, folder: Path) -> FigureEntry:
