@@ -11,8 +11,16 @@ PACKAGE = Path(__file__).resolve().parents[1] / "src" / "zatlas"
 ORDER = ["errors", "config", "runs", "images", "tiles", "model", "training", "atlas", "vae", "report", "studies", "cli"]
 WITHIN = {
     "images": [
-        "source", "colour", "packing", "labels", "splits", "collection",
-        "readers", "statistics", "inspection", "phantom",
+        "source",
+        "colour",
+        "packing",
+        "labels",
+        "splits",
+        "collection",
+        "readers",
+        "statistics",
+        "inspection",
+        "phantom",
     ],
     "tiles": ["samplers", "transforms", "loader"],
     "model": ["network", "objective"],
