@@ -30,10 +30,11 @@ autosummary_ignore_module_all = False
 autosummary_filename_map = {"zatlas.study": "zatlas.study-function"}  # beside zatlas.Study where case does not count
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False  # axis names such as "*e" in annotations would be taken for markup
 
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

@@ -209,15 +209,17 @@ def prior_mismatch(
         seed: Of the draws.
 
     Returns:
-        kl_nats: KL(q || prior) of the Gaussian with the mean and covariance of q. A lower bound of the true KL, because
-            the prior is Gaussian; stable for few images. The headline.
-        kl_mixture_nats: Monte Carlo estimate with q as the mixture of these images' posteriors. For few images it is
-            too large, about the mean rate minus log n, because the gaps between images count as mismatch.
-        rate_nats: Mean KL of one image's posterior, above which no mismatch can be.
-        auc: How well a classifier tells draws of q from draws of the prior, cross-validated: 0.5 not at all, 1 always.
-            Logistic regression on z and z^2 along the principal axes of q's draws in the training folds (the prior has
-            no axes of its own), the shape of the optimal rule when q is Gaussian. NaN for fewer than 20 images.
-        n: Images used.
+        A dictionary with these entries.
+
+        - kl_nats: KL(q, prior) of the Gaussian with the mean and covariance of q. A lower bound of the true KL, because
+          the prior is Gaussian; stable for few images. The headline.
+        - kl_mixture_nats: Monte Carlo estimate with q as the mixture of these images' posteriors. For few images it is
+          too large, about the mean rate minus log n, because the gaps between images count as mismatch.
+        - rate_nats: Mean KL of one image's posterior, above which no mismatch can be.
+        - auc: How well a classifier tells draws of q from draws of the prior, cross-validated: 0.5 not at all, 1
+          always. Logistic regression on z and z^2 along the principal axes of q's draws in the training folds (the
+          prior has no axes of its own), the shape of the optimal rule when q is Gaussian. NaN for fewer than 20 images.
+        - n: Images used.
 
     Raises:
         DataError: there are fewer than 2 images, or values that are not finite.

@@ -59,10 +59,10 @@ def interpolate(
 ) -> Float[np.ndarray, "p d"]:
     """Latents from `z0` to `z1`, both ends and `points` interior points, float32 (points + 2, d).
 
-    straight: z0 + t (z1 - z0).
-    spherical: the direction turns from that of z0 to that of z1 by equal angles, the length goes evenly from |z0| to
-        |z1|; ends of equal length stay at that length throughout. Where there is no such arc (an end at the origin, one
-        dimension) the walk is straight; between opposite directions one of the many arcs is taken.
+    - straight: z0 + t (z1 - z0).
+    - spherical: the direction turns from that of z0 to that of z1 by equal angles, the length goes evenly from that of
+      z0 to that of z1; ends of equal length stay at that length throughout. Where there is no such arc (an end at the
+      origin, one dimension) the walk is straight; between opposite directions one of the many arcs is taken.
 
     Raises:
         UsageError: `kind` is neither, or `points` is below 1.
