@@ -123,8 +123,9 @@ def one_thread_per_operator() -> Iterator[None]:
 def raise_allocator_thresholds() -> str:
     """Let the allocator keep big blocks instead of giving them back to the kernel after each step.
 
-    With glibc's defaults every step of a training faults its activations in again (defaults.md). One arena serves all
-    threads, because the others are limited to 64 MB each and return bigger blocks at once. Changes the whole process.
+    With glibc's defaults every step of a training faults its activations in again. One arena serves all threads,
+    because the others are limited to 64 MB each and give larger blocks back at once: 393 923 page faults per step
+    against none (defaults.md). Changes the whole process.
 
     Returns:
         What was done, or why nothing was.
