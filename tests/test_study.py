@@ -127,6 +127,15 @@ def test_other_settings_are_refused_with_the_difference(xray_study, radiographs,
     assert tree_hashes(xray_study) == before
 
 
+def test_going_on_with_a_study_by_its_folder(xray_study, capsys):
+    before = tree_hashes(xray_study)
+    assert zatlas("study", xray_study) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert zatlas("study", xray_study, "--beta", "2") == 2
+    assert "model.beta: 1.0 -> 2.0" in capsys.readouterr().err
+    assert tree_hashes(xray_study) == before
+
+
 def test_other_images_are_refused(xray_study, radiographs, tmp_path, capsys):
     images, labels = radiographs
     other = dict(np.load(images))

@@ -243,9 +243,9 @@ def _add_option(parser: Any, field: dataclasses.Field[Any], kind: Any, destinati
     )
 
 
-def study_config(options: argparse.Namespace) -> StudyConfig:
-    """The configuration that a command line asks for: defaults, then --config, then flags, then INPUT."""
-    values: dict[str, Any] = {}
+def study_config(options: argparse.Namespace, base: StudyConfig | None = None) -> StudyConfig:
+    """The configuration that a command line asks for: defaults, `base` or --config, then flags, then INPUT."""
+    values: dict[str, Any] = to_dict(base) if base else {}
     path = Path(getattr(options, "config", "") or "")
     if getattr(options, "config", ""):
         if not path.is_file():
@@ -260,7 +260,7 @@ def study_config(options: argparse.Namespace) -> StudyConfig:
             values.setdefault(section, {})[name] = value
         elif destination in ("seed", "title"):
             values[destination] = value
-    if options.input:
+    if options.input and base is None:
         values.setdefault("data", {})["input"] = options.input
     config: StudyConfig = from_dict(StudyConfig, values)
     return config

@@ -67,7 +67,7 @@ def _study_and_folder(options: argparse.Namespace) -> tuple[StudyConfig, str]:
         return study_config(options), options.out
     if options.out and Path(options.out) != Path(options.input):
         raise UsageError(f"{options.input} is a study", hint="leave out -o to go on with it")
-    return Study(options.input).config_as_given(), options.input
+    return study_config(options, base=Study(options.input).config_as_given()), options.input
 
 
 def embed(options: argparse.Namespace, command: list[str]) -> None:

@@ -151,7 +151,7 @@ class ModelConfig:
     decoder: str = option(
         "upsample", "upsample (faster, no checkerboard) | transposed (strided transposed convolutions)"
     )
-    likelihood: str = option("bernoulli", "bernoulli (binary cross-entropy) | gaussian (one shared optimal variance)")
+    likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
     beta: float = option(1.0, "weight of the rate (KL) in the objective")
 
     def __post_init__(self) -> None:
