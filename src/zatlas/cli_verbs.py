@@ -30,9 +30,13 @@ def demo(options: argparse.Namespace, command: list[str]) -> None:
 
 def inspect(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas inspect INPUT`"""
-    found = run_inspect(study_config(options), Path(options.out) if options.out else None, _talk(options))
+    config = study_config(options)
+    found = run_inspect(config, Path(options.out) if options.out else None, _talk(options))
     _show(options, found.as_dict(), found.text())
-    _next(options, f"zatlas study {shlex.quote(options.input)} {found.suggested_flags} -o my-study")
+    given = {"--labels": config.data.labels, "--group": config.data.group, "--key": config.data.key}
+    flags = [f"{flag} {shlex.quote(value)}" for flag, value in given.items() if value]
+    words = ["zatlas study", shlex.quote(options.input), *flags, found.suggested_flags, "-o my-study"]
+    _next(options, " ".join(word for word in words if word))
 
 
 def study(options: argparse.Namespace, command: list[str]) -> None:

@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,7 @@ _PERSON_WORDS = (
 _ID_WORDS = ("id", "ids", "number", "no", "nr", "code", "name", "key")
 
 
+@runtime_checkable
 class _Grouped(Protocol):
     """What a split needs of a collection."""
 

@@ -33,6 +33,7 @@ __all__ = ["Inspected", "inspect"]
 log = logging.getLogger(__name__)
 
 _GROUPS_SHOWN = 20
+_MANY_GROUPS = 50
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,15 @@ class Inspected:
     def text(self) -> str:
         """The findings in lines and tables."""
         summary, found, numbers = self.summary, self.found, self.summary.statistics
-        heads = [f"{side.quantity} {side.min:g} to {side.max:g} px" for side in summary.sizes.itertuples()]
+        sizes = summary.sizes.set_index("quantity").astype(float).to_dict("index")
+        heads = [f"{name} {_range(side['min'], side['max'])} px" for name, side in sizes.items()]
         lines = [
             f"{summary.n_images} images, {', '.join(heads)}, {summary.channels} channel"
             f"{'s' if summary.channels > 1 else ''}, {summary.dtype}",
             f"grey: min {numbers['min']:g}, max {numbers['max']:g}, mean {numbers['mean']:.4f}, "
             f"std {numbers['std']:.4f}, pooled over {numbers['count']:,} values",
             "",
-            _shown(found.groups, _GROUPS_SHOWN),
+            _shown(found.groups, _GROUPS_SHOWN) if len(found.groups) <= _MANY_GROUPS else _many_groups(found.groups),
         ]
         if len(self.rejected):
             lines += ["", f"{len(self.rejected)} rejected:", _shown(self.rejected, 10)]
@@ -90,6 +92,19 @@ class Inspected:
         lines += ["", f"suggested hold-out: {found.holdout_why}"] if found.holdout_why else []
         lines += [f"warning: {warning}" for warning in found.warnings]
         return "\n".join([*lines, "", f"figures, tables and stats.json are in {self.folder}"])
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _many_groups(groups: pd.DataFrame) -> str:
+    """Groups too many to be listed: how large they are, how far their grey levels spread."""
+    images, mean = groups["images"], groups["mean"]
+    return (
+        f"{len(groups)} groups of {_range(float(images.min()), float(images.max()))} images (median {images.median():g}), "
+        f"mean grey {mean.min():.4g} to {mean.max():.4g}; all of them are in groups.csv"
+    )
 
 
 def _shown(table: pd.DataFrame, most: int) -> str:
