@@ -100,9 +100,9 @@ def _range(low: float, high: float) -> str:
 
 def _many_groups(groups: pd.DataFrame) -> str:
     """Groups too many to be listed: how large they are, how far their grey levels spread."""
-    images, mean = groups["images"], groups["mean"]
+    images, mean = groups["images"].astype(float), groups["mean"]
     return (
-        f"{len(groups)} groups of {_range(float(images.min()), float(images.max()))} images (median {images.median():g}), "
+        f"{len(groups)} groups of {_range(images.min(), images.max())} images (median {images.median():g}), "
         f"mean grey {mean.min():.4g} to {mean.max():.4g}; all of them are in groups.csv"
     )
 
