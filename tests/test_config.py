@@ -45,7 +45,10 @@ def test_toml_round_trip(tmp_path_factory, epochs, rate, groups, latents):
         (lambda: ModelConfig(likelihood="poisson"), "expected bernoulli or gaussian"),
         (lambda: TilesConfig(sampler="by_pixel"), "a tile size, which --sampler by_pixel needs"),
         (lambda: AtlasConfig(clusters=1), "--clusters is 1"),
-        (lambda: StudyConfig(tiles=TilesConfig(scaling="standardise")), "grey values from 0 to 1"),
+        (
+            lambda: StudyConfig(tiles=TilesConfig(scaling="standardise"), model=ModelConfig(likelihood="bernoulli")),
+            "grey values from 0 to 1",
+        ),
     ],
 )
 def test_bad_values_name_the_flag(make, message):

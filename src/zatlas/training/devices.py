@@ -139,6 +139,4 @@ def raise_allocator_thresholds() -> str:
         mallopt(_M_TOP_PAD, 64 << 20),
         mallopt(_M_ARENA_MAX, 1),
     ]
-    reason = "allocator keeps freed blocks" if all(kept) else "allocator refused some of the raised thresholds"
-    log.info("%s (each step would fault them in again)", reason)
-    return reason
+    return "allocator keeps freed blocks" if all(kept) else "allocator refused some of the raised thresholds"
