@@ -25,6 +25,7 @@ SMALL = [
     *("--widths", "8", "16", "--latent-dim", "2", "4", "--epochs", "3", "--batch-size", "32"),
     *("--samples", "4", "--examples", "4", "--points", "3"),
 ]
+XRAY = [*SMALL, "--likelihood", "bernoulli"]
 
 
 def zatlas(*arguments):
@@ -49,7 +50,7 @@ def radiographs(tmp_path_factory):
 def xray_study(radiographs, tmp_path_factory):
     images, labels = radiographs
     out = tmp_path_factory.mktemp("study") / "xray"
-    assert zatlas("study", images, "--labels", labels, "--group", "patient", *SMALL, "-q", "-o", out) == 0
+    assert zatlas("study", images, "--labels", labels, "--group", "patient", *XRAY, "-q", "-o", out) == 0
     return out
 
 
@@ -110,7 +111,7 @@ def test_history_has_train_validation_and_test(xray_study):
 def test_same_command_again_redoes_nothing(xray_study, radiographs, capsys):
     before = {f: f.stat().st_mtime_ns for f in xray_study.rglob("*") if f.is_file()}
     images, labels = radiographs
-    assert zatlas("study", images, "--labels", labels, "--group", "patient", *SMALL, "-o", xray_study) == 0
+    assert zatlas("study", images, "--labels", labels, "--group", "patient", *XRAY, "-o", xray_study) == 0
     assert {f: f.stat().st_mtime_ns for f in xray_study.rglob("*") if f.is_file()} == before
     assert "nothing to do" in capsys.readouterr().err
 
@@ -118,7 +119,7 @@ def test_same_command_again_redoes_nothing(xray_study, radiographs, capsys):
 def test_other_settings_are_refused_with_the_difference(xray_study, radiographs, capsys):
     images, labels = radiographs
     before = tree_hashes(xray_study)
-    arguments = [*SMALL, "--epochs", "5"]
+    arguments = [*XRAY, "--epochs", "5"]
     code = zatlas("study", images, "--labels", labels, "--group", "patient", *arguments, "-o", xray_study)
     assert code == 2
     err = capsys.readouterr().err
@@ -155,6 +156,16 @@ def test_report_again_from_a_moved_study_without_its_images(xray_study, tmp_path
     assert zatlas("report", moved, "-q", "-o", tmp_path / "page.html") == 0
     assert tree_hashes(moved) == before, "the study itself is only read"
     assert (tmp_path / "page.html").read_bytes().startswith(b"<!doctype html>")
+
+
+def test_report_of_a_read_only_study_goes_to_the_working_folder(xray_study, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("zatlas.studies.steps._is_writable", lambda folder: False)
+    before = tree_hashes(xray_study)
+    assert zatlas("report", xray_study) == 0
+    assert "is read-only" in capsys.readouterr().err
+    assert (tmp_path / "xray-report.html").is_file()
+    assert tree_hashes(xray_study) == before
 
 
 def test_atlas_opens_as_anndata(xray_study):

@@ -1,7 +1,6 @@
 """Single steps on a finished study: embed, walk, sample, report. Each writes beside the study, never into it."""
 
 import logging
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.features import feature_spread, image_features
 from zatlas.atlas.paths import axis_walk
 from zatlas.atlas.pictures import View, decoded, samples
-from zatlas.errors import UsageError, WriteError
+from zatlas.errors import UsageError
 from zatlas.images.readers import open_images
 from zatlas.report import plot_images
 from zatlas.report.catalogue import Recipe, safe_id
@@ -138,15 +137,15 @@ def _row_of(atlas: Atlas, wanted: str) -> int:
 
 
 def report(made: Study, out: Path | None, talk: Talk) -> Path:
-    """Figures and page again, from the stored results: in the study, or at `out` with figures in a folder beside it."""
-    if out is None:
-        if not os.access(made.folder, os.W_OK):
-            raise WriteError(
-                f"{made.folder} is read-only", hint=f"zatlas report {made.folder} -o {made.folder.name}-report.html"
-            )
-        page, figures = made.folder / "report.html", made.folder / "figures"
-    else:
-        page, figures = out, out.with_name(f"{out.stem}-figures")
+    """Figures and page again, from the stored results: in the study, or at `out` with figures in a folder beside it.
+
+    A study that cannot be written into is reported to the working folder, and says so.
+    """
+    if out is None and not _is_writable(made.folder):
+        out = Path(f"{made.folder.resolve().name}-report.html")
+        talk.say(f"warning: {made.folder} is read-only, so the report is written to {out} in the working folder")
+    page = made.folder / "report.html" if out is None else out
+    figures = made.folder / "figures" if out is None else out.with_name(f"{out.stem}-figures")
     runs.make_folder(page.parent)
     results = made.results()
     manifest = write_figures(results, figures, on_progress=talk.on("drawing figures"))
@@ -154,6 +153,15 @@ def report(made: Study, out: Path | None, talk: Talk) -> Path:
     if out is None:
         made.record_files()
     return written
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder; asked of the disk, because a read-only mount refuses even root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
