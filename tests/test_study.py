@@ -1,5 +1,6 @@
 """The whole job on phantom data, as a user runs it: complete, continued, refused, moved, killed."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import anndata
@@ -235,10 +235,8 @@ def test_killed_at_random_moments_ends_with_the_same_weights(radiographs, tmp_pa
     rng, kills = random.Random(0), 0
     while kills < 4:
         process = subprocess.Popen([*command, "-o", str(tmp_path / "killed")], env=environment)
-        deadline = time.monotonic() + rng.uniform(4, 9)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        if process.poll() is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.uniform(4, 9))
             break
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -158,6 +158,7 @@ class _Analysis:
             self.on_progress(self.done, self._STEPS)
 
     def run(self) -> ModelResults:
+        """Measure in an order in which images are read once and no more than one step's arrays are in memory."""
         self._complete_atlas()
         atlas, settings, shape = self.atlas, self.config.atlas, self.network.config
         pca = self._fit_pca()
