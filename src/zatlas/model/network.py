@@ -141,6 +141,7 @@ class Network(nn.Module):
         """Write the weights as safetensors; equal weights give equal bytes."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         safetensors.torch.save_file(tensors, path)
+        path.chmod(0o644)  # safetensors leaves a file that nobody else can read
 
     def init_weights(self, generator: torch.Generator) -> None:
         """Draw all weights from `generator`: He initialisation, biases 0, a quiet posterior and output layer."""
