@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from zatlas import __version__
-from zatlas.config import StudyConfig, from_dict, from_toml, to_dict
+from zatlas.config import StudyConfig, from_dict, read_study_config, to_dict
 from zatlas.errors import UsageError, ZatlasError
 
 __all__ = ["main"]
@@ -250,10 +250,7 @@ def study_config(options: argparse.Namespace, base: StudyConfig | None = None) -
     if getattr(options, "config", ""):
         if not path.is_file():
             raise UsageError(f"--config {path}: there is no such file")
-        values = to_dict(from_toml(path))
-        for name in ("input", "labels"):
-            if values["data"][name]:
-                values["data"][name] = str(path.parent / values["data"][name])
+        values = to_dict(read_study_config(path))
     for destination, value in vars(options).items():
         section, _, name = destination.partition(".")
         if name:

@@ -9,9 +9,10 @@ import dataclasses
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from zatlas.errors import DataError, UsageError
 
@@ -26,20 +27,16 @@ __all__ = [
     "difference",
     "from_dict",
     "from_toml",
+    "read_study_config",
     "to_dict",
     "to_toml",
+    "with_input_paths",
 ]
 
-Sampler = Literal["whole", "by_pixel", "equal"]
-ScalingKind = Literal["minmax", "standardise"]
-LikelihoodName = Literal["gaussian", "bernoulli"]
-DecoderName = Literal["transposed", "upsample"]
-NormName = Literal["none", "group"]
 
-
-def option(default: Any, help_text: str, *, unit: str = "", metavar: str = "") -> Any:
+def option(default: Any, help_text: str, *, unit: str = "") -> Any:
     """A configuration field: its default, the sentence of help shown by `--help`, its unit."""
-    metadata = {"help": help_text, "unit": unit, "metavar": metavar}
+    metadata = {"help": help_text, "unit": unit}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -309,6 +306,19 @@ def from_toml(path: Path, kind: type = StudyConfig) -> Any:
         ) from err
     values.pop("schema_version", None)
     return from_dict(kind, values, where=path.name)
+
+
+def read_study_config(path: Path) -> StudyConfig:
+    """A study's configuration from a TOML file from which its relative input paths count."""
+    config: StudyConfig = from_toml(path)
+    return with_input_paths(config, lambda name: str(path.parent / name))
+
+
+def with_input_paths(config: StudyConfig, change: Callable[[str], str]) -> StudyConfig:
+    """The configuration with `change` applied to the paths of its images and labels, where there are any."""
+    data = config.data
+    images, labels = (change(path) if path else "" for path in (data.input, data.labels))
+    return dataclasses.replace(config, data=dataclasses.replace(data, input=images, labels=labels))
 
 
 def from_dict(kind: type, values: dict[str, Any], *, where: str = "") -> Any:

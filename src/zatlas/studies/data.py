@@ -8,7 +8,6 @@ in `STUDY/data`.
 import dataclasses
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +34,6 @@ __all__ = [
     "open_collection",
     "prepare",
     "resolve",
-    "with_input_paths",
 ]
 
 log = logging.getLogger(__name__)
@@ -113,13 +111,6 @@ def locate(path: str, study: Path) -> Path:
 def relative_input(path: str, study: Path) -> str:
     """A path given on the command line as study.toml keeps it: relative to the study."""
     return Path(os.path.relpath(Path(path).resolve(), study.resolve())).as_posix() if path else ""
-
-
-def with_input_paths(config: StudyConfig, change: Callable[[str], str]) -> StudyConfig:
-    """The configuration with `change` applied to the paths of its images and labels, where there are any."""
-    data = config.data
-    images, labels = (change(path) if path else "" for path in (data.input, data.labels))
-    return dataclasses.replace(config, data=dataclasses.replace(data, input=images, labels=labels))
 
 
 def open_collection(config: StudyConfig, study: Path) -> Collection:

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from zatlas.config import StudyConfig
+from zatlas.config import StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
 from zatlas.model.network import Network, NetworkConfig, build
-from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve, with_input_paths
+from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
 from zatlas.studies.talk import Talk
 
 __all__ = ["ModelPlan", "Plan", "plan"]

@@ -15,7 +15,15 @@ from zatlas import runs
 from zatlas.atlas.analysis import analyse_model, compare_models
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.results import Comparison, DataSummary, ModelResults, StudyResults
-from zatlas.config import StudyConfig, difference, from_toml, to_dict, to_toml
+from zatlas.config import (
+    StudyConfig,
+    difference,
+    from_toml,
+    read_study_config,
+    to_dict,
+    to_toml,
+    with_input_paths,
+)
 from zatlas.errors import DataError, Interrupted, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.inspection import inspection
@@ -31,7 +39,6 @@ from zatlas.studies.data import (
     prepare,
     relative_input,
     resolve,
-    with_input_paths,
 )
 from zatlas.studies.summary import describe
 from zatlas.studies.talk import Talk
@@ -111,7 +118,8 @@ class Study:
             data = dataclasses.replace(config.data, input=relative_input(input_path, self.folder))
             config = dataclasses.replace(config, data=data)
         collection = open_collection(config, self.folder)
-        _check_same_images(self.folder, collection)
+        if not _are_its_images(self.folder, collection):
+            raise DataError("these are not the images that the study was made from", hint="give the original images")
         return prepare(config, collection, self.folder, talk or Talk())
 
     def config_as_given(self) -> StudyConfig:
@@ -174,7 +182,7 @@ def study(
     """
     talk = talk or Talk()
     if not isinstance(config, StudyConfig):
-        config = _read_config(Path(config))
+        config = read_study_config(Path(config))
     made = start(config, study_folder(config, out), force=force)
     with runs.lock(made.folder):
         runs.remove_leftovers(made.folder)
@@ -185,12 +193,6 @@ def study(
 def study_folder(config: StudyConfig, out: str | Path = "") -> Path:
     """The folder of a study: `out`, or one named after the data in the working folder."""
     return Path(out) if out else Path(f"{Path(config.data.input).stem or 'my'}-study")
-
-
-def _read_config(path: Path) -> StudyConfig:
-    """A configuration whose relative input paths count from the TOML file."""
-    config: StudyConfig = from_toml(path)
-    return with_input_paths(config, lambda name: str(path.parent / name))
 
 
 def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
@@ -225,16 +227,15 @@ def _changes(old: Study, config: StudyConfig, collection: Collection) -> list[st
         config.data, input=old.config.data.input, labels=old.config.data.labels if config.data.labels else ""
     )
     changes = difference(old.config, dataclasses.replace(config, data=same_place))
-    record = old.folder / "data" / "data.json"
-    if record.is_file() and runs.read_json(record)["fingerprint"] != collection.fingerprint():
+    if not _are_its_images(old.folder, collection):
         changes.append("the images (their content differs)")
     return changes
 
 
-def _check_same_images(folder: Path, collection: Collection) -> None:
+def _are_its_images(folder: Path, collection: Collection) -> bool:
+    """Whether these are the images that the study was made from; true as long as it has none."""
     record = folder / "data" / "data.json"
-    if record.is_file() and runs.read_json(record)["fingerprint"] != collection.fingerprint():
-        raise DataError("these are not the images that the study was made from", hint="give the original images")
+    return not record.is_file() or bool(runs.read_json(record)["fingerprint"] == collection.fingerprint())
 
 
 def _free_folder(folder: Path) -> Path:
