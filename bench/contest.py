@@ -13,6 +13,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import venv
 from collections.abc import Callable, Mapping, Sequence
@@ -57,17 +58,17 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) 
     Raises:
         SystemExit: the process failed; what it said is shown.
     """
-    begin = time.monotonic()
-    process = subprocess.Popen(
-        [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, **(env or {})}, text=True,
-    )  # fmt: skip
-    out, err = process.stdout.read(), process.stderr.read()  # type: ignore[union-attr]
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
+    arguments, variables = [str(part) for part in command], {**os.environ, **(env or {})}
+    with tempfile.TemporaryFile("w+") as out_file, tempfile.TemporaryFile("w+") as err_file:
+        begin = time.monotonic()
+        process = subprocess.Popen(arguments, stdout=out_file, stderr=err_file, env=variables)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - begin
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out_file.seek(0), err_file.seek(0)
+        out, err = out_file.read(), err_file.read()
     if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))}\nended with {process.returncode}:\n{err[-4000:]}")
+        raise SystemExit(f"{' '.join(arguments)}\nended with {process.returncode}:\n{err[-4000:]}")
     lines = out.strip().splitlines()
     report = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
     return Finished(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e3, usage.ru_minflt, report)
@@ -144,9 +145,9 @@ def machine() -> dict[str, Any]:
             packages[name] = version(name)
         except ModuleNotFoundError:
             continue
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "processor": model, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": platform.platform(), "python": platform.python_version(), "load": os.getloadavg(), **packages,
+        "processor": model, "cores": cores, "system": platform.platform(), "python": platform.python_version(), "load": os.getloadavg(), **packages,
     }  # fmt: skip
 
 
@@ -156,7 +157,8 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
     print(f"\n{title}")
     for line in [list(columns), ["-" * width for width in widths], *cells]:
-        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))))
+        first, *others = [(cell, width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
 
 
 def save(name: str, facts: Mapping[str, Any]) -> Path:
