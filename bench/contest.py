@@ -10,6 +10,7 @@ Not here: what is measured. Each script of this folder says that in its own docs
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
         print(f"making the environment {name}: {', '.join(requirements)}", file=sys.stderr)
         venv.create(folder, with_pip=True, clear=True)
         for requirement in requirements:  # in order: a pinned torch comes before what would choose another one
-            subprocess.run([python, "-m", "pip", "install", "-q", *requirement.split()], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", *shlex.split(requirement)], check=True)
         stamp.write_text(wanted)
     return python
 
@@ -147,7 +148,8 @@ def machine() -> dict[str, Any]:
             continue
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "processor": model, "cores": cores, "system": platform.platform(), "python": platform.python_version(), "load": os.getloadavg(), **packages,
+        "processor": model, "cores": cores, "system": platform.platform(),
+        "python": platform.python_version(), "load": os.getloadavg(), **packages,
     }  # fmt: skip
 
 
