@@ -163,10 +163,10 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
         print("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
 
 
-def save(name: str, facts: Mapping[str, Any]) -> Path:
+def save(name: str, facts: Mapping[str, Any], *, folder: Path = _RESULTS) -> Path:
     """Write everything that was measured to results/NAME.json, with the machine it was measured on."""
-    _RESULTS.mkdir(exist_ok=True)
-    path = _RESULTS / f"{name}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **facts}, indent=1) + "\n")
     print(f"\n{path}", file=sys.stderr)
     return path

@@ -1,13 +1,13 @@
 """Training speed: the same network, loss, optimiser and images in zatlas and in the libraries that people use.
 
-    python bench/train.py                          # all contestants, three rounds, two hours on two slow cores
+    python bench/train.py                          # all contestants, three rounds
     python bench/train.py --only zatlas notebook --rounds 1 --epochs 3 --images 256
     python bench/train.py --threads 1              # everybody on one core
     python bench/train.py --w2                     # the network of a public solution, see below
     python bench/train.py --busy-neighbour         # zatlas beside a process that keeps one of two cores busy
     python bench/train.py --precision-check        # zatlas in bfloat16 and in float32, three seeds
 
-Run it with a Python that has zatlas, which draws the images. Each contestant is a process in an environment of its
+Run it on Linux with a Python that has zatlas, which draws the images. Each contestant is a process in an environment of its
 own, which the script makes; what cannot be installed or does not run is named under the table and left out of it.
 
 Equal for all: 128 px images (synthetic radiographs, a tenth of them for testing), strided convolutions of 32, 64, 128
@@ -181,7 +181,7 @@ def compare(training: Training, contestants: Mapping[str, Contestant], options: 
     show_comparison(found, training.about, title=_title(options))
     training.tell_failures()
     name = "train" + ("-w2" if options.w2 else "") + (f"-threads{options.threads}" if options.threads else "")
-    contest.save(name, training.facts(found))
+    contest.save(name, training.facts(found), folder=options.results)
 
 
 def show_comparison(found: Mapping[str, Any], about: Mapping[str, Any], *, title: str) -> None:
@@ -240,7 +240,9 @@ def busy_neighbour(training: Training, options: argparse.Namespace) -> None:
     rows = [[name, numbers["images_per_s"], str(training.about[name]["threads"])] for name, numbers in medians.items()]
     contest.show("zatlas beside a busy process", ["", "images/s", "threads"], rows)
     print(f"\nwith the neighbour / one quiet core: {middle:.2f} ({low:.2f} to {high:.2f}); the goal is 0.9")
-    contest.save("train-busy-neighbour", {**training.facts(found), "ratio": [low, middle, high]})
+    contest.save(
+        "train-busy-neighbour", {**training.facts(found), "ratio": [low, middle, high]}, folder=options.results
+    )
 
 
 def precision_check(training: Training, options: argparse.Namespace) -> None:
@@ -262,7 +264,7 @@ def precision_check(training: Training, options: argparse.Namespace) -> None:
     gap = statistics.mean(losses["bfloat16"]) - statistics.mean(losses["float32"])
     verdict = "within" if abs(gap) <= _spread(losses["float32"]) else "OUTSIDE"
     print(f"\nbfloat16 - float32: {gap:+.1f} nats, {verdict} the spread of the seeds in float32")
-    contest.save("train-precision", {**training.facts(found), "gap_nats": gap})
+    contest.save("train-precision", {**training.facts(found), "gap_nats": gap}, folder=options.results)
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -279,6 +281,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"some of {', '.join(names)}")
     parser.add_argument("--threads", type=int, default=0, help="pin each contestant to so many cores (default: all)")
     parser.add_argument("--here", action="store_true", help="use this Python for all instead of environments")
+    parser.add_argument("--results", type=Path, default=contest.HERE / "results", help="folder of the JSON files")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--w2", action="store_true", help="the other network")
     mode.add_argument("--busy-neighbour", action="store_true", help="zatlas beside a busy process, on two cores")
