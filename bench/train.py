@@ -7,8 +7,8 @@
     python bench/train.py --busy-neighbour         # zatlas beside a process that keeps one of two cores busy
     python bench/train.py --precision-check        # zatlas in bfloat16 and in float32, three seeds
 
-Run it on Linux with a Python that has zatlas, which draws the images. Each contestant is a process in an environment of its
-own, which the script makes; what cannot be installed or does not run is named under the table and left out of it.
+Run it on Linux with a Python that has zatlas, which draws the images. Each contestant is a process in an environment
+of its own, which the script makes; what cannot be installed or does not run is named under the table and left out.
 
 Equal for all: 128 px images (synthetic radiographs, a tenth of them for testing), strided convolutions of 32, 64, 128
 and 256 channels (k 3) with ReLU, linear layers to mean and log_var of 16 dimensions, the mirrored decoder of

@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from zatlas.model.network import NetworkConfig, build
 from zatlas.training.devices import raise_allocator_thresholds
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
@@ -115,6 +116,36 @@ def test_the_test_loss_is_that_of_torch(common: ModuleType, tmp_path: Path) -> N
     expected += torch.distributions.kl_divergence(posterior, prior).double().sum()
     found = common.test_loss(task, lambda _: (logits, mean, log_var))
     assert found == pytest.approx(float(expected) / 5, rel=1e-6)
+
+
+def test_the_network_of_the_torch_peers_is_that_of_zatlas(common: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same weights both return the same logits and the same posterior."""
+    import torch
+
+    monkeypatch.setitem(sys.modules, "common", common)  # as the peers import it
+    network = loaded(BENCH / "train_peers" / "torch_network.py")
+    task = common.Task(train="", test="", folder="", epochs=2, seed=0, size=32, widths=(4, 8, 16), latent_dim=3)
+    shape = NetworkConfig(
+        latent_dim=3, channels=1, size=32, widths=(4, 8, 16), blocks=0, norm="none", decoder="transposed",
+        likelihood="bernoulli",
+    )  # fmt: skip
+    ours, theirs = build(shape, seed=0), network.VAE(task)
+    weights: list[torch.Tensor] = []
+    for module in ours.modules():
+        if module is ours.encoder.to_posterior:
+            (mean, log_var), (mean_bias, log_var_bias) = module.weight.chunk(2), module.bias.chunk(2)
+            weights += [mean, mean_bias, log_var, log_var_bias]
+        else:
+            weights += list(module.parameters(recurse=False))
+    with torch.no_grad():
+        for mine, yours in zip(weights, theirs.parameters(), strict=True):
+            yours.copy_(mine)
+        x = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+        posterior = ours.encode(x)
+        expected = [ours.decode(posterior.mean), posterior.mean, posterior.log_var]
+    found = network.pass_through(theirs.encoder, theirs.decoder, x.numpy())
+    for mine, yours in zip(expected, found, strict=True):
+        np.testing.assert_allclose(yours, mine, atol=1e-3)  # log_var is bounded smoothly in zatlas alone
 
 
 def test_peers_get_the_allocator_settings_of_zatlas(common: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
