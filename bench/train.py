@@ -8,7 +8,7 @@
     python bench/train.py --precision-check        # zatlas in bfloat16 and in float32, three seeds
 
 Run it on Linux with a Python that has zatlas, which draws the images. Each contestant is a process in an environment
-of its own, which the script makes; what cannot be installed or does not run is named under the table and left out.
+of its own, which the script makes; what cannot be installed or does not run is reported in the table.
 
 Equal for all: 128 px images (synthetic radiographs, a tenth of them for testing), strided convolutions of 32, 64, 128
 and 256 channels (k 3) with ReLU, linear layers to mean and log_var of 16 dimensions, the mirrored decoder of
@@ -97,16 +97,20 @@ class Training:
         self.folder, self.is_here = folder, is_here
         self.task = {**network, **_draw_images(folder, images, network["size"]), "epochs": epochs}
         self.about: dict[str, Any] = {}
-        self.failed: dict[str, str] = {}
+        self.failed: dict[str, tuple[str, str]] = {}  # in a word, and in full
         self._turns: dict[str, int] = {}
 
     def install(self, contestants: Mapping[str, Contestant]) -> dict[str, Contestant]:
         """Make the environments; those whose environment cannot be made are left out."""
-        for name, contestant in contestants.items():
+        broken: dict[str, str] = {}
+        for peer in dict.fromkeys(contestant.peer for contestant in contestants.values()):
             try:
-                self._python(contestant.peer)
+                self._python(peer)
             except subprocess.CalledProcessError as err:
-                self.failed[name] = f"could not be installed: {err}"
+                broken[peer] = str(err)
+        for name, contestant in contestants.items():
+            if contestant.peer in broken:
+                self.failed[name] = ("not installed", broken[contestant.peer])
         return {name: contestant for name, contestant in contestants.items() if name not in self.failed}
 
     def _python(self, peer: str) -> Path:
@@ -122,8 +126,10 @@ class Training:
             try:
                 script = PEERS / f"{contestant.peer}_user.py"
                 done = contest.run([self._python(contestant.peer), script, task])
+                if not done.report:
+                    raise SystemExit("it ended without a report")
             except SystemExit as err:
-                self.failed[name] = f"did not run: {err}"
+                self.failed[name] = ("did not run", str(err))
                 return dict.fromkeys(MEASURED, math.nan)
         numbers = {**done.report, "peak_mb": done.peak_mb}
         self.about[name] = {key: value for key, value in numbers.items() if key not in MEASURED}
@@ -135,9 +141,9 @@ class Training:
         return {name: turns for name, turns in found.items() if name not in self.failed}
 
     def tell_failures(self) -> None:
-        """Say what is missing from the table, and why."""
-        for name, reason in self.failed.items():
-            print(f"\n{name} {reason[-1500:]}")
+        """Say why contestants are missing."""
+        for name, (what, reason) in self.failed.items():
+            print(f"\n{name} ({what}): {reason[-1500:]}")
 
     def facts(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """For the record."""
@@ -178,14 +184,14 @@ def compare(training: Training, contestants: Mapping[str, Contestant], options: 
     able = training.install(contestants)
     turns = {name: partial(training.turn, name, one, options.threads) for name, one in able.items()}
     found = training.rounds(turns, options.rounds)
-    show_comparison(found, training.about, title=_title(options))
+    show_comparison(found, training, title=_title(options))
     training.tell_failures()
     name = "train" + ("-w2" if options.w2 else "") + (f"-threads{options.threads}" if options.threads else "")
     contest.save(name, training.facts(found), folder=options.results)
 
 
-def show_comparison(found: Mapping[str, Any], about: Mapping[str, Any], *, title: str) -> None:
-    """Print medians, and how many times as fast zatlas was, round by round."""
+def show_comparison(found: Mapping[str, Any], training: Training, *, title: str) -> None:
+    """Print medians, and how many times as fast zatlas was, round by round; those that failed come last."""
     medians = contest.medians(found)
     walls = contest.ratios(found, "images_per_s", of="zatlas") if "zatlas" in found else {}
     cpus = contest.ratios(found, "images_per_cpu_s", of="zatlas") if "zatlas" in found else {}
@@ -193,7 +199,7 @@ def show_comparison(found: Mapping[str, Any], about: Mapping[str, Any], *, title
         [
             name, f"{numbers['images_per_s']:.0f}", *(_times(walls.get(name), i) for i in range(3)),
             f"{1e3 * numbers['cpu_s_per_image']:.2f}", _times(cpus.get(name), 1), f"{numbers['test_loss']:.1f}",
-            f"{numbers['faults_per_image']:.0f}", str(about[name]["threads"]), f"{numbers['peak_mb']:.0f}",
+            f"{numbers['faults_per_image']:.0f}", str(training.about[name]["threads"]), f"{numbers['peak_mb']:.0f}",
         ]
         for name, numbers in medians.items()
     ]  # fmt: skip
@@ -201,7 +207,8 @@ def show_comparison(found: Mapping[str, Any], about: Mapping[str, Any], *, title
         "contestant", "images/s", "zatlas x: min", "median", "max", "CPU ms/image", "zatlas x (CPU)", "test loss",
         "faults/image", "threads", "MB",
     ]  # fmt: skip
-    contest.show(title, columns, rows)
+    missing = [[name, what, *["-"] * (len(columns) - 2)] for name, (what, _) in training.failed.items()]
+    contest.show(title, columns, rows + missing)
 
 
 def _times(of_rounds: Sequence[float] | None, which: int) -> str:
