@@ -29,6 +29,7 @@ import json
 import math
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -95,6 +96,7 @@ class Training:
 
     def __init__(self, folder: Path, *, images: int, epochs: int, network: Mapping[str, Any], is_here: bool) -> None:
         self.folder, self.is_here = folder, is_here
+        self.source = Path(shutil.copytree(CHECKOUT / "src", folder / "src"))  # edits during a run change nothing
         self.task = {**network, **_draw_images(folder, images, network["size"]), "epochs": epochs}
         self.about: dict[str, Any] = {}
         self.failed: dict[str, tuple[str, str]] = {}  # in a word, and in full
@@ -125,7 +127,7 @@ class Training:
             task = json.dumps({**self.task, **contestant.options, "seed": seed, "folder": spare})
             try:
                 script = PEERS / f"{contestant.peer}_user.py"
-                done = contest.run([self._python(contestant.peer), script, task])
+                done = contest.run([self._python(contestant.peer), script, task], env={"PYTHONPATH": str(self.source)})
                 if not done.report:
                     raise SystemExit("it ended without a report")
             except SystemExit as err:
@@ -148,7 +150,16 @@ class Training:
     def facts(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """For the record."""
         task = {key: value for key, value in self.task.items() if key not in ("train", "test")}
-        return {"task": task, "found": found, "about": self.about, "failed": self.failed}
+        facts = {"zatlas": _state_of_the_checkout(), "task": task, "about": self.about, "failed": self.failed}
+        return {**facts, "found": found}
+
+
+def _state_of_the_checkout() -> dict[str, Any]:
+    """Commit, and whether src differs from it."""
+    git = ["git", "-C", str(CHECKOUT)]
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    changes = subprocess.run([*git, "status", "--short", "src"], capture_output=True, text=True, check=False).stdout
+    return {"commit": commit, "changed": [line[3:] for line in changes.splitlines()]}
 
 
 def _draw_images(folder: Path, images: int, size: int) -> dict[str, str]:
