@@ -11,6 +11,7 @@ Notable:
 Not here: losses (objective.py), precision and threads (zatlas.training).
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,17 @@ from torch import Tensor, nn
 from zatlas.config import ModelConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
 
-__all__ = ["Decoder", "Encoder", "Network", "NetworkConfig", "Posterior", "build", "load_weights", "soft_bound"]
+__all__ = [
+    "Decoder",
+    "Encoder",
+    "Network",
+    "NetworkConfig",
+    "Posterior",
+    "build",
+    "compute_copy",
+    "load_weights",
+    "soft_bound",
+]
 
 LOG_VAR_MIN, LOG_VAR_MAX = -12.0, 8.0
 _GROUPS = 8  # of GroupNorm, at most
@@ -170,9 +181,8 @@ class Encoder(nn.Module):
         self.to_posterior = nn.Linear(config.widths[-1] * config.coarse_size**2, 2 * config.latent_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Posterior:
-        features = self.stages(x).flatten(1)
-        with torch.autocast(features.device.type, enabled=False):  # latents in the precision of the weights
-            mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
+        features = self.stages(_channels_last(x.to(next(self.stages.parameters()).dtype))).flatten(1)
+        mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
         return Posterior(mean, soft_bound(log_var, LOG_VAR_MIN, LOG_VAR_MAX))
 
 
@@ -186,22 +196,36 @@ class Decoder(nn.Module):
         narrowing = list(zip(config.widths[:0:-1], config.widths[-2::-1], strict=True))
         stages: list[nn.Module] = [*_after_convolution(config, config.widths[-1])]
         for before, after in narrowing:
-            stages += [*_enlarge(config, before, after), *_after_convolution(config, after)]
+            stages += _enlarge(config, before, after)
         self.stages = nn.Sequential(*stages)
         self.to_params: nn.Conv2d | nn.ConvTranspose2d
         if config.decoder == "transposed":
-            self.to_params = nn.ConvTranspose2d(
-                config.widths[0], config.channels, 3, stride=2, padding=1, output_padding=1
-            )
+            self.to_params = TransposedConvolution(config.widths[0], config.channels)
             self.arrange: nn.Module = nn.Identity()
         else:
             self.to_params = nn.Conv2d(config.widths[0], 4 * config.channels, 3, padding=1)
             self.arrange = nn.PixelShuffle(2)
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
-        features = self.from_latent(z).unflatten(1, self.shape).contiguous(memory_format=torch.channels_last)
+        coarse = self.from_latent(z.to(self.from_latent.weight.dtype)).unflatten(1, self.shape)
+        features = coarse.contiguous(memory_format=torch.channels_last)
         params: Tensor = self.arrange(self.to_params(self.stages(features)))
         return params
+
+
+class TransposedConvolution(nn.ConvTranspose2d):
+    """A transposed convolution of kernel 3 that doubles height and width.
+
+    The bias is added apart: asked for the gradients of weight and bias at once, oneDNN takes two to five times as long
+    as for that of the weight (speed.md).
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__(before, after, 3, stride=2, padding=1, output_padding=1)
+
+    def forward(self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None) -> Float[Tensor, "b k y x"]:
+        out = F.conv_transpose2d(x, self.weight, None, stride=2, padding=1, output_padding=1)
+        return out if self.bias is None else out + self.bias[:, None, None]
 
 
 class ResidualBlock(nn.Module):
@@ -212,7 +236,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1),
             *_norm(config, width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
             *_norm(config, width),
         )
@@ -221,8 +245,27 @@ class ResidualBlock(nn.Module):
         return F.relu(x + self.body(x))
 
 
+def _channels_last(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """The same images, channels innermost in memory.
+
+    torch takes an image of one channel for either order and goes on in the other one, which makes the gradient of the
+    first activation 30 times slower (speed.md). So its strides are said here.
+    """
+    if x.shape[1] == 1:
+        return x.squeeze(1).unsqueeze(-1).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def _after_convolution(config: NetworkConfig, width: int) -> list[nn.Module]:
-    return [*_norm(config, width), nn.ReLU(), *(ResidualBlock(config, width) for _ in range(config.blocks))]
+    return [*_activated(config, width), *_blocks(config, width)]
+
+
+def _activated(config: NetworkConfig, width: int) -> list[nn.Module]:
+    return [*_norm(config, width), nn.ReLU(inplace=True)]
+
+
+def _blocks(config: NetworkConfig, width: int) -> list[nn.Module]:
+    return [ResidualBlock(config, width) for _ in range(config.blocks)]
 
 
 def _norm(config: NetworkConfig, width: int) -> list[nn.Module]:
@@ -233,11 +276,13 @@ def _enlarge(config: NetworkConfig, before: int, after: int) -> list[nn.Module]:
     """Layers that double height and width.
 
     Convolution first, then nearest upsampling: as fast as a transposed convolution of kernel 3, with a fifth of its
-    checkerboard energy (defaults.md).
+    checkerboard energy (defaults.md). The activation comes before the upsampling, where it has a quarter of the values
+    to look at and the same effect.
     """
     if config.decoder == "transposed":
-        return [nn.ConvTranspose2d(before, after, 3, stride=2, padding=1, output_padding=1)]
-    return [nn.Conv2d(before, after, 3, padding=1), nn.Upsample(scale_factor=2, mode="nearest")]
+        return [TransposedConvolution(before, after), *_after_convolution(config, after)]
+    convolution, upsample = nn.Conv2d(before, after, 3, padding=1), nn.Upsample(scale_factor=2, mode="nearest")
+    return [convolution, *_activated(config, after), upsample, *_blocks(config, after)]
 
 
 def soft_bound(value: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape"]:
@@ -250,6 +295,17 @@ def soft_bound(value: Float[Tensor, "*shape"], low: float, high: float) -> Float
         tensor([-12.,  -0.,   8.])
     """
     return low + F.softplus(high - F.softplus(high - value) - low)
+
+
+def compute_copy(network: Network, dtype: torch.dtype) -> Network:
+    """A copy that computes convolutions in another number format.
+
+    The layer that gives the posterior stays as it is: latents, their rate and all losses are float32.
+    """
+    other = copy.deepcopy(network)
+    other.encoder.stages.to(dtype)
+    other.decoder.to(dtype)
+    return other
 
 
 def build(config: NetworkConfig, seed: int) -> Network:
