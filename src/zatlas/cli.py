@@ -232,6 +232,12 @@ def _add_option(parser: Any, field: dataclasses.Field[Any], kind: Any, destinati
     default: Any = field.default
     default = " ".join(map(str, default)) if is_list else default
     shown = f" (default: {default})" if default not in ("", None) else ""
+    if kind is bool:
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", dest=destination, action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS, help=field.metadata["help"].replace("%", "%%"),
+        )  # fmt: skip
+        return
     parser.add_argument(
         f"--{field.name.replace('_', '-')}",
         dest=destination,

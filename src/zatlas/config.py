@@ -190,8 +190,14 @@ class TrainConfig:
         "largest random shift and zoom of training images, as a share of their side; tiles, cut anywhere, have none",
     )
     checkpoint_minutes: float = option(1.0, "longest time between two checkpoints", unit="min")
-    threads: int = option(0, "processor threads; 0 takes as many as there are cores")
-    precision: str = option("auto", "auto | float32 | bfloat16 (auto: bfloat16 where the processor computes in it)")
+    device: str = option("auto", "auto | cpu | cuda (auto: cpu; cuda has not been measured yet)")
+    threads: int = option(0, "processor threads; 0 tries how many are fastest; without effect on results")
+    precision: str = option(
+        "auto", "auto | float32 | bfloat16 (auto: bfloat16 where the processor computes in it, faster and as exactly)"
+    )
+    deterministic: bool = option(
+        False, "choose the number format without timing it, so that a busy machine decides nothing"
+    )
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
@@ -203,6 +209,7 @@ class TrainConfig:
         _require(self.clip_norm >= 0, "clip-norm", self.clip_norm, "0 or more")
         _require(0 <= self.jitter <= 0.5, "jitter", self.jitter, "a share from 0 to 0.5")
         _require(self.checkpoint_minutes > 0, "checkpoint-minutes", self.checkpoint_minutes, "more than 0 minutes")
+        _require(self.device in ("auto", "cpu", "cuda"), "device", self.device, "auto, cpu or cuda")
         _require(self.threads >= 0, "threads", self.threads, "0 or more")
         _require(
             self.precision in ("auto", "float32", "bfloat16"),

@@ -32,6 +32,7 @@ from zatlas.images.collection import Collection
 from zatlas.model.network import Network, NetworkConfig, Posterior, build, load_weights
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
+from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import Step, fit
 
 __all__ = ["VAE", "load", "split_off_validation"]
@@ -116,6 +117,7 @@ class VAE:
         epochs: int | None = None,
         train: TrainConfig | None = None,
         run: str | Path | None = None,
+        keep_freed_memory: bool = False,
         on_step: Callable[[Step], None] | None = None,
         stop_requested: Callable[[], bool] | None = None,
     ) -> Self:
@@ -129,6 +131,8 @@ class VAE:
             epochs: Passes over `tiles`; overrides `train.epochs`.
             train: All settings of the training.
             run: Folder for weights, history and checkpoints; a temporary one by default.
+            keep_freed_memory: Let the allocator of the whole process keep freed memory, for good (Linux with glibc).
+                Training is then 1.5 to 2 times as fast. The command line always does so.
             on_step: Called after each step with its numbers.
             stop_requested: Asked after each step; when it says yes, a checkpoint is written and training ends.
 
@@ -142,6 +146,8 @@ class VAE:
             tiles, validation = split_off_validation(tiles, seed=self.seed)
         shape = NetworkConfig.from_model(self.model, self.latent_dim, channels=tiles.channels, size=tiles.size)
         network = build(shape, seed=self.seed)
+        if keep_freed_memory:
+            raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
             folder = runs.make_folder(Path(run) if run is not None else Path(spare))
             _write_config(folder, self.model, shape, tiles.scaling, settings, self.seed)
@@ -150,7 +156,7 @@ class VAE:
                 seed=self.seed, run=folder, on_step=on_step, stop_requested=stop_requested,
             )  # fmt: skip
             load_weights(network, folder / "weights.safetensors")
-        self._network, self._scaling = network.eval(), tiles.scaling
+        self._network, self._scaling = network.cpu().eval(), tiles.scaling
         return self
 
     def embed(

@@ -1,44 +1,95 @@
 """Choices of threads and number format, and the shards they feed."""
 
+import dataclasses
 import logging
 import math
+import re
 import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from zatlas.config import TrainConfig
+from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, build
 from zatlas.model.objective import distortion, rate
 from zatlas.training import devices
-from zatlas.training.devices import Devices, choose, one_thread_per_operator, raise_allocator_thresholds
+from zatlas.training.devices import choose, one_thread_per_operator, raise_allocator_thresholds
+from zatlas.training.rehearsal import Rehearsal, rehearse
 from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise
+from zatlas.training.weights import Weights
+
+SMALL = NetworkConfig(
+    latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="upsample", likelihood="bernoulli"
+)
 
 
 def test_choices_carry_their_reasons(caplog):
     caplog.set_level(logging.INFO)
-    chosen = choose(threads=3, precision="float32")
-    assert (chosen.device, chosen.threads, chosen.precision) == ("cpu", 3, "float32")
+    chosen = choose(TrainConfig(threads=3, precision="float32"), SMALL)
+    assert (chosen.device, chosen.threads, chosen.is_threads_fixed, chosen.precision) == ("cpu", 3, True, "float32")
     assert chosen.to_dict()["threads"] == {"value": 3, "reason": "as asked for"}
     assert "threads: 3 (as asked for)" in caplog.text
+    for name in ("device", "precision", "memory format", "allocator", "compile"):
+        assert f"{name}: " in caplog.text
 
 
-def test_automatic_threads_heed_the_environment(monkeypatch):
+def test_automatic_threads_heed_environment_and_batch(monkeypatch):
+    def threads(batch_size=64):
+        chosen = choose(TrainConfig(batch_size=batch_size, precision="float32"), SMALL)
+        return chosen.threads, chosen.reasons["threads"]
+
     monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(devices, "_container_quota", lambda: 0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert choose().threads == 8
+    assert threads(128) == (8, "8 cores are at hand")
+    assert threads(16) == (2, "8 cores are at hand, and a batch of 16 images has 2 shards")
     monkeypatch.setattr(devices, "_container_quota", lambda: 3)
-    assert (choose().threads, choose().reasons["threads"]) == (3, "this container may use 3 of 8 cores")
+    assert threads() == (3, "this container may use 3 of 8 cores")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert (choose().threads, choose().reasons["threads"]) == (2, "OMP_NUM_THREADS is 2")
+    assert threads() == (2, "OMP_NUM_THREADS is 2")
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"), [({"avx2"}, "float32"), ({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16")]
+    ("flags", "found", "expected", "words"),
+    [
+        ({"avx2"}, Rehearsal(1.6, 0.9999), "float32", "no bfloat16 arithmetic"),
+        ({"avx512_bf16"}, Rehearsal(1.6, 0.9999), "bfloat16", "avx512_bf16.*1.6 times as fast"),
+        ({"amx_bf16"}, Rehearsal(0.9, 0.9999), "bfloat16", "amx_bf16"),
+        ({"amx_bf16"}, Rehearsal(0.25, 0.9999), "float32", "take 4.0 times as long"),
+        ({"amx_bf16"}, Rehearsal(1.6, 0.7), "float32", "cosine 0.700"),
+    ],
 )
-def test_bfloat16_only_where_the_processor_computes_in_it(monkeypatch, flags, expected):
+def test_bfloat16_only_where_it_is_faster_and_agrees(monkeypatch, flags, found, expected, words):
     monkeypatch.setattr(devices, "_processor_flags", lambda: flags)
-    assert choose().precision == expected
+    monkeypatch.setattr(devices, "rehearse", lambda network: found)
+    chosen = choose(TrainConfig(), SMALL)
+    assert chosen.precision == expected
+    assert re.search(words, chosen.reasons["precision"])
+
+
+def test_deterministic_choices_do_not_depend_on_time(monkeypatch):
+    monkeypatch.setattr(devices, "_processor_flags", lambda: {"avx512_bf16"})
+    monkeypatch.setattr(devices, "rehearse", lambda network: Rehearsal(0.25, 0.9999))
+    assert choose(TrainConfig(deterministic=True), SMALL).precision == "bfloat16"
+
+
+def test_a_training_keeps_the_number_format_it_was_begun_with():
+    chosen = choose(TrainConfig(precision="bfloat16"), SMALL, stored_precision="float32")
+    assert (chosen.precision, chosen.reasons["precision"]) == ("float32", "this training was begun with it")
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UsageError, match="torch finds no CUDA device"):
+        choose(TrainConfig(device="cuda"), SMALL)
+
+
+def test_a_rehearsal_measures_both_formats():
+    found = rehearse(SMALL)
+    assert found.cosine > 0.99
+    assert found.speedup > 0
 
 
 def test_threads_per_operator_are_restored():
@@ -50,7 +101,7 @@ def test_threads_per_operator_are_restored():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_allocator_thresholds_are_accepted():
-    assert "allocator" in raise_allocator_thresholds()
+    assert raise_allocator_thresholds() == "keeps freed blocks"
 
 
 def test_sharded_gradients_are_the_gradients_of_the_whole_batch():
@@ -61,9 +112,10 @@ def test_sharded_gradients_are_the_gradients_of_the_whole_batch():
     network = build(config, seed=0)
     x, mask = torch.rand((37, 1, 16, 16), generator=torch.Generator().manual_seed(0)), torch.ones(37, 1, 16, 16)
     noise = keyed_noise(37, 3, seed=0, stream=1, index=2)
-    with Shards(network, Devices("cpu", "float32", 2, {})) as shards:
+    with Shards(network, threads=2) as shards:
         found = shards.evaluate(x, mask, noise, rate_weight=0.5)
-        assert shards.evaluate(x, mask, noise).gradients == []
+        gradients = {name: view.clone() for name, view in shards.weights.views(found.gradients).items()}
+        assert len(shards.evaluate(x, mask, noise).gradients) == 0
     params, posterior = network(x, noise)
     nats = distortion(params, x, mask, likelihood="bernoulli", log_noise_var=network.log_noise_var)
     kl = rate(posterior.mean, posterior.log_var)
@@ -71,8 +123,8 @@ def test_sharded_gradients_are_the_gradients_of_the_whole_batch():
     torch.testing.assert_close(found.rate, kl)
     torch.testing.assert_close(found.means, posterior.mean)
     expected = torch.autograd.grad((nats + 0.5 * kl).mean(), list(network.parameters()))
-    for gradient, whole in zip(found.gradients, expected, strict=True):
-        torch.testing.assert_close(gradient, whole, rtol=1e-4, atol=1e-4)
+    for (name, _), whole in zip(network.named_parameters(), expected, strict=True):
+        torch.testing.assert_close(gradients[name], whole, rtol=1e-4, atol=1e-4)
 
 
 def test_noise_is_a_function_of_its_key():
@@ -88,17 +140,72 @@ def test_noise_is_a_function_of_its_key():
 def test_jitter_moves_and_zooms_within_its_amount():
     x = torch.rand((64, 1, 32, 32), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(jittered(x, keyed_jitter(64, amount=0.0, seed=0, stream=1, index=0)), x)
-    matrices = keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0)
-    assert torch.equal(matrices, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0))
-    assert not torch.equal(matrices, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=1))
-    scales, shifts = matrices[:, [0, 1], [0, 1]], matrices[:, :, 2] / 2
+    moves = keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0)
+    assert torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0))
+    assert not torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=1))
+    scales, shifts = moves[:, :, 0], moves[:, :, 1] / 2
     assert 0.08 < float(shifts.abs().max()) <= 0.1
     assert 1.08 < float(scales.max()) <= math.exp(0.1)
     assert math.exp(-0.1) <= float(scales.min()) < 0.93
 
 
+def test_jitter_is_the_affine_map_of_torch():
+    x = torch.rand((5, 2, 16, 24), generator=torch.Generator().manual_seed(0))
+    moves = keyed_jitter(5, amount=0.2, seed=0, stream=1, index=0)
+    matrices = torch.zeros(5, 2, 3)
+    matrices[:, [0, 1], [0, 1]], matrices[:, :, 2] = moves[:, :, 0], moves[:, :, 1]
+    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
+    expected = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(jittered(x, moves), expected, atol=1e-5, rtol=0)
+
+
 def test_jitter_of_whole_pixels_is_a_shift():
     x = torch.rand((1, 2, 16, 16), generator=torch.Generator().manual_seed(0))
-    matrix = torch.tensor([[[1.0, 0.0, 2 * 3 / 16], [0.0, 1.0, 2 * 1 / 16]]])  # 3 px along x, 1 px along y
-    torch.testing.assert_close(jittered(x, matrix)[:, :, :15, :13], x[:, :, 1:, 3:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(jittered(x, matrix)[:, :, 3, 15], x[:, :, 4, 15], atol=1e-5, rtol=0)
+    move = torch.tensor([[[1.0, 2 * 3 / 16], [1.0, 2 * 1 / 16]]])  # 3 px along x, 1 px along y
+    torch.testing.assert_close(jittered(x, move)[:, :, :15, :13], x[:, :, 1:, 3:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(jittered(x, move)[:, :, 3, 15], x[:, :, 4, 15], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+def test_parameters_are_parts_of_one_vector(decoder):
+    network = small(decoder=decoder)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    weights = Weights(network, torch.bfloat16)
+    after = network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with torch.no_grad():
+        weights.values.add_(1.0)
+    weights.renew()
+    for (name, own), (_, copied) in zip(
+        network.named_parameters(), weights.computing.named_parameters(), strict=True
+    ):  # fmt: skip
+        torch.testing.assert_close(own, before[name] + 1.0)
+        torch.testing.assert_close(copied.float(), own, rtol=0.01, atol=0.0)
+        assert copied.dtype == (torch.float32 if "to_posterior" in name else torch.bfloat16)
+        assert copied.stride() == own.stride()
+
+
+def test_bfloat16_gradients_point_where_those_of_float32_point():
+    x, mask = torch.rand((16, 1, 16, 16), generator=torch.Generator().manual_seed(0)), torch.ones(16, 1, 16, 16)
+    noise, gradients = keyed_noise(16, 3, seed=0, stream=1, index=2), []
+    for precision in ("float32", "bfloat16"):
+        with Shards(small(), precision=precision) as shards:
+            gradients.append(shards.evaluate(x, mask, noise, rate_weight=1.0).gradients)
+    assert float(F.cosine_similarity(*gradients, dim=0)) > 0.999
+
+
+def test_no_activation_meets_a_gradient_in_another_memory_format():
+    """torch's backward pass of ReLU is 30 times slower when its two inputs differ in memory format."""
+    network, found = small(), []
+    for module in network.modules():
+        if isinstance(module, torch.nn.ReLU):
+            module.register_forward_hook(
+                lambda _, __, out: found.append(out.is_contiguous(memory_format=torch.channels_last))
+            )
+    network(torch.rand(4, 1, 16, 16), torch.zeros(4, 3))
+    assert found
+    assert all(found)
+
+
+def small(decoder="upsample"):
+    return build(dataclasses.replace(SMALL, decoder=decoder), seed=0)

@@ -20,9 +20,11 @@ import torch
 from zatlas.config import StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
-from zatlas.model.network import Network, NetworkConfig, build
+from zatlas.model.network import NetworkConfig, build
 from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
 from zatlas.studies.talk import Talk
+from zatlas.training.devices import choose, one_thread_per_operator
+from zatlas.training.shards import Shards
 
 __all__ = ["ModelPlan", "Plan", "plan"]
 
@@ -147,18 +149,19 @@ def _probe(config: StudyConfig, channels: int, latent_dim: int, n_tiles: int, ta
     network = build(shape, seed=config.seed)
     batch = config.train.batch_size
     x = torch.rand(batch, channels, shape.size, shape.size, generator=torch.Generator().manual_seed(0))
-    times = [_step_seconds(network, x, latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
+    devices = choose(config.train, shape)
+    with one_thread_per_operator(), Shards(
+        network, precision=devices.precision, threads=devices.threads, device=devices.device
+    ) as shards:  # fmt: skip
+        times = [_step_seconds(shards, x, latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
     images_per_s = batch / stats.median(times)
     minutes = config.train.epochs * n_tiles * (1 + _EVALUATION_SHARE) / images_per_s / 60
     return ModelPlan(f"z{latent_dim}", sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
 
 
-def _step_seconds(network: Network, x: torch.Tensor, latent_dim: int) -> float:
+def _step_seconds(shards: Shards, x: torch.Tensor, latent_dim: int) -> float:
     start = time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16):
-        params, posterior = network(x, torch.zeros(len(x), latent_dim))
-    (params.float().square().mean() + posterior.mean.square().mean()).backward()
-    network.zero_grad()
+    shards.evaluate(x, torch.ones_like(x[:, :1]), torch.zeros(len(x), latent_dim), rate_weight=1.0)
     return time.perf_counter() - start
 
 

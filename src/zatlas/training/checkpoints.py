@@ -20,15 +20,19 @@ from torch import Tensor
 from zatlas import runs
 from zatlas.errors import ZatlasError
 from zatlas.model.network import Network, load_weights
+from zatlas.training.weights import Weights
 
 __all__ = ["load_newest", "save"]
 
 log = logging.getLogger(__name__)
 
 _KEPT = 2
+_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(folder: Path, network: Network, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+def save(
+    folder: Path, network: Network, weights: Weights, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> Path:
     """Write checkpoint `step-XXXXXXXX` (from `state["step"]`) into `folder` and remove all but the last two.
 
     Raises:
@@ -37,10 +41,10 @@ def save(folder: Path, network: Network, optimizer: torch.optim.Optimizer, state
     runs.make_folder(folder)
     path = folder / f"step-{state['step']:08d}"
     with runs.new_folder(path) as temporary:
-        weights, moments = temporary / "weights.safetensors", temporary / "optimizer.safetensors"
-        network.save_weights(weights)
-        safetensors.torch.save_file(_optimizer_tensors(network, optimizer), moments)
-        record = {**state, "sha256": {file.name: runs.sha256(file) for file in (weights, moments)}}
+        values, moments = temporary / "weights.safetensors", temporary / "optimizer.safetensors"
+        network.save_weights(values)
+        safetensors.torch.save_file(_optimizer_tensors(weights, optimizer), moments)
+        record = {**state, "sha256": {file.name: runs.sha256(file) for file in (values, moments)}}
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
     for old in sorted(folder.glob("step-*"))[:-_KEPT]:
@@ -48,7 +52,9 @@ def save(folder: Path, network: Network, optimizer: torch.optim.Optimizer, state
     return path
 
 
-def load_newest(folder: Path, network: Network, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+def load_newest(
+    folder: Path, network: Network, weights: Weights, optimizer: torch.optim.Optimizer
+) -> dict[str, Any] | None:
     """Load the newest intact checkpoint into network and optimizer; returns its record, None when there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
@@ -60,25 +66,31 @@ def load_newest(folder: Path, network: Network, optimizer: torch.optim.Optimizer
             log.warning("checkpoint %s is damaged (%s) and is left out", path.name, str(err).splitlines()[0])
             continue
         load_weights(network, path / "weights.safetensors")
-        _fill_optimizer(network, optimizer, safetensors.torch.load_file(path / "optimizer.safetensors"))
+        weights.renew()
+        _fill_optimizer(weights, optimizer, safetensors.torch.load_file(path / "optimizer.safetensors"))
         return record
     return None
 
 
-def _optimizer_tensors(network: Network, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's state as flat tensors named `PARAMETER:exp_avg`; clones, because safetensors refuses shared memory."""
-    return {
-        f"{name}:{key}": value.detach().clone(memory_format=torch.contiguous_format)
-        for name, parameter in network.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+def _optimizer_tensors(weights: Weights, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's state as tensors named `PARAMETER:exp_avg`; clones, because safetensors refuses shared memory."""
+    state = optimizer.state.get(weights.values, {})
+    moments = {
+        f"{name}:{key}": part.clone(memory_format=torch.contiguous_format)
+        for key in _MOMENTS
+        if key in state
+        for name, part in weights.views(state[key]).items()
     }
+    return {**moments, **({"step": state["step"].clone()} if state else {})}
 
 
-def _fill_optimizer(network: Network, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `_optimizer_tensors`; moments get the memory layout of their parameter, as Adam makes them."""
-    for name, parameter in network.named_parameters():
-        for key in ("exp_avg", "exp_avg_sq", "step"):
-            value = tensors.get(f"{name}:{key}")
-            if value is not None:
-                own = value if key == "step" else torch.empty_like(parameter, requires_grad=False).copy_(value)
-                optimizer.state[parameter][key] = own
+def _fill_optimizer(weights: Weights, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `_optimizer_tensors`."""
+    if not tensors:
+        return
+    state = optimizer.state[weights.values]
+    state["step"] = next(value for name, value in tensors.items() if name.split(":")[-1] == "step")
+    for key in _MOMENTS:
+        state[key] = torch.zeros_like(weights.values, requires_grad=False)
+        for name, part in weights.views(state[key]).items():
+            part.copy_(tensors[f"{name}:{key}"])

@@ -1,8 +1,9 @@
 """Which processor, number format and threads a training uses: each choice with its reason.
 
-The choices change speed, never draws or data. Nothing here is decided silently: the reasons are logged once and stored
-in training.json. `raise_allocator_thresholds` changes the whole process, so it is called by the command line and left
-to the caller in the Python API.
+The choices change speed, never draws or data; the number format alone changes digits, and a training keeps the one it
+was begun with. Nothing here is decided silently: the reasons are logged once and stored in training.json.
+`raise_allocator_thresholds` changes the whole process, so the command line calls it, and the Python API does when it is
+asked to.
 """
 
 import ctypes
@@ -12,69 +13,111 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+
+from zatlas.config import TrainConfig
+from zatlas.errors import UsageError
+from zatlas.model.network import NetworkConfig
+from zatlas.training.rehearsal import rehearse
+from zatlas.training.shards import shard_images
 
 __all__ = ["Devices", "choose", "one_thread_per_operator", "raise_allocator_thresholds"]
 
 log = logging.getLogger(__name__)
 
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+_LEAST_COSINE = 0.99  # between the gradients of one step in both formats
+_LEAST_SPEEDUP = 0.8  # far below what is measured (1.6) and above broken kernels (0.25), so that noise decides nothing
 # Parameters of mallopt(3) in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Where and how to compute.
+    """Where and how to compute: each choice, and why.
 
     Attributes:
         device: Name of the torch device.
         precision: "float32" or "bfloat16", the format of convolutions; losses and parameters are always float32.
-        threads: Worker threads, each computing one shard of a batch at a time.
-        reasons: Why, by attribute.
+        threads: Worker threads at most, each computing one shard of a batch at a time.
+        is_threads_fixed: The number of threads was asked for by hand.
+        reasons: Why, by attribute; also of what is never changed (memory format, compilation, allocator).
     """
 
     device: str
     precision: str
     threads: int
-    reasons: dict[str, str]
+    is_threads_fixed: bool = False
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, dict[str, str | int]]:
         """Each choice as {"value", "reason"}, for training.json."""
-        return {name: {"value": getattr(self, name), "reason": reason} for name, reason in self.reasons.items()}
+        chosen = {name: {"value": getattr(self, name), "reason": reason} for name, reason in self.reasons.items()}
+        return {**chosen, "memory_format": _MEMORY_FORMAT, "compile": _COMPILE, "allocator": _allocator()}
 
 
-def choose(*, threads: int = 0, precision: str = "auto") -> Devices:
+_MEMORY_FORMAT: dict[str, str | int] = {
+    "value": "channels_last", "reason": "convolutions are 1.3 times faster in it (speed.md)"
+}  # fmt: skip
+_COMPILE: dict[str, str | int] = {"value": "off", "reason": "torch.compile gained nothing in this loop (speed.md)"}
+
+
+def choose(
+    config: TrainConfig, network: NetworkConfig, *, stored_precision: str = "", batch_size: int | None = None
+) -> Devices:
     """Choose device, number format and threads.
 
     Args:
-        threads: As asked for; 0 takes as many as there are cores.
-        precision: "auto", "float32" or "bfloat16".
+        config: What was asked for.
+        network: What shall be trained.
+        stored_precision: The number format that this training was begun with, if it was; it is kept.
+        batch_size: Images per step, by default those of `config`.
+
+    Raises:
+        UsageError: the device that was asked for is not there.
     """
-    n_threads, threads_reason = _choose_threads(threads)
-    format_name, format_reason = _choose_precision(precision)
-    reasons = {"device": "training runs on the processor", "precision": format_reason, "threads": threads_reason}
-    chosen = Devices(device="cpu", precision=format_name, threads=n_threads, reasons=reasons)
-    for name, reason in reasons.items():
-        log.info("%s: %s (%s)", name, getattr(chosen, name), reason)
+    device, device_reason = _choose_device(config.device)
+    precision, precision_reason = _choose_precision(config, network, stored_precision)
+    threads, threads_reason = _choose_threads(config.threads, batch_size or config.batch_size)
+    reasons = {"device": device_reason, "precision": precision_reason, "threads": threads_reason}
+    chosen = Devices(device, precision, threads, bool(config.threads), reasons)
+    for name, choice in chosen.to_dict().items():
+        log.info("%s: %s (%s)", name.replace("_", " "), choice["value"], choice["reason"])
     return chosen
 
 
-def _choose_threads(asked: int) -> tuple[int, str]:
+def _choose_device(asked: str) -> tuple[str, str]:
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device is cuda, but torch finds no CUDA device", hint="leave --device out")
+    if asked != "auto":
+        return asked, "as asked for"
+    if torch.cuda.is_available():
+        return "cpu", "a CUDA device is there and has not been measured; --device cuda uses it"
+    return "cpu", "no CUDA device was found"
+
+
+def _choose_threads(asked: int, batch_size: int) -> tuple[int, str]:
     if asked:
         return asked, "as asked for"
-    cores, reason = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1), ""
+    cores, reason = _cores()
+    shards = -(-batch_size // shard_images(batch_size))
+    if shards < cores:
+        return shards, f"{reason}, and a batch of {batch_size} images has {shards} shards"
+    return cores, reason
+
+
+def _cores() -> tuple[int, str]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     limit = os.environ.get("OMP_NUM_THREADS", "")
     if limit.isdecimal() and 1 <= int(limit) < cores:
         return int(limit), f"OMP_NUM_THREADS is {limit}"
     quota = _container_quota()
     if quota and quota < cores:
         return quota, f"this container may use {quota} of {cores} cores"
-    reason = "one core is at hand" if cores == 1 else f"{cores} cores are at hand"
-    return cores, reason
+    return cores, "one core is at hand" if cores == 1 else f"{cores} cores are at hand"
 
 
 def _container_quota() -> int:
@@ -86,14 +129,25 @@ def _container_quota() -> int:
     return 0 if quota == "max" else max(1, int(quota) // int(period))
 
 
-def _choose_precision(asked: str) -> tuple[str, str]:
-    if asked != "auto":
-        return asked, "as asked for"
-    flags = _processor_flags()
-    for flag in _BF16_FLAGS:
-        if flag in flags:
-            return "bfloat16", f"the processor computes in bfloat16 ({flag})"
-    return "float32", "no bfloat16 arithmetic was found in the processor"
+def _choose_precision(config: TrainConfig, network: NetworkConfig, stored: str) -> tuple[str, str]:
+    if stored:
+        return stored, "this training was begun with it"
+    if config.precision != "auto":
+        return config.precision, "as asked for"
+    flag = next((flag for flag in _BF16_FLAGS if flag in _processor_flags()), "")
+    if not flag:
+        return "float32", "no bfloat16 arithmetic was found in the processor"
+    found = rehearse(network)
+    if found.cosine < _LEAST_COSINE:
+        return "float32", f"gradients in bfloat16 point elsewhere (cosine {found.cosine:.3f})"
+    if config.deterministic:
+        return "bfloat16", f"the processor computes in it ({flag})"
+    if found.speedup < _LEAST_SPEEDUP:
+        return "float32", f"steps in bfloat16 take {1 / found.speedup:.1f} times as long here"
+    return "bfloat16", (
+        f"the processor computes in it ({flag}); a trial step was {found.speedup:.1f} times as fast, "
+        f"its gradient at a cosine of {found.cosine:.4f}"
+    )
 
 
 def _processor_flags() -> set[str]:
@@ -128,10 +182,27 @@ def raise_allocator_thresholds() -> str:
     against none (defaults.md). Changes the whole process.
 
     Returns:
-        What was done, or why nothing was.
+        What was done, or why nothing was; training.json repeats it.
     """
+    global _allocator_state
+    _allocator_state = _raise_thresholds()
+    return _allocator_state
+
+
+_allocator_state = "as it is"
+
+
+def _allocator() -> dict[str, str | int]:
+    """The choice of the allocator as {"value", "reason"}."""
+    if _allocator_state != "as it is":
+        return {"value": _allocator_state, "reason": "faulting memory in again takes a third of each step (speed.md)"}
+    reason = "it belongs to the whole process; VAE.fit(keep_freed_memory=True) raises its thresholds"
+    return {"value": _allocator_state, "reason": reason}
+
+
+def _raise_thresholds() -> str:
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
-        return "allocator left as it is (not glibc on Linux)"
+        return "left as it is (not glibc on Linux)"
     mallopt = ctypes.CDLL(None).mallopt
     kept = [
         mallopt(_M_MMAP_THRESHOLD, 1 << 30) or mallopt(_M_MMAP_THRESHOLD, 32 << 20),
@@ -139,4 +210,4 @@ def raise_allocator_thresholds() -> str:
         mallopt(_M_TOP_PAD, 64 << 20),
         mallopt(_M_ARENA_MAX, 1),
     ]
-    return "allocator keeps freed blocks" if all(kept) else "allocator refused some of the raised thresholds"
+    return "keeps freed blocks" if all(kept) else "refused some of the raised thresholds"

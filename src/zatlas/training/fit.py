@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from zatlas.model.objective import active_dims, kl_weight, updated_log_noise_var
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
 from zatlas.training.devices import Devices, choose, one_thread_per_operator
+from zatlas.training.pace import Pace
 from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise
 
 __all__ = ["Step", "evaluate", "fit", "learning_rate_at"]
@@ -45,6 +46,7 @@ _STREAM_TRAIN, _STREAM_EVALUATE, _STREAM_JITTER = 11, 12, 13
 _MAX_ROLLBACKS = 3
 _LAST_LEARNING_RATE = 0.01  # of the peak
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
+_EVALUATION_BATCH = 64  # images; the noise of an evaluation depends on it
 _NORMS_KEPT = 100  # steps over which the median norm of the gradient is taken
 
 
@@ -76,6 +78,7 @@ class _State:
     sum_distortion: float = 0.0
     sum_rate: float = 0.0
     epoch_seconds: float = 0.0
+    wait_seconds: float = 0.0  # of this epoch, for images
     seconds: float = 0.0
     best_epoch: int = 0  # 0: the untrained network
     best_loss: float | None = None
@@ -121,13 +124,16 @@ def fit(
         TrainingError: loss or gradients were not finite, four times.
         WriteError: `run` cannot be written.
     """
-    devices = choose(threads=config.threads, precision=config.precision)
-    with one_thread_per_operator(), Shards(network, devices) as shards:
+    devices = choose(config, network.config, stored_precision=_stored_precision(run))
+    with (
+        one_thread_per_operator(),
+        Shards(network, precision=devices.precision, threads=devices.threads, device=devices.device) as shards,
+    ):
         training = _Training(network, train, validation, test, config, beta, seed, run, devices, shards)
         if not training.resume():
             return training.history()
         while training.state.epoch < config.epochs:
-            for batch in train.batches(training.state.epoch, config.batch_size, start=training.state.index):
+            for batch in training.batches():
                 step = training.advance(batch)
                 if on_step:
                     on_step(step)
@@ -149,15 +155,14 @@ def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
     Returns:
         {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
     """
-    devices = Devices(device="cpu", precision="float32", threads=1, reasons={})
-    with one_thread_per_operator(), Shards(network, devices) as shards:
-        return _evaluate(shards, tiles, network.config.latent_dim, seed=seed, batch_size=64)
+    with one_thread_per_operator(), Shards(network) as shards:
+        return _evaluate(shards, tiles, network.config.latent_dim, seed=seed)
 
 
-def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int, batch_size: int) -> dict[str, float]:
+def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> dict[str, float]:
     sums, n = np.zeros(2), 0
     means: list[torch.Tensor] = []
-    for index, batch in enumerate(tiles.batches(0, batch_size)):
+    for index, batch in enumerate(tiles.batches(0, _EVALUATION_BATCH)):
         noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream=_STREAM_EVALUATE, index=index)
         found = shards.evaluate(batch.x, batch.mask, noise)
         sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
@@ -197,6 +202,7 @@ class _Training:
         self.network, self.train, self.validation, self.test = network, train, validation, test
         self.config, self.beta, self.seed, self.run = config, beta, seed, run
         self.devices, self.shards = devices, shards
+        self.pace = Pace(devices.threads, is_fixed=devices.is_threads_fixed, reason=devices.reasons["threads"])
         self.state = _State()
         self.optimizer = self._new_optimizer()
         self.started = self.last_checkpoint = self.last_step = time.monotonic()
@@ -207,7 +213,7 @@ class _Training:
         """Load the newest checkpoint, or begin; returns whether anything is left to do."""
         runs.make_folder(self.run)
         runs.remove_leftovers(self.run)
-        record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.optimizer)
+        record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.shards.weights, self.optimizer)
         if record is None:
             self._save_best()
         else:
@@ -224,8 +230,20 @@ class _Training:
         self.record("running")
         return True
 
+    def batches(self) -> Iterator[Batch]:
+        """The rest of this epoch; the time for which training waits for images is counted."""
+        batches = self.train.batches(self.state.epoch, self.config.batch_size, start=self.state.index)
+        while True:
+            begin = time.perf_counter()
+            batch = next(batches, None)
+            self.state.wait_seconds += time.perf_counter() - begin
+            if batch is None:
+                return
+            yield batch
+
     def advance(self, batch: Batch) -> Step:
         """One step of the optimizer."""
+        begin = time.perf_counter()
         state, n = self.state, len(batch.x)
         weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup_epochs)
         noise, jitter = self._chance(n)
@@ -243,6 +261,8 @@ class _Training:
         state.sum_rate += float(found.rate.double().sum())
         state.index += n
         state.step += 1
+        if n == self.config.batch_size and self.pace.record(time.perf_counter() - begin):
+            self.shards.resize(self.pace.threads)
         return self._describe(found, learning_rate)
 
     def _chance(self, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -258,6 +278,9 @@ class _Training:
         self._tick()
         state, n_trained = self.state, max(self.state.index, 1)
         images_per_s = n_trained / max(state.epoch_seconds, 1e-9)
+        data_wait = state.wait_seconds / max(state.epoch_seconds, 1e-9)
+        log.debug("epoch %d: %.0f images/s, %.1f %% of the time waiting for images", state.epoch + 1, images_per_s,
+                  100 * data_wait)  # fmt: skip
         learning_rate = learning_rate_at(state.epoch + 1.0, self.config) * state.learning_rate_scale
         weight = kl_weight(state.epoch + 1.0, warmup_epochs=self.config.kl_warmup_epochs)
         found = self._evaluate(self.validation)
@@ -270,7 +293,7 @@ class _Training:
         self._tick()
         row = {
             "epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3),
-            "images_per_s": round(images_per_s, 1), "learning_rate": learning_rate,
+            "images_per_s": round(images_per_s, 1), "data_wait": round(data_wait, 4), "learning_rate": learning_rate,
             "kl_weight": weight, **_three("train", train), **_three("validation", found), **_three("test", tested),
             "active_dims": found["active_dims"],
         }  # fmt: skip
@@ -280,14 +303,14 @@ class _Training:
             state.best_loss, state.best_epoch = loss, state.epoch + 1
             self._save_best()
         state.epoch, state.index = state.epoch + 1, 0
-        state.sum_distortion = state.sum_rate = state.epoch_seconds = 0.0
+        state.sum_distortion = state.sum_rate = state.epoch_seconds = state.wait_seconds = 0.0
         table = self.history()
         runs.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
 
     def history(self) -> pd.DataFrame:
         """One row per epoch done."""
         columns = [
-            "epoch", "step", "seconds", "images_per_s", "learning_rate", "kl_weight",
+            "epoch", "step", "seconds", "images_per_s", "data_wait", "learning_rate", "kl_weight",
             *(f"{part}_{name}_nats" for part in ("train", "validation", "test") for name in _QUANTITIES), "active_dims",
         ]  # fmt: skip
         return pd.DataFrame(self.state.history, columns=columns)
@@ -301,7 +324,7 @@ class _Training:
         """Write the whole state."""
         self._tick()
         record = {"schema_version": runs.SCHEMA_VERSION, "settings": self._settings(), **dataclasses.asdict(self.state)}
-        checkpoints.save(self.run / "checkpoints", self.network, self.optimizer, record)
+        checkpoints.save(self.run / "checkpoints", self.network, self.shards.weights, self.optimizer, record)
         self.last_checkpoint = time.monotonic()
 
     def record(self, status: str) -> None:
@@ -312,29 +335,31 @@ class _Training:
             "epochs": self.state.epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 3),
             "rollbacks": self.state.rollbacks, "learning_rate_scale": self.state.learning_rate_scale,
             "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "choices": self.devices.to_dict(), "settings": self._settings(),
+            "choices": self._choices(), "settings": self._settings(),
         }  # fmt: skip
         runs.write_json(self.run / "training.json", facts)
 
+    def _choices(self) -> dict[str, dict[str, str | int]]:
+        return {**self.devices.to_dict(), "threads": {"value": self.pace.threads, "reason": self.pace.reason}}
+
     def _update(self, found: Evaluated, learning_rate: float) -> None:
+        weights = self.shards.weights
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        for parameter, gradient in zip(self.network.parameters(), found.gradients, strict=True):
-            parameter.grad = gradient
+        weights.values.grad = found.gradients
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        weights.renew()
         if self.network.config.likelihood == "gaussian":
             with torch.no_grad():
                 old = self.network.log_noise_var
                 old.copy_(updated_log_noise_var(old, found.squared, found.n_values, step=self.state.step))
 
-    def _clip(self, gradients: list[torch.Tensor], norm: float) -> None:
+    def _clip(self, gradients: torch.Tensor, norm: float) -> None:
         """Shorten a gradient that is `clip_norm` times longer than the median of the last steps."""
         norms = self.state.norms
         longest = self.config.clip_norm * float(np.median(norms)) if norms else math.inf
         if 0 < longest < norm:
-            for gradient in gradients:
-                gradient.mul_(longest / norm)
+            gradients.mul_(longest / norm)
         norms.append(norm)
         del norms[:-_NORMS_KEPT]
 
@@ -361,6 +386,7 @@ class _Training:
         state.rollbacks += 1
         state.learning_rate_scale /= 2
         load_weights(self.network, self.run / "weights.safetensors")
+        self.shards.weights.renew()
         self.optimizer = self._new_optimizer()
         log.warning(
             "the loss was not a finite number at step %d: back to the weights of epoch %d, learning rate halved",
@@ -402,8 +428,7 @@ class _Training:
         self.last_step = now
 
     def _evaluate(self, tiles: Tiles) -> dict[str, float]:
-        n_dims = self.network.config.latent_dim
-        return _evaluate(self.shards, tiles, n_dims, seed=self.seed, batch_size=self.config.batch_size)
+        return _evaluate(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
 
     def _save_best(self) -> None:
         with runs.new_file(self.run / "weights.safetensors") as temporary:
@@ -411,11 +436,11 @@ class _Training:
 
     def _new_optimizer(self) -> torch.optim.AdamW:
         decay = self.config.weight_decay
-        return torch.optim.AdamW(self.network.parameters(), lr=0.0, weight_decay=decay, fused=True)
+        return torch.optim.AdamW([self.shards.weights.values], lr=0.0, weight_decay=decay, fused=True)
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for a resumed training to be the same one; JSON types only."""
-        train = {k: v for k, v in to_dict(self.config).items() if k not in ("threads", "checkpoint_minutes")}
+        train = {name: value for name, value in to_dict(self.config).items() if name not in _WITHOUT_EFFECT}
         settings = {
             "train": train, "network": to_dict(self.network.config), "beta": self.beta, "seed": self.seed,
             "n_images": len(self.train.images), "epoch_images": self.train.epoch_length(0),
@@ -435,6 +460,15 @@ class _Training:
 
 
 _QUANTITIES = ("distortion", "rate", "elbo")
+_WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic")  # on what a resumed training gives
+
+
+def _stored_precision(run: Path) -> str:
+    """The number format of a training that was begun in `run`; "" where there is none."""
+    record = run / "training.json"
+    if not (run / "checkpoints").is_dir() or not record.is_file():
+        return ""
+    return str(runs.read_json(record).get("choices", {}).get("precision", {}).get("value", ""))
 
 
 def _three(part: str, found: dict[str, float]) -> dict[str, float | None]:
@@ -451,7 +485,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _gradient_norm(found: Evaluated) -> float:
     """Length of the gradient; not finite when the gradient or the loss is not."""
-    norm = float(torch.stack([gradient.norm() for gradient in found.gradients]).norm())
+    norm = float(found.gradients.norm())
     return norm if math.isfinite(float(found.distortion.sum() + found.rate.sum())) else math.nan
 
 

@@ -1,8 +1,8 @@
 """Losses and gradients of a batch, computed in shards of a fixed number of images.
 
-A batch is always cut into shards of 8 images. Each shard is computed by one thread of a small pool, with one thread
-per operator, and the gradients are added in the order of the shards. So the result has the same bits on any number of
-cores, and a busy neighbour costs its share of a core and no more (measured in defaults.md).
+A batch is cut into shards whose size depends on the batch alone. Each shard is computed by one thread of a small pool,
+with one thread per operator, and the gradients are added in the order of the shards. So the result has the same bits on
+any number of cores, and a busy neighbour costs its share of a core and no more (measured in speed.md).
 
 The noise of the reparameterisation and the jitter of the images are pure functions of their keys, drawn for the whole
 batch before it is cut.
@@ -20,22 +20,35 @@ from torch import Tensor
 
 from zatlas.model.network import Network
 from zatlas.model.objective import distortion, rate, squared_error
-from zatlas.training.devices import Devices
+from zatlas.training.weights import Weights
 
-__all__ = ["SHARD_IMAGES", "Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
+__all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise", "shard_images"]
 
-SHARD_IMAGES = 8
+_LEAST_IMAGES, _MOST_IMAGES, _SHARDS = 8, 16, 4
+
+
+def shard_images(batch_size: int) -> int:
+    """Images in each shard of a batch: a quarter of it, but 8 to 16, whatever the machine.
+
+    Fewer than 8 make convolutions slow, more than 16 gain nothing, and a batch of 16 still occupies two cores
+    (speed.md).
+
+    Example:
+        >>> [shard_images(n) for n in (16, 48, 64, 256)]
+        [8, 12, 16, 16]
+    """
+    return min(max(-(-batch_size // _SHARDS), _LEAST_IMAGES), _MOST_IMAGES)
 
 
 class Evaluated(NamedTuple):
-    """What one batch gave; `gradients` in the order of `network.parameters()`, empty without a weight of the rate."""
+    """What one batch gave; `gradients` is a vector like `Weights.values`, empty without a weight of the rate."""
 
     distortion: Float[Tensor, " b"]
     rate: Float[Tensor, " b"]
     means: Float[Tensor, "b d"]
     squared: Float[Tensor, ""]
     n_values: Float[Tensor, ""]
-    gradients: list[Tensor]
+    gradients: Float[Tensor, " p"]
 
 
 def keyed_noise(n: int, d: int, *, seed: int, stream: int, index: int) -> Float[Tensor, "n d"]:
@@ -43,7 +56,7 @@ def keyed_noise(n: int, d: int, *, seed: int, stream: int, index: int) -> Float[
     return torch.randn((n, d), generator=_generator(seed, stream, index))
 
 
-def keyed_jitter(n: int, *, amount: float, seed: int, stream: int, index: int) -> Float[Tensor, "n 2 3"]:
+def keyed_jitter(n: int, *, amount: float, seed: int, stream: int, index: int) -> Float[Tensor, "n 2 2"]:
     """Small shifts and zooms, as a pure function of (seed, stream, index).
 
     Args:
@@ -55,18 +68,25 @@ def keyed_jitter(n: int, *, amount: float, seed: int, stream: int, index: int) -
         index: Number of the step.
 
     Returns:
-        One affine matrix per image, as `jittered` takes them.
+        For each image and axis (x, y) a scale and a shift, as `jittered` takes them.
     """
     draws = amount * (2 * torch.rand((4, n), generator=_generator(seed, stream, index)) - 1)
-    matrices = torch.zeros(n, 2, 3)
-    matrices[:, 0, 0], matrices[:, 1, 1] = torch.exp(draws[0]), torch.exp(draws[1])
-    matrices[:, 0, 2], matrices[:, 1, 2] = 2 * draws[2], 2 * draws[3]  # the side is 2 long in torch's coordinates
-    return matrices
+    scales, shifts = torch.exp(draws[:2]), 2 * draws[2:]  # the side is 2 long in torch's coordinates
+    return torch.stack([scales, shifts], dim=2).transpose(0, 1)
 
 
-def jittered(x: Float[Tensor, "b c h w"], matrices: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b c h w"]:
-    """Images under affine maps, by bilinear interpolation; pixels beyond the border repeat it."""
-    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
+def jittered(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b 2 2"]) -> Float[Tensor, "b c h w"]:
+    """Images that take their value at (x, y) from (scale * x + shift, scale * y + shift), the middle being 0.
+
+    Interpolation is bilinear; pixels beyond the border repeat it. The grid is made here because torch.affine_grid
+    multiplies matrices for it, which takes twice as long as the interpolation itself (speed.md).
+    """
+    b, _, h, w = x.shape
+    grid = x.new_empty(b, h, w, 2)
+    for axis, n in enumerate((w, h)):
+        middles = (2 * torch.arange(n, dtype=x.dtype, device=x.device) + 1) / n - 1
+        places = moves[:, axis, :1] * middles + moves[:, axis, 1:]
+        grid[..., axis] = places[:, None, :] if axis == 0 else places[:, :, None]
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
@@ -76,13 +96,32 @@ def _generator(seed: int, stream: int, index: int) -> torch.Generator:
 
 
 class Shards:
-    """A pool of threads that evaluates batches on one network. Use as a context manager."""
+    """A pool of threads that evaluates batches on one network. Use as a context manager.
 
-    def __init__(self, network: Network, devices: Devices) -> None:
-        self._network = network
-        self._parameters = list(network.parameters())
-        self._is_bfloat16 = devices.precision == "bfloat16"
-        self._pool = ThreadPoolExecutor(devices.threads, initializer=torch.set_num_threads, initargs=(1,))
+    Args:
+        network: Its parameters become views of one vector (`weights`), on `device`.
+        precision: Number format of convolutions, "float32" or "bfloat16"; losses and gradients are float32.
+        threads: Worker threads, each computing one shard at a time with one thread per operator.
+        device: Name of the torch device. Another one than the processor computes each batch in one piece.
+
+    Attributes:
+        weights: The parameters; whoever changes them calls `weights.renew()`.
+    """
+
+    def __init__(self, network: Network, *, precision: str = "float32", threads: int = 1, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        network.to(self._device)
+        self._config, self._log_noise_var = network.config, network.log_noise_var
+        self.weights = Weights(network, getattr(torch, precision))
+        self._computing = list(self.weights.computing.parameters())
+        self._gradients = torch.zeros_like(self.weights.values, requires_grad=False)
+        self._gradient_views = list(self.weights.views(self._gradients).values())
+        self._pool = _pool(threads)
+
+    def resize(self, threads: int) -> None:
+        """Use another number of threads from the next batch on."""
+        self._pool.shutdown()
+        self._pool = _pool(threads)
 
     def __enter__(self) -> "Shards":
         return self
@@ -99,49 +138,70 @@ class Shards:
         noise: Float[Tensor, "b d"],
         *,
         rate_weight: float | None = None,
-        jitter: Float[Tensor, "b 2 3"] | None = None,
+        jitter: Float[Tensor, "b 2 2"] | None = None,
     ) -> Evaluated:
-        """Distortion and rate of a batch, of which each image may first be moved by an affine map.
+        """Distortion and rate of a batch, of which each image may first be moved.
 
-        With `rate_weight` also the gradients of mean(distortion + rate_weight * rate).
+        With `rate_weight` also the gradients of mean(distortion + rate_weight * rate), in a vector that the next call
+        writes over.
         """
         n = len(x)
-        cuts = [slice(start, start + SHARD_IMAGES) for start in range(0, n, SHARD_IMAGES)]
+        x, mask, noise = (tensor.to(self._device, non_blocking=True) for tensor in (x, mask, noise))
+        jitter = None if jitter is None else jitter.to(self._device, non_blocking=True)
+        size = shard_images(n) if self._device.type == "cpu" else n
+        cuts = [slice(start, start + size) for start in range(0, n, size)]
         moves = [None if jitter is None else jitter[cut] for cut in cuts]
         jobs = [
             self._pool.submit(self._one, x[cut], mask[cut], noise[cut], n, rate_weight, move)
             for cut, move in zip(cuts, moves, strict=True)
         ]
-        parts = [job.result() for job in jobs]
-        gradients = parts[0].gradients
-        for part in parts[1:]:
-            for total, gradient in zip(gradients, part.gradients, strict=True):
-                total.add_(gradient)
+        parts = [self._collected(job.result(), is_first=place == 0) for place, job in enumerate(jobs)]
         return Evaluated(
             torch.cat([part.distortion for part in parts]),
             torch.cat([part.rate for part in parts]),
             torch.cat([part.means for part in parts]),
             torch.stack([part.squared for part in parts]).sum(),
             torch.stack([part.n_values for part in parts]).sum(),
-            gradients,
+            self._gradients if rate_weight is not None else self._gradients[:0],
         )
+
+    def _collected(self, part: "_Part", *, is_first: bool) -> "_Part":
+        """The same part, after its gradients were added to those of the parts before it."""
+        for total, gradient in zip(self._gradient_views, part.gradients, strict=False):
+            if is_first:
+                total.copy_(gradient)
+            else:
+                total.add_(gradient)
+        return part
 
     def _one(
         self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None, jitter: Tensor | None
-    ) -> Evaluated:
-        network = self._network
+    ) -> "_Part":
+        config, log_noise_var = self._config, self._log_noise_var
         x = x if jitter is None else jittered(x, jitter)
         with torch.set_grad_enabled(rate_weight is not None):
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._is_bfloat16, cache_enabled=False):
-                params, posterior = network(x, noise)
+            params, posterior = self.weights.computing(x, noise)
             params = params.float()
-            distortions = distortion(
-                params, x, mask, likelihood=network.config.likelihood, log_noise_var=network.log_noise_var
-            )
+            distortions = distortion(params, x, mask, likelihood=config.likelihood, log_noise_var=log_noise_var)
             rates = rate(posterior.mean, posterior.log_var)
-            gradients: list[Tensor] = []
+            gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
                 loss = (distortions + rate_weight * rates).sum() / n
-                gradients = list(torch.autograd.grad(loss, self._parameters))
+                gradients = torch.autograd.grad(loss, self._computing)
         squared, n_values = squared_error(params.detach(), x, mask)
-        return Evaluated(distortions.detach(), rates.detach(), posterior.mean.detach(), squared, n_values, gradients)
+        return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), squared, n_values, gradients)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "shard", initializer=torch.set_num_threads, initargs=(1,))
+
+
+class _Part(NamedTuple):
+    """What one shard gave."""
+
+    distortion: Tensor
+    rate: Tensor
+    means: Tensor
+    squared: Tensor
+    n_values: Tensor
+    gradients: tuple[Tensor, ...]
