@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
+from zatlas.atlas import clusters
 from zatlas.atlas.clusters import assess, kmeans, match_clusters, members
 from zatlas.errors import DataError, UsageError
 
@@ -74,6 +75,27 @@ def test_the_same_seed_gives_the_same_regions_and_another_seed_the_same_clusters
     assert first.trials.equals(second.trials)
     np.testing.assert_array_equal(first.labels, other.labels)
     np.testing.assert_array_equal(first.labels, which)
+
+
+def inertia(points, found):
+    return ((points - found.centroids[found.labels]) ** 2).sum()
+
+
+def test_many_points_are_divided_by_mini_batches_almost_as_well_and_it_is_said(rng, monkeypatch, caplog):
+    points = np.concatenate([blobs(rng, [400, 300, 200], distance=5)[0], 2 * rng.normal(size=(1100, 6))])
+    monkeypatch.setattr(clusters, "_BATCHES_ABOVE", 2000)
+    with caplog.at_level("INFO"):
+        whole = kmeans(points, 5, seed=1)
+    assert "mini-batches" not in caplog.text
+    monkeypatch.setattr(clusters, "_BATCHES_ABOVE", 1999)
+    monkeypatch.setattr(clusters, "_SAMPLE", 1000)
+    monkeypatch.setattr(clusters, "_BATCH", 500)
+    with caplog.at_level("INFO"):
+        first, second = kmeans(points, 5, seed=1), kmeans(points, 5, seed=1)
+    assert "by mini-batches, because there are 2000 latents (more than 1999)" in caplog.text
+    np.testing.assert_array_equal(first.labels, second.labels)
+    assert first.sizes.tolist() == sorted(first.sizes, reverse=True) and first.sizes.sum() == 2000
+    assert inertia(points, first) < 1.05 * inertia(points, whole)
 
 
 def test_an_asked_number_is_kept_and_the_verdict_is_not_bent_to_it(rng):
