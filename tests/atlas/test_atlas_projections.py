@@ -7,6 +7,7 @@ import sklearn.manifold
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zatlas.atlas import projections
 from zatlas.atlas.projections import derived_seed, fit_pca, nearest_neighbours, trust, tsne
 from zatlas.errors import DataError, UsageError
 
@@ -50,6 +51,33 @@ def test_pca_keeps_as_many_components_as_asked_for_and_survives_equal_points(rng
     assert fit_pca(np.ones((1, 3))).variance.tolist() == [0]
 
 
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(200, 400), d=st.integers(2, 10), seed=st.integers(0, 1000), falls=st.floats(0, 6))
+def test_both_ways_to_the_components_agree(n, d, seed, falls):
+    points = np.random.default_rng(seed).normal(size=(n, d)) * 10.0 ** -np.linspace(0, falls, d) + 3
+    assert n >= projections._TALL * d
+    by_covariance = fit_pca(points)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(projections, "_TALL", 10**9)
+        by_svd = fit_pca(points)
+    largest = by_svd.variance[0]
+    np.testing.assert_allclose(by_covariance.variance, by_svd.variance, rtol=1e-9, atol=1e-14 * largest)
+    gaps = np.abs(np.diff(by_svd.variance)) / largest
+    if gaps.min() > 1e-7:
+        np.testing.assert_allclose(by_covariance.components, by_svd.components, atol=1e-4)
+    np.testing.assert_allclose(by_covariance.components @ by_covariance.components.T, np.eye(d), atol=1e-12)
+    np.testing.assert_allclose(by_covariance.inverse(by_covariance.transform(points)), points, atol=1e-9)
+
+
+def test_a_dimension_that_never_varies_has_no_negative_variance(rng):
+    points = np.column_stack([1e3 * rng.normal(size=500), np.full(500, 7.0), 1e-3 * rng.normal(size=500)])
+    found = fit_pca(points)
+    assert (found.variance >= 0).all()
+    assert found.variance[2] == pytest.approx(0, abs=1e-9)
+    assert found.variance[1] == pytest.approx(1e-6, rel=0.3)
+    assert found.explained_ratio.sum() == pytest.approx(1)
+
+
 def test_latents_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="latents of 1 of 3 images are not finite"):
         fit_pca(np.array([[0.0], [np.nan], [1.0]]))
@@ -72,6 +100,21 @@ def test_trust_of_many_images_is_estimated_from_some_of_them(rng):
     assert part == pytest.approx(whole, abs=0.03)
     assert part != whole
     assert part == trust(high, high[:, :2], most=200)
+
+
+def test_trust_takes_equal_distances_in_the_order_of_the_images():
+    # All latents coincide, so the neighbours of an image are the first others; on the map they stand in a row.
+    high, low = np.zeros((7, 2)), np.arange(7.0)[:, None]
+    ranks = [[j + 1 if j < i else j for j in range(7)] for i in range(7)]
+    trustworthiness, continuity = 0, 0
+    for i in range(7):
+        by_map = sorted((abs(i - j), j) for j in range(7) if j != i)
+        near = [j for _, j in by_map[:2]]
+        first = [j for j in range(7) if j != i][:2]
+        trustworthiness += sum(ranks[i][j] - 2 for j in near if j not in first)
+        continuity += sum([j for _, j in by_map].index(j) + 1 - 2 for j in first if j not in near)
+    scale = 2 / (7 * 2 * (2 * 7 - 3 * 2 - 1))
+    assert trust(high, low, k=2) == pytest.approx((1 - scale * trustworthiness, 1 - scale * continuity))
 
 
 def test_trust_needs_more_images_than_twice_the_neighbourhood(rng):
@@ -111,6 +154,56 @@ def test_tsne_spreads_degenerate_latents_over_the_plane(points):
     assert (mapped.std(axis=0) > 0).all()
 
 
+@pytest.mark.parametrize("fft_above", [20_000, 100], ids=["tree", "grid"])
+def test_the_map_has_the_same_bits_on_any_number_of_threads(rng, monkeypatch, fft_above):
+    points, which = three_blobs(rng)
+    monkeypatch.setattr(projections, "_FFT_ABOVE", fft_above)
+    monkeypatch.setattr(projections, "_STEPS", (60, 40))
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(projections, "_threads", lambda n, threads=threads: threads)
+        found.append(tsne(points, seed=3))
+    np.testing.assert_array_equal(found[0].points, found[1].points)
+    assert found[0].kl_divergence == found[1].kl_divergence
+    centres = np.stack([found[0].points[which == c].mean(axis=0) for c in range(3)])
+    nearest = np.linalg.norm(found[0].points[:, None] - centres, axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(nearest, which)
+
+
+def test_the_way_to_the_map_depends_on_the_number_of_images_and_is_told(rng, monkeypatch, caplog):
+    points, _ = three_blobs(rng)
+    monkeypatch.setattr(projections, "_STEPS", (100, 100))
+    tree = tsne(points)
+    assert "Barnes-Hut" in tree.method and "90 exact nearest neighbours" in tree.method
+    monkeypatch.setattr(projections, "_FFT_ABOVE", len(points))
+    assert tsne(points).method == tree.method
+    monkeypatch.setattr(projections, "_FFT_ABOVE", len(points) - 1)
+    with caplog.at_level("INFO"):
+        grid = tsne(points)
+    assert "FFT" in grid.method
+    assert "because there are more than 149 images" in caplog.text
+    assert grid.trustworthiness == pytest.approx(tree.trustworthiness, abs=0.02)
+    assert grid.kl_divergence == pytest.approx(tree.kl_divergence, rel=0.2)
+
+
+def test_the_map_is_as_good_as_that_of_scikit_learn(rng):
+    points, _ = three_blobs(rng, 300)
+    ours = tsne(points)
+    theirs = sklearn.manifold.TSNE(init="pca", random_state=0).fit(points)
+    assert ours.kl_divergence < 1.05 * theirs.kl_divergence_
+    assert min(ours.trustworthiness, ours.continuity) > min(trust(points, theirs.embedding_, k=15)) - 0.01
+
+
+def test_the_largest_possible_perplexity_is_taken_as_it_is(rng):
+    assert tsne(rng.normal(size=(20, 3)), perplexity=19.0).perplexity == 19
+
+
+def test_threads_are_for_many_images(monkeypatch):
+    monkeypatch.setattr(projections.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert projections._threads(projections._THREADS_FROM - 1) == 1
+    assert projections._threads(projections._THREADS_FROM) == 4
+
+
 def test_tsne_says_what_it_needs(rng):
     with pytest.raises(DataError, match="t-SNE needs at least 5 images, found 4"):
         tsne(rng.normal(size=(4, 3)))
@@ -125,6 +218,19 @@ def test_neighbours_are_exact(rng):
     np.fill_diagonal(every, np.inf)
     np.testing.assert_array_equal(rows, np.argsort(every, axis=1)[:, :5])
     np.testing.assert_allclose(distances, np.sort(every, axis=1)[:, :5])
+
+
+@pytest.mark.parametrize(("spread", "words"), [([1, 1] + [0.01] * 8, "a k-d tree"), ([1] * 10, "all pairs")])
+def test_neighbours_of_many_images_are_exact_by_tree_and_by_pairs(rng, monkeypatch, caplog, spread, words):
+    monkeypatch.setattr(projections, "_TREE_FROM", 1000)
+    points = (rng.normal(size=(1500, 10)) * spread).astype(np.float32)
+    with caplog.at_level("INFO"):
+        rows, distances = nearest_neighbours(points, 15)
+    assert f"nearest neighbours of 1500 images: {words}" in caplog.text
+    every = np.linalg.norm(points[:, None].astype(float) - points, axis=2)
+    np.fill_diagonal(every, np.inf)
+    np.testing.assert_array_equal(rows, np.argsort(every, axis=1)[:, :15])
+    np.testing.assert_allclose(distances, np.sort(every, axis=1)[:, :15])
 
 
 def test_a_duplicate_is_a_neighbour_at_distance_zero_and_an_image_is_not_its_own(rng):

@@ -12,7 +12,7 @@ from zatlas.errors import WriteError
 from zatlas.report import html
 from zatlas.report.catalogue import catalogue
 from zatlas.report.findings import findings
-from zatlas.report.method import _without_folders
+from zatlas.report.method import _without_folders, method_blocks
 from zatlas.report.sections import build_sections
 
 
@@ -132,3 +132,16 @@ def test_sections_of_all_kinds_of_studies(options):
     sections = build_sections(results, catalogue(results))
     assert [section.id for section in sections][:2] == ["summary", "data"]
     assert ("models" in [section.id for section in sections]) == (options.get("n_models") != 1)
+
+
+def test_the_method_says_how_the_maps_were_made():
+    results = example_results(n_models=2, n_images=30, size=16, points=3)
+    for model in results.models:
+        model.projection_info["tsne_method"] = "openTSNE 1.0: repulsion by a tree"
+    texts = [block["text"] for block in method_blocks(results) if block["kind"] == "text"]
+    told = [text for text in texts if text.startswith("t-SNE maps")]
+    assert told == ["t-SNE maps: openTSNE 1.0: repulsion by a tree; started from the first two principal components."]
+    for model in results.models:
+        del model.projection_info["tsne_method"]
+    texts = [block["text"] for block in method_blocks(results) if block["kind"] == "text"]
+    assert not [text for text in texts if text.startswith("t-SNE maps")]

@@ -459,6 +459,7 @@ def _projection_info(atlas: Atlas) -> dict[str, Any]:
         "continuity": tsne.get("continuity"),
         "n_neighbours": tsne.get("n_neighbours"),
         "initialisation": tsne.get("initialisation"),
+        "tsne_method": tsne.get("method"),
     }
 
 

@@ -146,6 +146,7 @@ class Atlas:
             "n_neighbours": found.n_neighbours,
             "kl_divergence": found.kl_divergence,
             "initialisation": found.initialisation,
+            "method": found.method,
             "seed": seed,
         }
         return found

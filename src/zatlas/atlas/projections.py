@@ -2,12 +2,15 @@
 
 Everything is a function of arrays and a seed, and gives the same result for the same input: signs of principal
 components are fixed, t-SNE starts from them, and scikit-learn runs on one thread, because the order in which threads
-add up their parts is not reproducible. UMAP is left to scanpy, which opens the atlas.
+add up their parts is not reproducible (openTSNE adds them in a fixed order). Everything is exact but the repulsion
+between points of t-SNE, and stays feasible at 100 000 points; docs/explanation/speed.md has the measurements behind
+each limit here. UMAP is left to scanpy, which opens the atlas.
 """
 
 import contextlib
 import functools
 import logging
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +19,7 @@ import numpy as np
 import sklearn
 import threadpoolctl
 from jaxtyping import Float, Int
-from sklearn.manifold import TSNE
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KDTree, NearestNeighbors
 
 from zatlas.errors import DataError, UsageError
 
@@ -37,6 +39,14 @@ log = logging.getLogger(__name__)
 _TSNE_START_SD = 1e-4
 _LEAST_IMAGES = 5
 _CHUNK_ELEMENTS = 4_000_000
+_TALL = 20  # so many times more points than dimensions: the covariance is 5 to 10 times faster than an SVD
+_STEPS = (250, 500)  # with exaggerated attraction, then without: the numbers of openTSNE
+_FFT_ABOVE = 20_000  # points; below, Barnes-Hut is faster and ends at a lower KL divergence
+_THREADS_FROM = 5_000  # points; below, threads wait for each other longer than they work
+_MOST_THREADS = 4
+_TREE_FROM = 5_000  # points; below, comparing all pairs takes less than a tenth of a second
+_TREE_PROBE = 200
+_TREE_COST = 8.0  # one distance in a tree costs as much as 8 in a matrix product
 
 
 def derived_seed(seed: int, *names: str | int) -> int:
@@ -89,7 +99,11 @@ class Pca:
 
 
 def fit_pca(points: Float[np.ndarray, "n d"], n_components: int = 0) -> Pca:
-    """Principal component analysis by a full singular value decomposition in float64.
+    """Principal component analysis in float64, whole.
+
+    By a singular value decomposition, or, for at least 20 times more points than dimensions, by the eigenvectors of the
+    covariance, which is 5 to 10 times faster. Its variances are exact to 1e-15 of the *largest* one, far below the
+    rounding of latents in float32 (1e-14 of it); smaller ones are noise by either way.
 
     Args:
         points: One row per image or tile.
@@ -104,14 +118,26 @@ def fit_pca(points: Float[np.ndarray, "n d"], n_components: int = 0) -> Pca:
     n, d = points.shape
     center = points.mean(axis=0)
     with one_thread():
-        _, singular, vectors = np.linalg.svd(points - center, full_matrices=False)
+        squared, vectors = (_by_covariance if n >= _TALL * d else _by_svd)(points - center)
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.where(vectors[np.arange(len(vectors)), largest] < 0, -1.0, 1.0)
-    variance = singular**2 / max(n - 1, 1)
+    variance = squared / max(n - 1, 1)
     total = variance.sum()
     ratio = variance / total if total > 0 else np.zeros_like(variance)
     kept = slice(0, min(n_components or min(n, d), len(variance)))
     return Pca(center, (vectors * signs[:, None])[kept], variance[kept], ratio[kept])
+
+
+def _by_svd(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared singular values, falling, and right singular vectors as rows."""
+    _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
+    return singular**2, vectors
+
+
+def _by_covariance(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same, of many points; a variance that rounding made negative is 0."""
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    return np.maximum(values[::-1], 0), np.ascontiguousarray(vectors.T[::-1])
 
 
 def _checked(points: np.ndarray) -> np.ndarray:
@@ -135,6 +161,7 @@ class Tsne:
         continuity: The reverse, 0 to 1.
         n_neighbours: k of the two numbers above.
         kl_divergence: What t-SNE minimised, at its end [nats].
+        method: How forces were computed and neighbours found, and by what, in words.
         initialisation: How the map was started, in words.
     """
 
@@ -144,6 +171,7 @@ class Tsne:
     continuity: float
     n_neighbours: int
     kl_divergence: float
+    method: str = ""
     initialisation: str = "first two principal components, scaled to a deviation of 0.0001, axes mirrored back to them"
 
 
@@ -174,17 +202,48 @@ def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float =
     if not perplexity:
         log.info("t-SNE perplexity: %.3g (%d images)", chosen, n)
     start = _start(points, seed)
-    model = TSNE(
-        perplexity=chosen, init=start, learning_rate="auto", n_jobs=1,
-        random_state=derived_seed(seed, "tsne"),
-    )  # fmt: skip
-    with one_thread():
-        mapped = np.asarray(model.fit_transform(points.astype(np.float32)), np.float32)
+    mapped, perplexity, kl_divergence, method = _optimised(points, start, chosen, seed)
     # The first, exaggerated steps can overshoot and mirror the map, which changes nothing but its likeness to others.
     mapped *= np.where((mapped * start).sum(axis=0) < 0, np.float32(-1), np.float32(1))
     k = min(15, (n - 1) // 2)
     trustworthiness, continuity = trust(points, mapped, k=k, seed=seed)
-    return Tsne(mapped, float(chosen), trustworthiness, continuity, k, float(model.kl_divergence_))
+    return Tsne(mapped, perplexity, trustworthiness, continuity, k, kl_divergence, method)
+
+
+def _optimised(
+    points: np.ndarray, start: np.ndarray, perplexity: float, seed: int
+) -> tuple[np.ndarray, float, float, str]:
+    """Positions, perplexity in force, KL divergence and method in words, by openTSNE (Policar et al. 2024)."""
+    import openTSNE  # 1 s of import, needed here alone
+    from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+    n = len(points)
+    is_fft = n > _FFT_ABOVE
+    rows, distances = nearest_neighbours(points, int(3 * perplexity))
+    threads = _threads(n)
+    affinities = PerplexityBasedNN(
+        perplexity=perplexity, knn_index=PrecomputedNeighbors(rows, distances), n_jobs=threads
+    )
+    model = openTSNE.TSNE(
+        early_exaggeration_iter=_STEPS[0], n_iter=_STEPS[1], negative_gradient_method="fft" if is_fft else "bh",
+        n_jobs=threads, random_state=derived_seed(seed, "tsne"),
+    )  # fmt: skip
+    with one_thread():
+        mapped = model.fit(affinities=affinities, initialization=start)
+    forces = "interpolation on a grid (FFT)" if is_fft else "a Barnes-Hut tree (angle 0.5)"
+    method = f"openTSNE {openTSNE.__version__}: repulsion by {forces}, {rows.shape[1]} exact nearest neighbours"
+    if is_fft:
+        log.info("t-SNE: repulsion by interpolation on a grid, because there are more than %d images", _FFT_ABOVE)
+    # Threads add up this one number in any order; the positions have the same bits on any number of threads.
+    kl_divergence = round(float(mapped.kl_divergence), 6)
+    return np.asarray(mapped, np.float32), float(affinities.effective_perplexity_), kl_divergence, method
+
+
+def _threads(n: int) -> int:
+    """Threads for a map of n points: they change nothing but its time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return min(cores, _MOST_THREADS) if n >= _THREADS_FROM else 1
 
 
 def _start(points: np.ndarray, seed: int) -> np.ndarray:
@@ -229,31 +288,59 @@ def trust(
     high, low = np.asarray(high, np.float64), np.asarray(low, np.float64)
     penalties = np.zeros(2)
     for chunk in np.array_split(rows, -(-len(rows) * n // _CHUNK_ELEMENTS)):
-        ranks_high, ranks_low = _ranks(high, chunk), _ranks(low, chunk)
-        is_near_high, is_near_low = ranks_high <= k, ranks_low <= k
+        far_high, far_low = _squared_distances(high, chunk), _squared_distances(low, chunk)
+        is_near_high, is_near_low = _is_near(far_high, k), _is_near(far_low, k)
         penalties += (
-            (ranks_high - k)[is_near_low & ~is_near_high].sum(),
-            (ranks_low - k)[is_near_high & ~is_near_low].sum(),
+            _excess(far_high, is_near_low & ~is_near_high, k),
+            _excess(far_low, is_near_high & ~is_near_low, k),
         )
     trustworthiness, continuity = 1 - penalties * 2 / (len(rows) * k * (2 * n - 3 * k - 1))
     return float(trustworthiness), float(continuity)
 
 
-def _ranks(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Rank of every point by distance from each of `rows`: 1 for the nearest other point, n for the point itself."""
+def _squared_distances(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """From each of `rows` to every point, up to rounding; infinite to itself."""
     squares = (points**2).sum(axis=1)
     distances = squares[rows, None] - 2 * points[rows] @ points.T + squares
     distances[np.arange(len(rows)), rows] = np.inf
-    order = np.argsort(distances, axis=1, kind="stable")
-    ranks = np.empty_like(order)
-    np.put_along_axis(ranks, order, np.arange(1, len(points) + 1)[None], axis=1)
-    return ranks
+    return np.asarray(distances)
+
+
+def _is_near(distances: np.ndarray, k: int) -> np.ndarray:
+    """Whether each point is among the k nearest of its row; of equally distant ones the first are."""
+    kth = np.partition(distances, k - 1, axis=1)[:, k - 1, None]
+    is_near = distances <= kth
+    for row in np.flatnonzero(is_near.sum(axis=1) > k):
+        tied = np.flatnonzero(distances[row] == kth[row])
+        is_near[row, tied[k - int((distances[row] < kth[row]).sum()) :]] = False
+    return np.asarray(is_near)
+
+
+def _excess(distances: np.ndarray, chosen: np.ndarray, k: int) -> float:
+    """Sum of (rank - k) over the chosen points; a rank is 1 for the nearest, ties in the order of the points.
+
+    Ranks are counted for these few points: sorting all is 3 times slower at 100 000 points.
+    """
+    total = 0
+    for row in np.flatnonzero(chosen.any(axis=1)):
+        columns, own = np.flatnonzero(chosen[row]), distances[row]
+        at = own[columns]
+        order = np.sort(own)
+        ranks = np.searchsorted(order, at) + 1
+        is_tied = np.searchsorted(order, at, side="right") > ranks
+        for i in np.flatnonzero(is_tied):
+            ranks[i] += int((own[: columns[i]] == at[i]).sum())
+        total += int((ranks - k).sum())
+    return float(total)
 
 
 def nearest_neighbours(
     points: Float[np.ndarray, "n d"], k: int, queries: Float[np.ndarray, "q d"] | None = None
 ) -> tuple[Int[np.ndarray, "q k"], Float[np.ndarray, "q k"]]:
-    """Exact nearest neighbours by Euclidean distance.
+    """Exact nearest neighbours by Euclidean distance, in memory bounded but for the answer.
+
+    Many points are looked up in a k-d tree when a first 200 look-ups show that it spares enough distances: latents
+    often fill few of their dimensions. Otherwise all pairs are compared, a part at a time.
 
     Args:
         points: Where neighbours are looked for.
@@ -269,10 +356,29 @@ def nearest_neighbours(
     own = points if queries is None else np.asarray(queries, np.float64)
     if k < 1:
         return np.zeros((len(own), 0), np.int64), np.zeros((len(own), 0))
+    algorithm = "kd_tree" if _is_tree_faster(points, own, k) else "brute"
     with one_thread():
-        model = NearestNeighbors(n_neighbors=k).fit(points)
+        model = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(points)
         rows = np.asarray(model.kneighbors(None if queries is None else own, return_distance=False), np.int64)
     # Distances are taken again from the differences: the library's product form loses digits for close neighbours.
     distances = np.stack([np.linalg.norm(points[rows[:, j]] - own, axis=1) for j in range(k)], axis=1)
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1)
+
+
+def _is_tree_faster(points: np.ndarray, queries: np.ndarray, k: int) -> bool:
+    """Whether a k-d tree computes few enough distances; counted, not timed, so that the answer repeats itself."""
+    n = len(points)
+    if n < _TREE_FROM or len(queries) < _TREE_FROM:
+        return False
+    some = queries[np.linspace(0, len(queries) - 1, _TREE_PROBE).astype(np.int64)]
+    tree = KDTree(points)
+    tree.reset_n_calls()
+    tree.query(some, k + 1, return_distance=False)
+    share = tree.get_n_calls() / (len(some) * n)
+    is_faster = bool(share * _TREE_COST < 1)
+    log.info(
+        "nearest neighbours of %d images: %s (%.1f %% of all distances are needed in a tree)",
+        len(queries), "a k-d tree" if is_faster else "all pairs", 100 * share,
+    )  # fmt: skip
+    return is_faster

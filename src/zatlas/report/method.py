@@ -60,7 +60,18 @@ def _method_texts(results: StudyResults) -> list[str]:
         "components as the "
         "model has latent dimensions, and its reconstructions were clipped to the same range. Probes are linear and "
         "cross-validated, with whole groups left out where there are groups.",
+        *_map_texts(results),
     ]
+
+
+def _map_texts(results: StudyResults) -> list[str]:
+    """How the t-SNE maps were made; nothing for results of a zatlas that did not record it."""
+    infos = [model.projection_info for model in results.models]
+    methods = list(dict.fromkeys(str(info["tsne_method"]) for info in infos if info.get("tsne_method")))
+    if not methods:
+        return []
+    start = next((f"; started from the {info['initialisation']}" for info in infos if info.get("initialisation")), "")
+    return [f"t-SNE maps: {'; '.join(methods)}{start}."]
 
 
 def _without_folders(command: str) -> str:
