@@ -271,6 +271,7 @@ def test_projections_are_one_row_per_image(world, results):
     np.testing.assert_array_equal(table["cluster"].astype(int), atlas.cluster)
     assert {"stain", "half", "psnr_db", "rate_nats", "tsne1"} <= set(table.columns)
     assert results.projection_info["tsne_perplexity"] == 10 and results.projection_info["trustworthiness"] > 0.5
+    assert "Barnes-Hut" in results.projection_info["tsne_method"]
 
 
 def test_progress_reaches_its_end(world):
@@ -331,6 +332,7 @@ def test_models_are_compared_pair_by_pair(world, results, tmp_path):
     np.testing.assert_allclose(overlap, overlap.T)
     assert (np.diag(overlap) == 1).all() and 0 < overlap[0, 1] < 1
     row = found.map_similarity.iloc[0]
+    assert row["overlap_images"] == N
     assert 0 <= row["tsne_procrustes"] <= 1 and row["distance_correlation"] > 0.3
     found.save(tmp_path / "comparison")
     assert len(compare_models([results], [atlas]).map_similarity) == 0

@@ -17,6 +17,7 @@ from zatlas.atlas.paths import (
     nearest_distance,
     positions,
     relative_to_spacing,
+    spacing,
     traversal,
     traversal_order,
 )
@@ -160,6 +161,8 @@ def test_distance_is_zero_at_images_and_counts_in_spacings():
     distance = nearest_distance(np.array([[4.0], [5.0], [-6.0]]), latents)
     np.testing.assert_allclose(distance, [0, 1, 6])
     np.testing.assert_allclose(relative_to_spacing(distance, latents), [0, 0.5, 3])
+    np.testing.assert_allclose(relative_to_spacing(distance, latents, unit=spacing(latents)), [0, 0.5, 3])
+    assert spacing(latents[:1]) == spacing(np.zeros((5, 2))) == 1
 
 
 def test_walk_knows_how_far_from_images_it_runs(atlas):

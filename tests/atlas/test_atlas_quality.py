@@ -90,6 +90,17 @@ def test_pca_baseline_is_that_of_scikit_learn(images):
     assert found.reconstruct(images).dtype == np.float32 and found.transform(images).shape == (60, 3)
 
 
+def test_pca_of_more_images_than_values_takes_the_covariance():
+    rng = np.random.default_rng(4)
+    images = (rng.random((300, 1, 6, 6)) * np.linspace(1, 0.1, 6)).astype(np.float32)
+    reference = PCA(5, svd_solver="full").fit(images.reshape(300, -1).astype(np.float64))
+    found = fit_pixel_pca(images.copy(), 5)
+    assert found.variance.shape == (36,) and found.n == 300
+    np.testing.assert_allclose(found.variance[:5], reference.explained_variance_, rtol=1e-4)
+    np.testing.assert_allclose(np.abs((found.components * reference.components_).sum(axis=1)), 1, atol=1e-3)
+    assert (found.components[np.arange(5), np.abs(found.components).argmax(axis=1)] > 0).all()
+
+
 def test_pca_of_few_images_stops_at_their_rank(images):
     found = fit_pixel_pca(images[:4].copy(), 16)
     assert found.components.shape == (3, 144)
@@ -250,3 +261,20 @@ def test_histogram_counts_shares_per_channel():
     images = np.zeros((1, 2, 2, 2), np.float32)
     images[0, 1] = [[0.3, 0.6], [1.0, 0.99]]
     assert grey_histogram(images, 4).tolist() == [[1, 0, 0, 0, 0, 0.25, 0.25, 0.5]]
+
+
+def test_neighbours_in_common_of_many_images_are_those_of_some_of_them():
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=(400, 5))
+    b = a + 0.3 * rng.normal(size=a.shape)
+    whole, part = neighbour_overlap(a, b, 10), neighbour_overlap(a, b, 10, most=150)
+    assert part != whole and part == pytest.approx(whole, abs=0.05)
+    assert part == neighbour_overlap(a, b, 10, most=150)
+    assert neighbour_overlap(a, a, 10, most=150) == 1
+    assert neighbour_overlap(a, 3 * a, 10, most=150) == 1
+
+
+def test_neighbours_in_common_survive_many_equal_latents():
+    same = np.repeat(np.random.default_rng(0).normal(size=(4, 3)), 30, axis=0)
+    assert 0 <= neighbour_overlap(same, same[::-1].copy(), 5, most=20) <= 1
+    assert neighbour_overlap(same, same, 5, most=20) == 1

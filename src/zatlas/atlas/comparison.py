@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.clusters import match_clusters
-from zatlas.atlas.quality import neighbour_overlap
+from zatlas.atlas.quality import MOST_ASKED, neighbour_overlap
 from zatlas.atlas.results import Comparison, ModelResults
 from zatlas.errors import DataError
 
@@ -55,7 +55,7 @@ def compare_models(
         similar.append({"a": names[i], "b": names[j], **_similarity(a, b)})
         if on_progress is not None:
             on_progress(done + 1, len(pairs))
-    columns = ["a", "b", "tsne_procrustes", "distance_correlation", "chance_overlap"]
+    columns = ["a", "b", "tsne_procrustes", "distance_correlation", "chance_overlap", "overlap_images"]
     return Comparison(
         table=pd.DataFrame([_summary(model) for model in models]),
         cluster_matches=matches,
@@ -110,6 +110,7 @@ def _similarity(a: Atlas, b: Atlas) -> dict[str, float]:
         "tsne_procrustes": map_agreement(a.projections["tsne"], b.projections["tsne"]) if has_maps else float("nan"),
         "distance_correlation": distance_correlation(a.mean[rows], b.mean[rows]),
         "chance_overlap": min(1.0, _NEIGHBOURS / max(len(a) - 1, 1)),
+        "overlap_images": min(len(a), MOST_ASKED),
     }
 
 

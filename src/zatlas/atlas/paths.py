@@ -30,6 +30,7 @@ __all__ = [
     "nearest_distance",
     "positions",
     "relative_to_spacing",
+    "spacing",
     "traversal",
     "traversal_order",
 ]
@@ -99,7 +100,9 @@ def _spherical(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.asarray(lengths * (np.cos(angle) * start + np.sin(angle) * across))
 
 
-def axis_walk(atlas: "Atlas", axis: str | tuple[int, int], points: int = 7, *, kind: str = "straight") -> Walk:
+def axis_walk(
+    atlas: "Atlas", axis: str | tuple[int, int], points: int = 7, *, kind: str = "straight", unit: float = 0.0
+) -> Walk:
     """A walk from the image lowest on an axis to the image highest on it, or between two chosen rows.
 
     Several images may share the lowest or highest value (labels often do): then the one nearest to their common centre
@@ -111,6 +114,7 @@ def axis_walk(atlas: "Atlas", axis: str | tuple[int, int], points: int = 7, *, k
             numeric column of the table, or two rows of the atlas.
         points: Interior points.
         kind: "straight" or "spherical".
+        unit: The `spacing` of the atlas, where it is known already; 0 computes it.
 
     Returns:
         The walk, not decoded: frames are empty, features too.
@@ -136,7 +140,7 @@ def axis_walk(atlas: "Atlas", axis: str | tuple[int, int], points: int = 7, *, k
         z=z,
         kind=kind,
         note=TSNE_NOTE if axis_kind == "tsne" else "",
-        nearest_distance=relative_to_spacing(nearest_distance(z, atlas.mean), atlas.mean),
+        nearest_distance=relative_to_spacing(nearest_distance(z, atlas.mean), atlas.mean, unit=unit),
     )
 
 
@@ -226,18 +230,24 @@ def nearest_distance(z: Float[np.ndarray, "p d"], latents: Float[np.ndarray, "n 
 
 
 def relative_to_spacing(
-    distance: Float[np.ndarray, " p"], latents: Float[np.ndarray, "n d"], *, most: int = 2000
+    distance: Float[np.ndarray, " p"], latents: Float[np.ndarray, "n d"], *, unit: float = 0.0
 ) -> Float[np.ndarray, " p"]:
-    """Distances in units of the median distance of a real latent to its nearest neighbour.
+    """Distances in units of `spacing`, which is computed when `unit` is 0.
 
-    About 1 and below: as near to the data as the data are to one another. With more than `most` latents, evenly spaced
-    rows are asked for their neighbour among all. Latents that coincide leave distances as they are.
+    About 1 and below: as near to the data as the data are to one another.
     """
-    rows = np.linspace(0, len(latents) - 1, min(len(latents), most)).astype(np.int64)
+    return np.asarray(distance, np.float64) / (unit or spacing(latents))
+
+
+def spacing(latents: Float[np.ndarray, "n d"], *, most: int = 2000) -> float:
+    """Median distance of a real latent to its nearest neighbour; 1 for latents that coincide and for a single one.
+
+    With more than `most` latents, evenly spaced rows are asked for their neighbour among all.
+    """
     if len(latents) < 2:
-        return np.asarray(distance, np.float64)
-    spacing = float(np.median(nearest_neighbours(latents, 2, queries=latents[rows])[1][:, 1]))
-    return np.asarray(distance, np.float64) / (spacing if spacing > 0 else 1.0)
+        return 1.0
+    rows = np.linspace(0, len(latents) - 1, min(len(latents), most)).astype(np.int64)
+    return float(np.median(nearest_neighbours(latents, 2, queries=latents[rows])[1][:, 1])) or 1.0
 
 
 def aggregate_sd(mean: Float[np.ndarray, "n d"], log_var: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " d"]:

@@ -15,7 +15,7 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import grey_limits
 from zatlas.atlas.features import image_features, named_changes
-from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, traversal, traversal_order
+from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, spacing, traversal, traversal_order
 from zatlas.atlas.projections import derived_seed, nearest_neighbours
 from zatlas.atlas.results import Gallery, Samples, Traversal, Walk
 from zatlas.errors import UsageError
@@ -101,10 +101,10 @@ def walks(
         points: Interior points.
         spread: Standard deviation of each feature over the real images.
     """
-    made = []
+    made, unit = [], spacing(atlas.mean)
     for axis in axes:
         try:
-            walk = axis_walk(atlas, axis, points)
+            walk = axis_walk(atlas, axis, points, unit=unit)
         except UsageError as err:
             log.info("no walk along %s: %s", axis, err.what)
             continue

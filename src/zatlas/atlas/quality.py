@@ -16,6 +16,7 @@ from zatlas.errors import DataError, UsageError
 
 __all__ = [
     "ACTIVE_VARIANCE",
+    "MOST_ASKED",
     "PixelPca",
     "active_units",
     "fit_pixel_pca",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 ACTIVE_VARIANCE = 0.01
+MOST_ASKED = 5000  # images whose neighbours are compared: the standard error of their share is below 0.005
 _SMALLEST_MSE = 1e-10  # 100 dB: far below the rounding of 8 bits (59 dB), keeps the mean over images finite
 _WINDOW_PX = 7
 _MOST_ROWS = 3000
@@ -145,8 +147,8 @@ def most_pca_rows(n_values: int) -> int:
 def fit_pixel_pca(images: Float[np.ndarray, "n c h w"], n_components: int) -> PixelPca:
     """Exact PCA of images by the eigenvectors of their Gram matrix (n x n), which is small where pixels are many.
 
-    The images are centred in place of a copy: `images` is changed. Memory is that of `images`, of a few n x n
-    matrices, and of a chunk.
+    Where values are fewer than images, their covariance matrix takes its place. The images are centred in place of a
+    copy: `images` is changed. Memory is that of `images`, of a few such matrices, and of a chunk.
 
     Args:
         images: Training images, float32, C-contiguous; at most `most_pca_rows` of them for bounded memory.
@@ -164,14 +166,14 @@ def fit_pixel_pca(images: Float[np.ndarray, "n c h w"], n_components: int) -> Pi
     mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
     flat -= mean
     with one_thread():
-        gram = _gram(flat)
-        values, vectors = np.linalg.eigh(gram)
-        del gram
+        is_gram = n <= flat.shape[1]
+        values, vectors = np.linalg.eigh(_gram(flat if is_gram else flat.T))
         values, vectors = values[::-1], vectors[:, ::-1]
         rank = min(n - 1, flat.shape[1], int((values > max(float(values[0]), 0.0) * 1e-7).sum()))
         kept = min(n_components, rank)
-        scaled = vectors[:, :kept] / np.sqrt(values[:kept])
-        components = np.ascontiguousarray(scaled.T.astype(np.float32)) @ flat
+        scaled = vectors[:, :kept] / np.sqrt(values[:kept]) if is_gram else vectors[:, :kept]
+        components = np.ascontiguousarray(scaled.T.astype(np.float32))
+        components = components @ flat if is_gram else components
     signs = np.sign(components[np.arange(kept), np.abs(components).argmax(axis=1)]) if kept else np.ones(0)
     components *= signs.astype(np.float32)[:, None]
     variance = np.maximum(values[: min(n - 1, flat.shape[1])], 0) / (n - 1)
@@ -247,23 +249,38 @@ def participation_ratio(variance: Float[np.ndarray, " k"]) -> float:
     return float(variance.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def neighbour_overlap(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"], k: int = 15) -> float:
+def neighbour_overlap(
+    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"], k: int = 15, *, most: int = MOST_ASKED
+) -> float:
     """Mean share of the k nearest neighbours of each image that two latent spaces have in common, 0 to 1.
 
-    By chance it is about k / (n - 1).
+    By chance it is about k / (n - 1). With more than `most` images, evenly spaced ones are asked for their neighbours
+    among all.
 
     Args:
         a: Latents of the images in one model.
         b: Latents of the same images in another.
         k: Neighbours; n - 1 when there are fewer.
+        most: Images asked.
 
     Raises:
         UsageError: the two hold different numbers of images.
     """
     if len(a) != len(b):
         raise UsageError(f"the two models have {len(a)} and {len(b)} latents, expected the same images")
-    rows_a, rows_b = nearest_neighbours(a, k)[0], nearest_neighbours(b, k)[0]
+    asked = np.unique(np.linspace(0, len(a) - 1, min(len(a), most)).astype(np.int64))
+    rows_a, rows_b = _nearest_others(a, asked, k), _nearest_others(b, asked, k)
     if rows_a.shape[1] == 0:
         return 1.0
     is_common = (rows_a[:, :, None] == rows_b[:, None, :]).any(axis=2)
     return float(is_common.mean())
+
+
+def _nearest_others(points: np.ndarray, asked: np.ndarray, k: int) -> np.ndarray:
+    """Nearest neighbours of some of the points, each without itself, (m, k)."""
+    if len(asked) == len(points):
+        return nearest_neighbours(points, k)[0]
+    rows = nearest_neighbours(points, k + 1, queries=points[asked])[0]
+    is_itself = rows == asked[:, None]
+    is_itself[~is_itself.any(axis=1), -1] = True  # hidden behind many equal points
+    return np.asarray(rows[~is_itself].reshape(len(asked), -1))

@@ -213,7 +213,8 @@ class ModelResults(_Saved):
         walks, traversals, samples: See there.
         projections: One row per atlas row: row, image, group, split, cluster, pc1, pc2, tsne1, tsne2, labels,
             psnr_db, rate_nats.
-        projection_info: explained_ratio (list), tsne_perplexity, trustworthiness.
+        projection_info: explained_ratio (list), tsne_perplexity, tsne_method (words), trustworthiness, continuity,
+            n_neighbours, initialisation.
         probes: label, kind, score_latents, score_histogram, score_pca, n, metric, grouped, null, by (what folds keep
             together), unit ("image", features averaged over its tiles, or "tile").
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
@@ -255,7 +256,8 @@ class Comparison(_Saved):
         cluster_matches: For each pair of models: a, b, ari, share, mapping (cluster of a -> cluster of b).
         neighbour_overlap: Mean share of common nearest neighbours, model x model.
         map_similarity: One row per pair: a, b, tsne_procrustes (0 different, 1 alike after turning and scaling),
-            distance_correlation (Spearman, of latent distances).
+            distance_correlation (Spearman, of latent distances), chance_overlap, overlap_images (whose neighbours were
+            compared, among all).
     """
 
     table: pd.DataFrame
