@@ -26,7 +26,7 @@ from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.tiles import samplers
 from zatlas.tiles.samplers import Draws
-from zatlas.tiles.transforms import Scaling, symmetries, turn_each
+from zatlas.tiles.transforms import Scaling, symmetries, turn_each, turned_spans
 
 __all__ = ["SAMPLERS", "Batch", "Tiles"]
 
@@ -174,13 +174,13 @@ class Tiles:
             indices: Positions from 0 to `epoch_length(epoch) - 1`.
         """
         draws = self.draws(epoch).take(indices)
-        pixels, mask, overhangs = self._gathered(draws)
+        pixels, real = self._gathered(draws)
         if self.augment:
             symmetry = symmetries(self.seed, epoch, indices)
             turn_each(pixels, symmetry)
-            turn_each(mask, np.where(overhangs, symmetry, 0))
-        x = torch.from_numpy(self._scaled(pixels))
-        return Batch(x, torch.from_numpy(mask), draws.image, draws, indices)
+            real = turned_spans(real, symmetry, self.size)
+        x, mask = torch.from_numpy(self._scaled(pixels)), torch.from_numpy(_mask(real, self.size))
+        return Batch(x, mask, draws.image, draws, indices)
 
     def batches(
         self, epoch: int, batch_size: int, start: int = 0, *, prefetch: int = 2
@@ -268,25 +268,21 @@ class Tiles:
             )
         return self._fixed
 
-    def _gathered(
-        self, draws: Draws
-    ) -> tuple[Shaped[np.ndarray, "b c h w"], Float32[np.ndarray, "b 1 h w"], Bool[np.ndarray, " b"]]:
-        """Pixels in the number type of the images, the mask, and which tiles overhang their image."""
-        n, side = len(draws), self.size
-        pixels = np.empty((n, self.channels, side, side), dtype=self._dtype)
-        mask = np.ones((n, 1, side, side), dtype=np.float32)
-        corner = np.stack([draws.y, draws.x], axis=1)
-        overhangs = ((corner < 0) | (corner + side > self._sizes[draws.image])).any(axis=1)
+    def _gathered(self, draws: Draws) -> tuple[Shaped[np.ndarray, "b c h w"], Int[np.ndarray, "b 2 2"]]:
+        """Pixels in the number type of the images; first and last + 1 row, then column, inside the image."""
+        side, corner = self.size, np.stack([draws.y, draws.x], axis=1)
+        real = np.stack([np.maximum(-corner, 0), np.minimum(self._sizes[draws.image] - corner, side)], axis=2)
+        pixels = np.empty((len(draws), self.channels, side, side), dtype=self._dtype)
+        overhangs = _overhangs(real, side)
         # Plain lists: taking numbers out of arrays one by one would cost as much as copying a tile.
-        plan = zip(draws.image.tolist(), corner.tolist(), overhangs.tolist(), strict=True)
-        for place, (image, (y, x), is_overhanging) in enumerate(plan):
+        plan = zip(draws.image.tolist(), draws.y.tolist(), draws.x.tolist(), overhangs.tolist(), strict=True)
+        for place, (image, y, x, is_overhanging) in enumerate(plan):
             array = self._arrays[image]
             if is_overhanging:
                 _copy_reflected(array, y, x, pixels[place])
-                _clear_outside(mask[place, 0], y, x, array.shape[1], array.shape[2])
             else:
                 pixels[place] = array[:, y : y + side, x : x + side]
-        return pixels, mask, overhangs
+        return pixels, real
 
     def _scaled(self, pixels: Shaped[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b c h w"]:
         if not self._has_warned and not self.scaling.covers(pixels):
@@ -347,7 +343,11 @@ def _fitted_to(arrays: list[npt.NDArray[Any]]) -> Scaling:
 def _copy_reflected(
     array: Shaped[np.ndarray, "c h w"], y: int, x: int, tile: Shaped[np.ndarray, "c side side"]
 ) -> None:
-    """Fill a tile that overhangs its image, mirrored at the edges as often as it takes."""
+    """Fill a tile that overhangs its image, mirrored at the edges as often as it takes.
+
+    Stretches read forwards come first: they fetch the pixels from memory in rows, so that the mirrored ones find them
+    in the cache. 10 us instead of 12 us for a tile of 128 px of a large image.
+    """
     side = tile.shape[-1]
     columns = _reflected(x, side, array.shape[2])
     for to_rows, from_rows in _reflected(y, side, array.shape[1]):
@@ -359,8 +359,8 @@ def _reflected(first: int, side: int, n: int) -> list[tuple[slice, slice]]:
     """Positions first, first + 1, ... on a line of n pixels mirrored at its ends, ... 2 1 0 1 2 ... n-1 n-2 ...
 
     Returns:
-        Places in the tile and in the image, stretch by stretch, there and back. Slices, not lists of numbers: 4 us
-        instead of 37 us for a tile of 128 px.
+        Places in the tile and in the image, stretch by stretch, those read forwards first. Slices, not lists of
+        numbers: 4 us instead of 37 us for a tile of 128 px.
     """
     if n == 1:
         return [(slice(0, side), slice(0, 1))]
@@ -377,20 +377,22 @@ def _reflected(first: int, side: int, n: int) -> list[tuple[slice, slice]]:
             source = slice(position, position - length, -1)
         stretches.append((slice(done, done + length), source))
         done += length
-    return stretches
+    return sorted(stretches, key=lambda stretch: stretch[1].step is not None)
 
 
-def _clear_outside(mask: Float32[np.ndarray, "side side"], y: int, x: int, height: int, width: int) -> None:
-    """Put 0 where a tile with its corner at (y, x) lies outside its image."""
-    side = len(mask)
-    if y < 0:
-        mask[:-y] = 0
-    if y + side > height:
-        mask[height - y :] = 0
-    if x < 0:
-        mask[:, :-x] = 0
-    if x + side > width:
-        mask[:, width - x :] = 0
+def _overhangs(real: Int[np.ndarray, "b 2 2"], side: int) -> Bool[np.ndarray, " b"]:
+    """Which tiles lie partly outside their image."""
+    return np.asarray((real != [0, side]).any(axis=(1, 2)))
+
+
+def _mask(real: Int[np.ndarray, "b 2 2"], side: int) -> Float32[np.ndarray, "b 1 side side"]:
+    """1 in the rows and columns of each tile that are real, 0 elsewhere."""
+    mask = np.ones((len(real), 1, side, side), dtype=np.float32)
+    places = np.flatnonzero(_overhangs(real, side))
+    for place, ((top, bottom), (left, right)) in zip(places.tolist(), real[places].tolist(), strict=True):
+        tile = mask[place, 0]
+        tile[:top], tile[bottom:], tile[:, :left], tile[:, right:] = 0, 0, 0, 0
+    return mask
 
 
 def _made_ahead(make: Callable[[Key], Result], keys: Iterable[Key], depth: int) -> Generator[Result, None, None]:

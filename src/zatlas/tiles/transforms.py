@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int, Shaped
 from zatlas.errors import DataError, UsageError
 from zatlas.tiles.samplers import SYMMETRY, random_words
 
-__all__ = ["N_SYMMETRIES", "SCALINGS", "Scaling", "symmetries", "turn_each", "turned"]
+__all__ = ["N_SYMMETRIES", "SCALINGS", "Scaling", "symmetries", "turn_each", "turned", "turned_spans"]
 
 SCALINGS = ("minmax", "standardise")
 N_SYMMETRIES = 8
@@ -172,8 +172,27 @@ def turned(tile: Shaped[np.ndarray, "*c h w"], symmetry: int) -> Shaped[np.ndarr
 def turn_each(tiles: Shaped[np.ndarray, "b c h w"], symmetry: Int[np.ndarray, " b"]) -> None:
     """Turn each square tile of a batch, in place, by its own symmetry.
 
-    All tiles of one symmetry are turned at a time: with 128 px, 4 us per tile of 8 bits.
+    All tiles of one symmetry are turned at a time.
     """
     for number in range(1, N_SYMMETRIES):
         rows = np.flatnonzero(symmetry == number)
         tiles[rows] = turned(tiles[rows], number)
+
+
+def turned_spans(
+    spans: Int[np.ndarray, "b 2 2"], symmetry: Int[np.ndarray, " b"], side: int
+) -> Int[np.ndarray, "b 2 2"]:
+    """Where a rectangle of each tile lies after `turn_each`.
+
+    Args:
+        spans: First and last + 1 row, then column, of each rectangle.
+        symmetry: Of each tile.
+        side: Of the tiles [px].
+
+    Example:
+        >>> turned_spans(np.array([[[0, 3], [1, 4]]]), np.array([5]), 4).tolist()
+        [[[1, 4], [1, 4]]]
+    """
+    result = np.where((symmetry & 4)[:, None, None] > 0, spans[:, ::-1], spans)
+    is_mirrored = np.stack([symmetry & 2, symmetry & 1], axis=1)[:, :, None] > 0
+    return np.asarray(np.where(is_mirrored, side - result[:, :, ::-1], result))
