@@ -36,7 +36,7 @@ AXES = {
 TILE_PX = 16
 ANALYSED_DIM = 16
 LATENT_POINTS = 2000
-TRAINED = 512
+TRAINED = 1024
 Row = dict[str, Any]
 
 
@@ -150,21 +150,22 @@ def analyse(n: int, d: int = ANALYSED_DIM) -> dict[str, float]:
 
 
 def train(n: int, side: int = 64, d: int = ANALYSED_DIM) -> dict[str, float]:
-    """Seconds per epoch of a small network on n tiles, after a first epoch."""
+    """Seconds per epoch of a small network on n tiles, after a first epoch and without evaluation."""
     from zatlas.config import ModelConfig, TrainConfig
     from zatlas.training.fit import Step
     from zatlas.vae import VAE
 
     tiles = _tiles(n, side)
     model = VAE.from_model(ModelConfig(latent_dim=(d,), widths=(16, 32, 64)), d, seed=0)
-    begins: dict[int, float] = {}
+    ends: dict[int, list[float]] = {}
 
     def on_step(step: Step) -> None:
-        begins.setdefault(step.epoch, time.perf_counter())
+        ends.setdefault(step.epoch, []).append(time.perf_counter())
 
     settings = TrainConfig(epochs=2, batch_size=64)
     model.fit(tiles, validation=tiles.subset(np.arange(16)), train=settings, on_step=on_step)
-    epoch = time.perf_counter() - begins[max(begins)]
+    last = ends[max(ends)]
+    epoch = (last[-1] - last[0]) / (len(last) - 1) * len(last)
     return {"epoch_s": epoch, "images_per_s": n / epoch}
 
 
