@@ -15,9 +15,9 @@ from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, build
 from zatlas.model.objective import distortion, rate
 from zatlas.training import devices
-from zatlas.training.devices import choose, one_thread_per_operator, raise_allocator_thresholds
+from zatlas.training.devices import choose, raise_allocator_thresholds
 from zatlas.training.rehearsal import Rehearsal, rehearse
-from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise
+from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise, one_thread_per_operator
 from zatlas.training.weights import Weights
 
 SMALL = NetworkConfig(

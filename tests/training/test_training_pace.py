@@ -52,6 +52,6 @@ def test_half_the_speed_makes_it_look_again_once_a_minute(caplog):
     assert [threads for threads, _ in itertools.groupby(busy)] == [2, 1, 2, 1, 2, 1]
     assert pace.threads == 1
     assert "while other programs use the processor" in pace.reason
-    quiet = run(pace, {1: 0.2, 2: 0.1}, 1600)
-    assert quiet[:1400] == [1] * 1400  # nothing slowed down
-    assert pace.threads == 2  # but after five minutes more threads get a chance again
+    quiet = run(pace, {1: 0.2, 2: 0.1}, 400)
+    assert quiet[:100] == [1] * 100  # nothing slowed down
+    assert pace.threads == 2  # but after a minute more threads get a chance again

@@ -23,8 +23,8 @@ from zatlas.images.splits import split_collection
 from zatlas.model.network import NetworkConfig, build
 from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
 from zatlas.studies.talk import Talk
-from zatlas.training.devices import choose, one_thread_per_operator
-from zatlas.training.shards import Shards
+from zatlas.training.devices import choose
+from zatlas.training.shards import Shards, one_thread_per_operator
 
 __all__ = ["ModelPlan", "Plan", "plan"]
 

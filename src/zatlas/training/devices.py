@@ -11,8 +11,6 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +22,7 @@ from zatlas.model.network import NetworkConfig
 from zatlas.training.rehearsal import rehearse
 from zatlas.training.shards import shard_images
 
-__all__ = ["Devices", "choose", "one_thread_per_operator", "raise_allocator_thresholds"]
+__all__ = ["Devices", "choose", "raise_allocator_thresholds"]
 
 log = logging.getLogger(__name__)
 
@@ -157,21 +155,6 @@ def _processor_flags() -> set[str]:
     except OSError:
         return set()
     return next((set(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), set())
-
-
-@contextmanager
-def one_thread_per_operator() -> Iterator[None]:
-    """Within the block torch's operators use one thread each; the former number is restored after it.
-
-    Several threads inside one operator wait for each other at its end, which a busy neighbour turns into a standstill
-    (defaults.md). Parallelism comes from shards instead.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def raise_allocator_thresholds() -> str:

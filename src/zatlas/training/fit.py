@@ -34,9 +34,9 @@ from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight, updated_log_noise_var
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
-from zatlas.training.devices import Devices, choose, one_thread_per_operator
+from zatlas.training.devices import Devices, choose
 from zatlas.training.pace import Pace
-from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise
+from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise, one_thread_per_operator
 
 __all__ = ["Step", "evaluate", "fit", "learning_rate_at"]
 

@@ -20,7 +20,7 @@ _SAME = 1.1  # fewer threads are taken when they are this much faster
 _SLOWER = 2.0  # times as long per step as in the best stretch: time to look again
 _STRETCH = 30  # steps over which a median is taken
 _REST_S = 60.0  # between two trials, at least [s]
-_AGAIN_S = 300.0  # after which more threads are tried again, when fewer than there are were faster [s]
+_AGAIN_S = 60.0  # after which more threads are tried again, when fewer than there are were faster [s]
 
 
 class Pace:
@@ -67,7 +67,7 @@ class Pace:
         median = statistics.median(self._recent)
         self._best_s = min(self._best_s, median)
         if self.threads < self._most and self._since_trial_s > _AGAIN_S:
-            self._trial = self._trying("after five minutes")
+            self._trial = self._trying("a minute later")
             next(self._trial)
         elif median > _SLOWER * self._best_s and self._since_trial_s > _REST_S:
             log.info(

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from zatlas.model.network import NetworkConfig, build
-from zatlas.training.shards import Shards, keyed_noise
+from zatlas.training.shards import Shards, keyed_noise, one_thread_per_operator
 
 __all__ = ["Rehearsal", "rehearse"]
 
-_IMAGES, _REPEATS, _LARGEST_PX = 8, 3, 128
+_IMAGES, _REPEATS, _LARGEST_PX, _LATENT_DIM = 8, 3, 128, 16
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,22 @@ class Rehearsal:
     cosine: float
 
 
-@functools.lru_cache(maxsize=8)
 def rehearse(config: NetworkConfig) -> Rehearsal:
     """Take both formats through a few steps of a network like this one, of images of at most 128 px; about 0.3 s.
 
-    The latent sizes of a study share one rehearsal: pass a configuration with one `latent_dim` for all.
+    Done once for all latent sizes, of which the convolutions know nothing.
     """
     largest = max(_LARGEST_PX, 2 << len(config.widths))
-    config = replace(config, size=min(config.size, largest))
+    return _rehearsed(replace(config, latent_dim=_LATENT_DIM, size=min(config.size, largest)))
+
+
+@functools.lru_cache(maxsize=8)
+def _rehearsed(config: NetworkConfig) -> Rehearsal:
     x = torch.rand((_IMAGES, config.channels, config.size, config.size), generator=torch.Generator().manual_seed(0))
     mask, noise = torch.ones_like(x[:, :1]), keyed_noise(_IMAGES, config.latent_dim, seed=0, stream=0, index=0)
     times, gradients = {}, []
     for precision in ("float32", "bfloat16"):
-        with Shards(build(config, seed=0), precision=precision, threads=1) as shards:
+        with one_thread_per_operator(), Shards(build(config, seed=0), precision=precision) as shards:
             taken = []
             for _ in range(1 + _REPEATS):
                 begin = time.perf_counter()

@@ -8,7 +8,9 @@ The noise of the reparameterisation and the jitter of the images are pure functi
 batch before it is cut.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple
 
@@ -22,7 +24,7 @@ from zatlas.model.network import Network
 from zatlas.model.objective import distortion, rate, squared_error
 from zatlas.training.weights import Weights
 
-__all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise", "shard_images"]
+__all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise", "one_thread_per_operator", "shard_images"]
 
 _LEAST_IMAGES, _MOST_IMAGES, _SHARDS = 8, 16, 4
 
@@ -93,6 +95,21 @@ def jittered(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b 2 2"]) -> Floa
 def _generator(seed: int, stream: int, index: int) -> torch.Generator:
     key = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(key >> np.uint64(1)))
+
+
+@contextmanager
+def one_thread_per_operator() -> Iterator[None]:
+    """Within the block torch's operators use one thread each; the former number is restored after it.
+
+    Several threads inside one operator wait for each other at its end, which a busy neighbour turns into a standstill
+    (speed.md). Parallelism comes from shards instead.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Shards:
