@@ -25,7 +25,7 @@ import torch
 from zatlas import runs
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density
-from zatlas.atlas.encode import encode
+from zatlas.atlas.encode import encode, in_shards
 from zatlas.config import ModelConfig, TrainConfig, from_dict, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
@@ -36,8 +36,6 @@ from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import Step, fit
 
 __all__ = ["VAE", "load", "split_off_validation"]
-
-_DECODE_BATCH = 64
 
 
 class VAE:
@@ -164,6 +162,7 @@ class VAE:
         images: Collection | Tiles,
         *,
         stride: int = 0,
+        precision: str = "float32",
         table_extra: pd.DataFrame | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Atlas:
@@ -172,11 +171,13 @@ class VAE:
         Args:
             images: A collection, cut into tiles of the model's size every `stride` pixels, or grid tiles.
             stride: Distance between tiles [px]; 0 takes the tile size.
+            precision: "float32", or "bfloat16": faster on processors that compute in it, with latents that differ by 1
+                to 4 % of their spread (speed.md).
             table_extra: Columns added to the atlas, one row per tile.
             on_progress: Called with (tiles done, tiles in all).
         """
         tiles = images if isinstance(images, Tiles) else self._grid(images, stride)
-        return encode(self.network, tiles, table_extra=table_extra, on_progress=on_progress)
+        return encode(self.network, tiles, precision=precision, table_extra=table_extra, on_progress=on_progress)
 
     def _grid(self, images: Collection, stride: int) -> Tiles:
         size = self.network.config.size
@@ -192,18 +193,16 @@ class VAE:
         Returns:
             mean and log_var, each (b, d).
         """
-        with torch.inference_mode():
-            return self.network.encode(torch.from_numpy(self.scaling.apply(pixels.astype(np.float32))))
+        parts = in_shards(self.network.encode, torch.from_numpy(self.scaling.apply(pixels.astype(np.float32))))
+        return Posterior(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Decoder mean of latents (n, d) in pixel units of the input, float32 (n, c, h, w)."""
         z = np.atleast_2d(np.asarray(z, dtype=np.float32))
         if z.shape[1] != self.latent_dim:
             raise UsageError(f"latents have {z.shape[1]} dimensions, this model has {self.latent_dim}")
-        parts = np.array_split(z, max(1, -(-len(z) // _DECODE_BATCH)))
-        with torch.inference_mode():
-            frames = [self.network.x_hat(torch.from_numpy(part)).numpy() for part in parts]
-        return np.asarray(self.scaling.invert(np.concatenate(frames)), dtype=np.float32)
+        frames = in_shards(self.network.x_hat, torch.from_numpy(z))
+        return np.asarray(self.scaling.invert(torch.cat(frames).numpy()), dtype=np.float32)
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Images (b, c, h, w) through the model and back, by the posterior mean, in pixel units."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from zatlas.atlas.encode import encode, grey_limits
+from zatlas.atlas.encode import encode, grey_limits, in_shards
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
@@ -205,3 +205,43 @@ def test_what_cannot_be_encoded_is_refused(network):
         network.encoder.to_posterior.weight.fill_(torch.nan)
     with pytest.raises(DataError, match="not finite numbers\nhint: train the model again"):
         encode(network, grid(collected))
+
+
+def test_neither_threads_nor_the_batch_size_move_a_bit(network):
+    tiles = grid(collection(images(41)))
+    before = torch.get_num_threads()
+    found = {}
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for batch_size in (1, 7, 16, 64):
+                found[threads, batch_size] = encode(network, tiles, batch_size=batch_size)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    first = found[1, 64]
+    for atlas in found.values():
+        np.testing.assert_array_equal(atlas.mean, first.mean)
+        np.testing.assert_array_equal(atlas.log_var, first.log_var)
+        pd.testing.assert_frame_equal(atlas.table, first.table, check_exact=True)
+
+
+def test_bfloat16_is_near_float32_and_said_in_the_atlas(network):
+    tiles = grid(collection(images(20)))
+    exact, fast = encode(network, tiles), encode(network, tiles, precision="bfloat16")
+    difference = np.abs(fast.mean - exact.mean) / exact.mean.std(axis=0)
+    assert 0 < difference.max() < 0.2
+    assert fast.mean.dtype == np.float32
+    assert fast.info["precision"] == "bfloat16"
+    assert "precision" not in exact.info
+    np.testing.assert_allclose(fast.table["distortion_nats"], exact.table["distortion_nats"], rtol=0.05)
+    with pytest.raises(UsageError, match="unknown precision 'float16'\nhint: use float32 or bfloat16"):
+        encode(network, tiles, precision="float16")
+
+
+def test_shards_are_computed_in_order_and_without_gradients():
+    rows = torch.arange(35.0)
+    assert torch.equal(torch.cat(in_shards(lambda part: part + 1, rows)), rows + 1)
+    assert [len(part) for part in in_shards(lambda part: part, rows)] == [16, 16, 3]
+    assert not any(in_shards(lambda part: torch.is_grad_enabled(), rows))
+    assert [len(part) for part in in_shards(lambda part: part, rows[:0])] == [0]
