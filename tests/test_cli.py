@@ -5,8 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from zatlas import cli
+from zatlas import cli, phantom
 
 
 def run(*arguments, capsys):
@@ -25,6 +26,37 @@ def test_help_needs_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--latent-dim" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "folder"])
+def test_inspect_needs_no_torch(kind, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (12, 32, 32)).astype(np.uint8)
+    if kind == "npz":
+        path = tmp_path / "images.npz"
+        np.savez(path, images=images)
+    elif kind == "h5":
+        path = phantom.sections(tmp_path / "cells.h5", brains=3, images=2, min_px=130, max_px=150)
+    else:
+        path = tmp_path / "images"
+        path.mkdir()
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(path / f"{number}.png")
+    code = (
+        "import sys; from zatlas import cli\n"
+        f"code = cli.main(['inspect', {str(path)!r}, '-o', {str(tmp_path / 'found')!r}, '--quiet'])\n"
+        "heavy = {'torch', 'sklearn', 'anndata'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "found" / "stats.json").is_file()
+
+
+@pytest.mark.parametrize("module", ["zatlas.vae", "zatlas.studies.study"])
+def test_training_starts_without_what_comes_after_it(module):
+    code = f"import sys, {module}; sys.exit(str({{'sklearn', 'matplotlib', 'anndata'}} & set(sys.modules) or ''))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from zatlas.errors import UsageError, ZatlasError
 __all__ = ["main"]
 
 INTERRUPTED = 130
+_WITH_A_MODEL = ("demo", "study", "train", "embed", "walk", "sample")
 _POLLED_RECENTLY_S = 10.0
 
 _DESCRIPTION = """From a collection of biomedical images to a variational autoencoder and a latent atlas
@@ -69,11 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int | None]:
-    """The function behind a verb; imported here so that --help and usage errors need no torch."""
+    """The function behind a verb; imported here so that --help, usage errors and `inspect` need no torch."""
     from zatlas import cli_verbs
-    from zatlas.training.devices import raise_allocator_thresholds
 
-    logging.getLogger("zatlas").debug("allocator: %s", raise_allocator_thresholds())
+    if name in _WITH_A_MODEL:
+        from zatlas.training.devices import raise_allocator_thresholds
+
+        logging.getLogger("zatlas").debug("allocator: %s", raise_allocator_thresholds())
     return typing.cast(Callable[[argparse.Namespace, list[str]], int | None], getattr(cli_verbs, name))
 
 

@@ -3,12 +3,16 @@
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from zatlas.studies.talk import Talk
-from zatlas.training.fit import Step
+
+if TYPE_CHECKING:
+    from zatlas.training.fit import Step
+else:  # which imports torch
+    Step = Any
 
 __all__ = ["terminal_talk"]
 

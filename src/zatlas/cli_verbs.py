@@ -1,35 +1,41 @@
-"""What each verb of the command line does: read the flags, call the library, print the result and the next command."""
+"""What each verb of the command line does: read the flags, call the library, print the result and the next command.
+
+Each verb imports what it needs itself: looking at images needs no torch, training no scikit-learn.
+"""
 
 import argparse
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zatlas.cli import study_config
 from zatlas.cli_talk import terminal_talk
 from zatlas.config import StudyConfig
 from zatlas.errors import UsageError
-from zatlas.studies import steps
-from zatlas.studies.demo import demo as run_demo
-from zatlas.studies.inspect import inspect as run_inspect
-from zatlas.studies.plan import plan
-from zatlas.studies.study import Study, study_folder
-from zatlas.studies.study import study as run_study
 from zatlas.studies.talk import Talk
+
+if TYPE_CHECKING:
+    from zatlas.studies.study import Study
+else:
+    Study = Any
 
 __all__ = ["demo", "embed", "inspect", "report", "sample", "study", "train", "walk"]
 
 
 def demo(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas demo`"""
+    from zatlas.studies.demo import demo as run_demo
+
     made = run_demo(options.out, command=command, talk=_talk(options))
     _show_study(options, made)
 
 
 def inspect(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas inspect INPUT`"""
+    from zatlas.studies.inspect import inspect as run_inspect
+
     config = study_config(options)
     found = run_inspect(config, Path(options.out) if options.out else None, _talk(options))
     _show(options, found.as_dict(), found.text())
@@ -50,6 +56,10 @@ def train(options: argparse.Namespace, command: list[str]) -> None:
 
 
 def _run(options: argparse.Namespace, command: list[str], *, until: str) -> None:
+    from zatlas.studies.plan import plan
+    from zatlas.studies.study import study as run_study
+    from zatlas.studies.study import study_folder
+
     config, out = _study_and_folder(options)
     if options.dry_run:
         planned = plan(config, study_folder(config, out), _talk(options))
@@ -66,6 +76,8 @@ def _run(options: argparse.Namespace, command: list[str], *, until: str) -> None
 
 def _study_and_folder(options: argparse.Namespace) -> tuple[StudyConfig, str]:
     """The configuration and the folder; INPUT may itself be a study to go on with."""
+    from zatlas.studies.study import Study
+
     is_study = options.input and (Path(options.input) / "study.toml").is_file()
     if not is_study:
         return study_config(options), options.out
@@ -76,6 +88,9 @@ def _study_and_folder(options: argparse.Namespace) -> tuple[StudyConfig, str]:
 
 def embed(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas embed STUDY`"""
+    from zatlas.studies import steps
+    from zatlas.studies.study import Study
+
     made = Study(options.study)
     name = made.name(options.model)
     target = Path(options.out or f"{made.folder.name}-{name}.h5ad")
@@ -87,6 +102,9 @@ def embed(options: argparse.Namespace, command: list[str]) -> None:
 
 def walk(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas walk STUDY`"""
+    from zatlas.studies import steps
+    from zatlas.studies.study import Study
+
     made = Study(options.study)
     between = tuple(options.between) if options.between else None
     label = "-".join(between) if between else options.axis
@@ -101,6 +119,9 @@ def walk(options: argparse.Namespace, command: list[str]) -> None:
 
 def sample(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas sample STUDY`"""
+    from zatlas.studies import steps
+    from zatlas.studies.study import Study
+
     made = Study(options.study)
     target = Path(options.out or ("samples-prior" if options.prior else "samples"))
     found = steps.sample(
@@ -118,11 +139,16 @@ def sample(options: argparse.Namespace, command: list[str]) -> None:
 
 def report(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas report STUDY`"""
+    from zatlas.studies import steps
+    from zatlas.studies.study import Study
+
     page = steps.report(Study(options.study), Path(options.out) if options.out else None, _talk(options))
     _show(options, {"report": str(page)}, str(page))
 
 
 def _show_study(options: argparse.Namespace, made: Study) -> None:
+    from zatlas.studies import steps
+
     page = made.folder / "report.html"
     summary = made.headline()
     _show(

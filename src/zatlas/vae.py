@@ -15,7 +15,7 @@ import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,6 @@ import tomli_w
 import torch
 
 from zatlas import runs
-from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.density import fit_density
-from zatlas.atlas.encode import encode, in_shards
 from zatlas.config import ModelConfig, TrainConfig, from_dict, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
@@ -34,6 +31,11 @@ from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import Step, fit
+
+if TYPE_CHECKING:
+    from zatlas.atlas.atlas import Atlas
+else:  # with scikit-learn and anndata, which take a second to import: they come after training
+    Atlas = Any
 
 __all__ = ["VAE", "load", "split_off_validation"]
 
@@ -176,6 +178,8 @@ class VAE:
             table_extra: Columns added to the atlas, one row per tile.
             on_progress: Called with (tiles done, tiles in all).
         """
+        from zatlas.atlas.encode import encode
+
         tiles = images if isinstance(images, Tiles) else self._grid(images, stride)
         return encode(self.network, tiles, precision=precision, table_extra=table_extra, on_progress=on_progress)
 
@@ -193,6 +197,8 @@ class VAE:
         Returns:
             mean and log_var, each (b, d).
         """
+        from zatlas.atlas.encode import in_shards
+
         parts = in_shards(self.network.encode, torch.from_numpy(self.scaling.apply(pixels.astype(np.float32))))
         return Posterior(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
 
@@ -201,6 +207,8 @@ class VAE:
         z = np.atleast_2d(np.asarray(z, dtype=np.float32))
         if z.shape[1] != self.latent_dim:
             raise UsageError(f"latents have {z.shape[1]} dimensions, this model has {self.latent_dim}")
+        from zatlas.atlas.encode import in_shards
+
         frames = in_shards(self.network.x_hat, torch.from_numpy(z))
         return np.asarray(self.scaling.invert(torch.cat(frames).numpy()), dtype=np.float32)
 
@@ -220,6 +228,8 @@ class VAE:
         """
         if like is None:
             return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
+        from zatlas.atlas.density import fit_density
+
         rows = like.table["split"].to_numpy() != "test" if "split" in like.table else np.ones(len(like.mean), bool)
         return self.decode(fit_density(like.mean[rows], seed=seed).sample(n, seed=seed))
 

@@ -222,6 +222,10 @@ class TestGrid:
         assert batch.draws.y.tolist() == table["y_px"].tolist()
         assert batch.rows.tolist() == table["image_row"].tolist()
 
+    def test_pixels_are_those_of_the_batches(self):
+        tiles = Tiles(collection(noise([(30, 41), (20, 20)])), size=8, augment=True, seed=2)
+        assert np.array_equal(tiles.pixels(1, np.arange(9)), tiles.batch(1, np.arange(9)).x.numpy())
+
     def test_take_gives_the_pixels_of_the_batches(self):
         tiles = Tiles(self.images, size=8, sampler="grid", stride=1)
         assert len(tiles) > 128

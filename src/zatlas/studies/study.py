@@ -3,17 +3,17 @@
 `study(config, out)` runs the phases in order. Each phase leaves its result in the study folder, whole or not at all,
 and is skipped when that result is there, so that the same call continues where it was interrupted and redoes nothing.
 `Study` opens such a folder.
+
+What comes after training (scikit-learn, matplotlib) is imported there, so that the first step of training comes sooner.
 """
 
 import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zatlas import runs
-from zatlas.atlas.analysis import analyse_model, compare_models
-from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.results import Comparison, DataSummary, ModelResults, StudyResults
 from zatlas.config import (
     StudyConfig,
@@ -26,9 +26,6 @@ from zatlas.config import (
 )
 from zatlas.errors import DataError, Interrupted, UsageError
 from zatlas.images.collection import Collection
-from zatlas.images.inspection import inspection
-from zatlas.report.figures import write_figures
-from zatlas.report.html import report as write_report
 from zatlas.studies.data import (
     PCA_TILES,
     TEST_TILES,
@@ -40,9 +37,13 @@ from zatlas.studies.data import (
     relative_input,
     resolve,
 )
-from zatlas.studies.summary import describe
 from zatlas.studies.talk import Talk
 from zatlas.vae import VAE, load
+
+if TYPE_CHECKING:
+    from zatlas.atlas.atlas import Atlas
+else:
+    Atlas = Any
 
 __all__ = ["Study", "study", "study_folder"]
 
@@ -102,6 +103,8 @@ class Study:
 
     def atlas(self, name: str = "") -> Atlas:
         """The atlas of a model."""
+        from zatlas.atlas.atlas import Atlas
+
         path = self.folder / "atlases" / f"{self.name(name)}.h5ad"
         if not path.is_file():
             raise DataError(f"this study has no atlas of {self.name(name)} yet", hint=f"zatlas embed {self.folder}")
@@ -294,7 +297,7 @@ def embed_model(made: Study, data: StudyData, name: str, talk: Talk) -> Atlas:
     """The atlas of one model: latents, PCA, clusters, t-SNE."""
     path = made.folder / "atlases" / f"{name}.h5ad"
     if path.is_file():
-        return Atlas.load(path)
+        return made.atlas(name)
     runs.make_folder(path.parent)
     tiles = data.atlas_tiles()
     extra = data.atlas_table(tiles)
@@ -314,6 +317,8 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
     folder = made.folder / "results" / name
     if folder.is_dir():
         return
+    from zatlas.atlas.analysis import analyse_model
+
     runs.make_folder(folder.parent)
     vae = load(made.folder / "models" / name)
     most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
@@ -332,6 +337,10 @@ def compare(made: Study, data: StudyData, facts: dict[str, Any], talk: Talk) -> 
     folder = made.folder / "results" / "study"
     if folder.is_dir():
         return
+    from zatlas.atlas.analysis import compare_models
+    from zatlas.images.inspection import inspection
+    from zatlas.studies.summary import describe
+
     talk.say("comparing the models")
     models = [ModelResults.load(made.folder / "results" / name) for name in made.names]
     with runs.new_folder(folder) as temporary:
@@ -346,6 +355,9 @@ def compare(made: Study, data: StudyData, facts: dict[str, Any], talk: Talk) -> 
 
 def make_report(made: Study, talk: Talk) -> Path:
     """Figures and report.html from the stored results alone; needs neither images nor models."""
+    from zatlas.report.figures import write_figures
+    from zatlas.report.html import report as write_report
+
     results = made.results()
     manifest = write_figures(results, made.folder / "figures", on_progress=talk.on("drawing figures"))
     page = made.folder / "report.html"

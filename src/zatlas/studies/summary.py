@@ -119,7 +119,7 @@ def _tile_examples(tiles: Tiles | None, channels: int, grey: _Grey) -> np.ndarra
     if tiles is None or tiles.sampler == "whole":
         return np.zeros((0, channels, 1, 1), dtype=np.float32)
     n = min(_TILE_EXAMPLES, tiles.epoch_length(0))
-    return grey(tiles.scaling.invert(tiles.batch(0, np.arange(n)).x.numpy()))
+    return grey(tiles.scaling.invert(tiles.pixels(0, np.arange(n))))
 
 
 def _sizes(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from zatlas.training.fit import Step
+if TYPE_CHECKING:
+    from zatlas.training.fit import Step
+else:  # which imports torch
+    Step = Any
 
 __all__ = ["Talk"]
 

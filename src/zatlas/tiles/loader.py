@@ -12,14 +12,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from jaxtyping import Bool, Float, Float32, Int, Shaped
-from torch import Tensor
 
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
@@ -27,6 +25,11 @@ from zatlas.images.source import ArraySource
 from zatlas.tiles import samplers
 from zatlas.tiles.samplers import Draws
 from zatlas.tiles.transforms import Scaling, symmetries, turn_each, turned_spans
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:  # torch takes a second to import: it comes with the first batch, so that looking at images does without
+    Tensor = Any
 
 __all__ = ["SAMPLERS", "Batch", "Tiles"]
 
@@ -173,14 +176,26 @@ class Tiles:
             epoch: Number of the epoch, from 0; without effect on sampler "grid".
             indices: Positions from 0 to `epoch_length(epoch) - 1`.
         """
+        import torch
+
+        x, real = self._shown(epoch, indices)
         draws = self.draws(epoch).take(indices)
-        pixels, real = self._gathered(draws)
+        return Batch(torch.from_numpy(x), torch.from_numpy(_mask(real, self.size)), draws.image, draws, indices)
+
+    def pixels(self, epoch: int, indices: Int[np.ndarray, " b"]) -> Float32[np.ndarray, "b c h w"]:
+        """Scaled pixels of the tiles at some positions of an epoch: `batch` without torch and without a mask."""
+        return self._shown(epoch, indices)[0]
+
+    def _shown(
+        self, epoch: int, indices: Int[np.ndarray, " b"]
+    ) -> tuple[Float32[np.ndarray, "b c h w"], Int[np.ndarray, "b 2 2"]]:
+        """Tiles of an epoch, turned and scaled; first and last + 1 row, then column, inside the image."""
+        pixels, real = self._gathered(self.draws(epoch).take(indices))
         if self.augment:
             symmetry = symmetries(self.seed, epoch, indices)
             turn_each(pixels, symmetry)
             real = turned_spans(real, symmetry, self.size)
-        x, mask = torch.from_numpy(self._scaled(pixels)), torch.from_numpy(_mask(real, self.size))
-        return Batch(x, mask, draws.image, draws, indices)
+        return self._scaled(pixels), real
 
     def batches(
         self, epoch: int, batch_size: int, start: int = 0, *, prefetch: int = 2
