@@ -112,11 +112,13 @@ def encode(
 def in_shards(compute: Callable[[Tensor], Result], rows: Float[Tensor, "n ..."]) -> list[Result]:
     """compute(part) for every 16 rows, in order, several parts at a time; without gradients.
 
-    A single part is computed with all threads in its operators instead, which is quicker for one image.
+    A single part is computed with one thread, too: two threads inside the operators wait for each other, which took
+    84 ms for one latent beside a busy program, where one thread took 1.3 ms (speed.md).
     """
     parts = _shards(rows)
     if len(parts) == 1:
-        return [_without_gradients(compute, rows)]
+        with one_thread_per_operator():
+            return [_without_gradients(compute, rows)]
     with _pool() as pool:
         return list(pool.map(partial(_without_gradients, compute), parts))
 
