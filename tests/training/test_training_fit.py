@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +255,20 @@ def test_training_stops_after_three_rollbacks_and_names_the_batch(tmp_path, monk
     with pytest.raises(TrainingError, match=r"at step 5 \(epoch 2\).*img\d+, img\d+.* and 32 more") as caught:
         train(tmp_path)
     assert "--learning-rate 0.0003" in caught.value.hint
+
+
+def test_waiting_for_images_is_counted_and_a_long_wait_is_told(tmp_path, monkeypatch, caplog):
+    original = fit_module.Tiles.batches
+
+    def slow(self, *args, **settings):
+        for batch in original(self, *args, **settings):
+            time.sleep(0.05 * (self.sampler == "whole"))
+            yield batch
+
+    monkeypatch.setattr(fit_module.Tiles, "batches", slow)
+    _, history = train(tmp_path, epochs=2)
+    assert (history["data_wait"] > 0.25).all() and (history["data_wait"] < 1).all()
+    assert caplog.text.count("of the time waiting for images") == 2
 
 
 def test_long_gradients_are_shortened_to_a_multiple_of_the_median(tmp_path, monkeypatch):

@@ -46,6 +46,7 @@ _STREAM_TRAIN, _STREAM_EVALUATE, _STREAM_JITTER = 11, 12, 13
 _MAX_ROLLBACKS = 3
 _LAST_LEARNING_RATE = 0.01  # of the peak
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
+_LONG_WAIT = 0.25  # share of an epoch spent waiting for images, above which the log warns
 _EVALUATION_BATCH = 64  # images; the noise of an evaluation depends on it
 _NORMS_KEPT = 100  # steps over which the median norm of the gradient is taken
 
@@ -279,8 +280,9 @@ class _Training:
         state, n_trained = self.state, max(self.state.index, 1)
         images_per_s = n_trained / max(state.epoch_seconds, 1e-9)
         data_wait = state.wait_seconds / max(state.epoch_seconds, 1e-9)
-        log.debug("epoch %d: %.0f images/s, %.1f %% of the time waiting for images", state.epoch + 1, images_per_s,
-                  100 * data_wait)  # fmt: skip
+        level = logging.WARNING if data_wait > _LONG_WAIT else logging.DEBUG
+        log.log(level, "epoch %d: %.0f images/s, %.1f %% of the time waiting for images", state.epoch + 1, images_per_s,
+                100 * data_wait)  # fmt: skip
         learning_rate = learning_rate_at(state.epoch + 1.0, self.config) * state.learning_rate_scale
         weight = kl_weight(state.epoch + 1.0, warmup_epochs=self.config.kl_warmup_epochs)
         found = self._evaluate(self.validation)
