@@ -36,14 +36,14 @@ def test_choices_carry_their_reasons(caplog):
 
 
 def test_automatic_threads_heed_environment_and_batch(monkeypatch):
-    def threads(batch_size=64):
+    def threads(batch_size=256):
         chosen = choose(TrainConfig(batch_size=batch_size, precision="float32"), SMALL)
         return chosen.threads, chosen.reasons["threads"]
 
     monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(devices, "_container_quota", lambda: 0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads(128) == (8, "8 cores are at hand")
+    assert threads() == (8, "8 cores are at hand")
     assert threads(16) == (2, "8 cores are at hand, and a batch of 16 images has 2 shards")
     monkeypatch.setattr(devices, "_container_quota", lambda: 3)
     assert threads() == (3, "this container may use 3 of 8 cores")

@@ -65,23 +65,20 @@ _MEMORY_FORMAT: dict[str, str | int] = {
 _COMPILE: dict[str, str | int] = {"value": "off", "reason": "torch.compile gained nothing in this loop (speed.md)"}
 
 
-def choose(
-    config: TrainConfig, network: NetworkConfig, *, stored_precision: str = "", batch_size: int | None = None
-) -> Devices:
+def choose(config: TrainConfig, network: NetworkConfig, *, stored_precision: str = "") -> Devices:
     """Choose device, number format and threads.
 
     Args:
         config: What was asked for.
         network: What shall be trained.
         stored_precision: The number format that this training was begun with, if it was; it is kept.
-        batch_size: Images per step, by default those of `config`.
 
     Raises:
         UsageError: the device that was asked for is not there.
     """
     device, device_reason = _choose_device(config.device)
     precision, precision_reason = _choose_precision(config, network, stored_precision)
-    threads, threads_reason = _choose_threads(config.threads, batch_size or config.batch_size)
+    threads, threads_reason = _choose_threads(config.threads, config.batch_size, network.size)
     reasons = {"device": device_reason, "precision": precision_reason, "threads": threads_reason}
     chosen = Devices(device, precision, threads, bool(config.threads), reasons)
     for name, choice in chosen.to_dict().items():
@@ -99,11 +96,11 @@ def _choose_device(asked: str) -> tuple[str, str]:
     return "cpu", "no CUDA device was found"
 
 
-def _choose_threads(asked: int, batch_size: int) -> tuple[int, str]:
+def _choose_threads(asked: int, batch_size: int, size_px: int) -> tuple[int, str]:
     if asked:
         return asked, "as asked for"
     cores, reason = _cores()
-    shards = -(-batch_size // shard_images(batch_size))
+    shards = -(-batch_size // shard_images(batch_size, size_px))
     if shards < cores:
         return shards, f"{reason}, and a batch of {batch_size} images has {shards} shards"
     return cores, reason

@@ -26,20 +26,22 @@ from zatlas.training.weights import Weights
 
 __all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise", "one_thread_per_operator", "shard_images"]
 
-_LEAST_IMAGES, _MOST_IMAGES, _SHARDS = 8, 16, 4
+_LEAST_IMAGES = 8  # in a shard: fewer make convolutions slow
+_SMALL_PX = 64
 
 
-def shard_images(batch_size: int) -> int:
-    """Images in each shard of a batch: a quarter of it, but 8 to 16, whatever the machine.
+def shard_images(batch_size: int, size_px: int) -> int:
+    """Images in each shard of a batch, whatever the machine: a quarter of the batch, but 8 to 16; of images of at most
+    64 px half of it, but 8 to 32.
 
-    Fewer than 8 make convolutions slow, more than 16 gain nothing, and a batch of 16 still occupies two cores
-    (speed.md).
+    Fewer make convolutions slow, more gain nothing, and a batch of 16 still occupies two cores (speed.md).
 
     Example:
-        >>> [shard_images(n) for n in (16, 48, 64, 256)]
-        [8, 12, 16, 16]
+        >>> [shard_images(n, 128) for n in (16, 48, 64, 256)], [shard_images(n, 64) for n in (16, 48, 64, 256)]
+        ([8, 12, 16, 16], [8, 24, 32, 32])
     """
-    return min(max(-(-batch_size // _SHARDS), _LEAST_IMAGES), _MOST_IMAGES)
+    shards, most = (2, 32) if size_px <= _SMALL_PX else (4, 16)
+    return min(max(-(-batch_size // shards), _LEAST_IMAGES), most)
 
 
 class Evaluated(NamedTuple):
@@ -165,7 +167,7 @@ class Shards:
         n = len(x)
         x, mask, noise = (tensor.to(self._device, non_blocking=True) for tensor in (x, mask, noise))
         jitter = None if jitter is None else jitter.to(self._device, non_blocking=True)
-        size = shard_images(n) if self._device.type == "cpu" else n
+        size = shard_images(n, x.shape[-1]) if self._device.type == "cpu" else n
         cuts = [slice(start, start + size) for start in range(0, n, size)]
         moves = [None if jitter is None else jitter[cut] for cut in cuts]
         jobs = [
