@@ -12,6 +12,7 @@ latent dimension, the smallest R2 of a dimension. Decoding one latent: median an
 """
 
 import argparse
+import math
 import sys
 import tempfile
 from functools import partial
@@ -26,6 +27,8 @@ REQUIREMENTS = ("torch==2.13.0", "numpy", "onnx", "onnxscript", "onnxruntime", "
 ELSEWHERE = ("onnxruntime", "openvino", "openvino-bfloat16", "openvino-int8")
 AS_FOUND = ("plain", "channels_last", "bfloat16-64", "zatlas", "zatlas-bfloat16", "embed", "embed-bfloat16")
 WITH_ALLOCATOR = (*AS_FOUND, "bfloat16-128", "bfloat16-256", "compile", "compile-bfloat16")
+FAILED: dict[str, str] = {}
+"""Why a contestant does not run, by its name."""
 
 
 def main() -> None:
@@ -41,7 +44,6 @@ def main() -> None:
         contestants = {
             name: call for name, call in _contestants(folder).items() if not chosen.only or name in chosen.only
         }
-        contestants, failed = _usable(contestants)
         found = contest.interleaved(contestants, rounds=chosen.rounds)
         decoded = contest.interleaved(
             {
@@ -64,22 +66,7 @@ def main() -> None:
     ]
     contest.show("Decoding one latent with VAE.decode", ["process", "median ms", "p95 ms"], one)
     record = {"turns": found, "medians": middle, "against": against, "agreement": agreement}
-    contest.save("encode", {**record, "decoding": decoded, "failed": failed})
-
-
-def _usable(
-    contestants: dict[str, partial[dict[str, float]]],
-) -> tuple[dict[str, partial[dict[str, float]]], dict[str, str]]:
-    """Those that run here, and why the others do not."""
-    usable, failed = {}, {}
-    for name, contestant in contestants.items():
-        try:
-            contestant()
-            usable[name] = contestant
-        except SystemExit as err:
-            failed[name] = str(err).strip().splitlines()[-1]
-            print(f"{name} does not run: {failed[name]}", file=sys.stderr)
-    return usable, failed
+    contest.save("encode", {**record, "decoding": decoded, "failed": FAILED})
 
 
 def prepare(folder: Path) -> None:
@@ -120,10 +107,18 @@ def _contestants(folder: Path) -> dict[str, partial[dict[str, float]]]:
 
 
 def _worker(python: str | Path, name: str, folder: Path, flags: list[str]) -> dict[str, float]:
-    return contest.run([python, WORKER, name, folder, *flags]).report
+    """What one process measured; not a number, and the reason in FAILED, where it does not run."""
+    try:
+        return contest.run([python, WORKER, name, folder, *flags]).report
+    except SystemExit as err:
+        FAILED[name] = str(err).strip().splitlines()[-1]
+        print(f"{name} does not run: {FAILED[name]}", file=sys.stderr)
+        return {"images_per_s": math.nan, "cpu_us_per_image": math.nan}
 
 
 def _agreement(folder: Path, name: str) -> dict[str, float]:
+    if not (folder / f"{name}.npy").is_file():
+        return {"largest error / spread": math.nan, "least R2": math.nan}
     means, plain = np.load(folder / f"{name}.npy"), np.load(folder / "plain.npy")
     spread = plain.std(axis=0)
     return {
