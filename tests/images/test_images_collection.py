@@ -66,6 +66,12 @@ def test_packed_once_and_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_folders_may_be_strings(tmp_path: Path) -> None:
+    images = open_images(sections(tmp_path / "a.h5"))
+    np.testing.assert_array_equal(images.packed(str(tmp_path / "cache"))[1].read(), images[1].read())
+    assert images.resized(16, str(tmp_path / "small")).is_uniform
+
+
 @pytest.mark.parametrize("damage", ["other images", "no index", "torn index", "short pixels"])
 def test_packed_again_when_it_must(tmp_path: Path, damage: str) -> None:
     images = open_images(sections(tmp_path / "a.h5"))

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from zatlas.atlas.atlas import OWN_COLUMNS, Atlas
 from zatlas.errors import DataError, UsageError
-from zatlas.model.network import Network
+from zatlas.model.network import Network, compute_copy
 from zatlas.model.objective import distortion, rate
 from zatlas.tiles.loader import Tiles
 from zatlas.training.shards import one_thread_per_operator
@@ -85,9 +85,10 @@ def encode(
     n, d = len(tiles), network.config.latent_dim
     mean, log_var = np.empty((n, d), np.float32), np.empty((n, d), np.float32)
     numbers = {name: np.empty(n, np.float32) for name in ("distortion_nats", "rate_nats", "psnr_db")}
-    compute = partial(_encode_shard, network, precision, grey_limits(tiles))
     was_training, done = network.training, 0
     network.eval()
+    computing = network if precision == "float32" else compute_copy(network, torch.bfloat16)
+    compute = partial(_encode_shard, computing, grey_limits(tiles))
     try:
         with _pool() as pool, contextlib.closing(tiles.batches(0, batch_size)) as batches:
             for batch in batches:
@@ -180,19 +181,17 @@ def _extremes(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def _encode_shard(
-    network: Network, precision: str, limits: tuple[float, float], x: Float[Tensor, "b c h w"],
-    mask: Float[Tensor, "b 1 h w"],
-) -> _Encoded:  # fmt: skip
+    network: Network, limits: tuple[float, float], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
+) -> _Encoded:
     """Means, log-variances and the numbers of at most 16 images."""
     device, likelihood, n = network.log_noise_var.device, network.config.likelihood, len(x)
     # Matrix products of fewer rows take other kernels, with other last bits.
     filling = x.new_zeros(_SHARD_IMAGES - n, *x.shape[1:])
     full, x, mask = torch.cat([x, filling]).to(device), x.to(device), mask.to(device)
     with torch.inference_mode():
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
-            posterior = network.encode(full)
-            params = network.decode(posterior.mean)[:n].float()
-        mean, log_var = posterior.mean[:n].float(), posterior.log_var[:n].float()
+        posterior = network.encode(full)
+        params = network.decode(posterior.mean)[:n].float()
+        mean, log_var = posterior.mean[:n], posterior.log_var[:n]
         x_hat = torch.sigmoid(params) if likelihood == "bernoulli" else params
         numbers = {
             "distortion_nats": distortion(params, x, mask, likelihood=likelihood, log_noise_var=network.log_noise_var),

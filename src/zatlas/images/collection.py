@@ -186,7 +186,7 @@ class Collection:
                     digest.update(np.ascontiguousarray(block).data)
         return digest.hexdigest()
 
-    def packed(self, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> "Collection":
+    def packed(self, folder: str | Path, on_progress: Callable[[int, int], None] | None = None) -> "Collection":
         """The same images, all mapped. Images that cannot be decoded are dropped and listed in `rejected`.
 
         A collection that is mapped already is returned as it is; another is converted once to
@@ -201,7 +201,8 @@ class Collection:
             WriteError: the folder cannot be written or the disk is too full.
         """
         if not self.is_mapped:
-            return self._from_packed(pack(self.sources, folder, self._pixel_fingerprint(), on_progress=on_progress))
+            key = self._pixel_fingerprint()
+            return self._from_packed(pack(self.sources, Path(folder), key, on_progress=on_progress))
         if all(source.dtype.kind != "f" for source in self.sources):
             return self
         damaged = [row for row, source in enumerate(self.sources) if not _is_finite(source)]
@@ -209,7 +210,9 @@ class Collection:
         rejected = [(row, "holds NaN or infinite pixels") for row in damaged]
         return self._from_packed(Packed([self.sources[row] for row in kept], kept, rejected))
 
-    def resized(self, size: int, folder: Path, on_progress: Callable[[int, int], None] | None = None) -> "Collection":
+    def resized(
+        self, size: int, folder: str | Path, on_progress: Callable[[int, int], None] | None = None
+    ) -> "Collection":
         """Every image resized whole to (size, size), mapped; area means when shrinking, number type kept.
 
         Sides are scaled independently, so that an image that is not square is stretched.
@@ -229,7 +232,7 @@ class Collection:
         if n_stretched:
             log.info("resize: %d of %d images are not square and are stretched to %d px", n_stretched, len(self), size)
         key = f"{self._pixel_fingerprint()} resized to {size} by area"
-        return self._from_packed(pack(self.sources, folder, key, side_px=size, on_progress=on_progress))
+        return self._from_packed(pack(self.sources, Path(folder), key, side_px=size, on_progress=on_progress))
 
     def _from_packed(self, packed: Packed) -> "Collection":
         names = self.table["image"]

@@ -182,7 +182,8 @@ class Encoder(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Posterior:
         features = self.stages(_channels_last(x.to(next(self.stages.parameters()).dtype))).flatten(1)
-        mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
+        with torch.autocast(features.device.type, enabled=False):  # latents in the precision of the weights
+            mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
         return Posterior(mean, soft_bound(log_var, LOG_VAR_MIN, LOG_VAR_MAX))
 
 
