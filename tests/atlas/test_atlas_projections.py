@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from zatlas.atlas import projections
 from zatlas.atlas.projections import derived_seed, fit_pca, nearest_neighbours, trust, tsne
 from zatlas.errors import DataError, UsageError
+from zatlas.training import devices
 
 
 @pytest.fixture
@@ -200,7 +201,8 @@ def test_the_largest_possible_perplexity_is_taken_as_it_is(rng):
 
 
 def test_threads_are_for_many_images(monkeypatch):
-    monkeypatch.setattr(projections.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(devices, "_container_quota", lambda: 0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert projections._threads(projections._THREADS_FROM - 1) == 1
     assert projections._threads(projections._THREADS_FROM) == 4

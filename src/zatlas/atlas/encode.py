@@ -28,7 +28,7 @@ from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network, compute_copy
 from zatlas.model.objective import distortion, rate
 from zatlas.tiles.loader import Tiles
-from zatlas.training.shards import one_thread_per_operator
+from zatlas.training.shards import one_thread_per_operator, pool_of
 
 __all__ = ["PRECISIONS", "encode", "grey_limits", "in_shards"]
 
@@ -133,10 +133,7 @@ def _without_gradients(compute: Callable[[Tensor], Result], part: Tensor) -> Res
 def _pool() -> Iterator[ThreadPoolExecutor]:
     """As many threads as torch would use itself, with one thread per operator in each."""
     threads = torch.get_num_threads()
-    with (
-        one_thread_per_operator(),
-        ThreadPoolExecutor(threads, "zatlas-encode", initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
+    with one_thread_per_operator(), pool_of(threads) as pool:
         yield pool
 
 

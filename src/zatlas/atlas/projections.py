@@ -10,7 +10,6 @@ each limit here. UMAP is left to scanpy, which opens the atlas.
 import contextlib
 import functools
 import logging
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from jaxtyping import Float, Int
 from sklearn.neighbors import KDTree, NearestNeighbors
 
 from zatlas.errors import DataError, UsageError
+from zatlas.training.devices import cores
 
 __all__ = [
     "Pca",
@@ -246,11 +246,7 @@ def _optimised(
 
 def _threads(n: int) -> int:
     """Threads for a map of n points: they change nothing but its time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdecimal() and int(limit) >= 1:
-        cores = min(cores, int(limit))
-    return min(cores, _MOST_THREADS) if n >= _THREADS_FROM else 1
+    return min(cores()[0], _MOST_THREADS) if n >= _THREADS_FROM else 1
 
 
 def _start(points: np.ndarray, seed: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from zatlas.model.network import NetworkConfig
 from zatlas.training.rehearsal import rehearse
 from zatlas.training.shards import shard_images
 
-__all__ = ["Devices", "choose", "raise_allocator_thresholds"]
+__all__ = ["Devices", "choose", "cores", "raise_allocator_thresholds"]
 
 log = logging.getLogger(__name__)
 
@@ -99,22 +99,23 @@ def _choose_device(asked: str) -> tuple[str, str]:
 def _choose_threads(asked: int, batch_size: int, size_px: int) -> tuple[int, str]:
     if asked:
         return asked, "as asked for"
-    cores, reason = _cores()
+    at_hand, reason = cores()
     shards = -(-batch_size // shard_images(batch_size, size_px))
-    if shards < cores:
+    if shards < at_hand:
         return shards, f"{reason}, and a batch of {batch_size} images has {shards} shards"
-    return cores, reason
+    return at_hand, reason
 
 
-def _cores() -> tuple[int, str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+def cores() -> tuple[int, str]:
+    """How many cores this process may use, and why; OMP_NUM_THREADS and the limit of a container are heeded."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdecimal() and 1 <= int(limit) < cores:
+    if limit.isdecimal() and 1 <= int(limit) < n:
         return int(limit), f"OMP_NUM_THREADS is {limit}"
     quota = _container_quota()
-    if quota and quota < cores:
-        return quota, f"this container may use {quota} of {cores} cores"
-    return cores, "one core is at hand" if cores == 1 else f"{cores} cores are at hand"
+    if quota and quota < n:
+        return quota, f"this container may use {quota} of {n} cores"
+    return n, "one core is at hand" if n == 1 else f"{n} cores are at hand"
 
 
 def _container_quota() -> int:
@@ -161,7 +162,7 @@ def raise_allocator_thresholds() -> str:
 
     With glibc's defaults every step of a training faults its activations in again. One arena serves all threads,
     because the others are limited to 64 MB each and give larger blocks back at once: 393 923 page faults per step
-    against none (defaults.md). Changes the whole process.
+    against none (speed.md). Changes the whole process.
 
     Returns:
         What was done, or why nothing was; training.json repeats it.

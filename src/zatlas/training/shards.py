@@ -24,7 +24,16 @@ from zatlas.model.network import Network
 from zatlas.model.objective import distortion, rate, squared_error
 from zatlas.training.weights import Weights
 
-__all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise", "one_thread_per_operator", "shard_images"]
+__all__ = [
+    "Evaluated",
+    "Shards",
+    "jittered",
+    "keyed_jitter",
+    "keyed_noise",
+    "one_thread_per_operator",
+    "pool_of",
+    "shard_images",
+]
 
 _LEAST_IMAGES = 8  # in a shard: fewer make convolutions slow
 _SMALL_PX = 64
@@ -135,12 +144,12 @@ class Shards:
         self._computing = list(self.weights.computing.parameters())
         self._gradients = torch.zeros_like(self.weights.values, requires_grad=False)
         self._gradient_views = list(self.weights.views(self._gradients).values())
-        self._pool = _pool(threads)
+        self._pool = pool_of(threads)
 
     def resize(self, threads: int) -> None:
         """Use another number of threads from the next batch on."""
         self._pool.shutdown()
-        self._pool = _pool(threads)
+        self._pool = pool_of(threads)
 
     def __enter__(self) -> "Shards":
         return self
@@ -186,11 +195,12 @@ class Shards:
 
     def _collected(self, part: "_Part", *, is_first: bool) -> "_Part":
         """The same part, after its gradients were added to those of the parts before it."""
-        for total, gradient in zip(self._gradient_views, part.gradients, strict=False):
-            if is_first:
-                total.copy_(gradient)
-            else:
-                total.add_(gradient)
+        if part.gradients:
+            for total, gradient in zip(self._gradient_views, part.gradients, strict=True):
+                if is_first:
+                    total.copy_(gradient)
+                else:
+                    total.add_(gradient)
         return part
 
     def _one(
@@ -211,7 +221,8 @@ class Shards:
         return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), squared, n_values, gradients)
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
+def pool_of(threads: int) -> ThreadPoolExecutor:
+    """Threads that compute shards, with one thread per operator in each."""
     return ThreadPoolExecutor(threads, "shard", initializer=torch.set_num_threads, initargs=(1,))
 
 

@@ -44,7 +44,6 @@ class Weights:
             parameters[name].data = view
         self.computing = network if dtype == torch.float32 else compute_copy(network, dtype)
         self._copy = None if self.computing is network else self._computed_from(self.values.detach().to(dtype))
-        self.renew()
 
     def _computed_from(self, copied: Tensor) -> Tensor:
         """Let `computing` read the vector `copied`, and the float32 parameters where it has no other format."""
