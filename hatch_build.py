@@ -418,8 +418,11 @@ class PageHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
         self.temporary: Path | None = None
+        progress: list[str] = []  # pip would show it above the message of a failure
         try:
-            page = provide(root, os.environ, self.app.display_info)
+            page = provide(root, os.environ, progress.append)
+            for line in progress:
+                self.app.display_info(line)
             if page is None:
                 self.app.display_warning("without the explorer's page; to build it: python hatch_build.py")
             elif page == root / PACKAGE / STATIC:
