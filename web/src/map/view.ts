@@ -1,0 +1,432 @@
+/** The map itself: holds points, view and marks, decides when to draw, and answers what is where. */
+import type { MapBox, MapEvents, MapMarks, MapTool, MapView, PictureSource, SelectMode } from "./MapView";
+import type { Size } from "./camera";
+import { between, dragBy, ease, fitBox, isUsable, scaleOf, toScreen, toWorld, zoomAt } from "./camera";
+import { Cloud, pointDiameter, pointOpacity } from "./cloud";
+import type { Frame, PointLayer, Theme } from "./layer";
+import { newCanvas, sizeCanvas } from "./layer";
+import type { Picture, Scene } from "./overlay";
+import { drawContent, drawTools } from "./overlay";
+import { Pace } from "./pace";
+import { PicturePlaces } from "./pictures";
+import { Pointer } from "./pointer";
+import { CanvasPoints } from "./pointsCanvas";
+import { WebGLPoints } from "./pointsWebGL";
+
+const MOVE_MS = 600;
+const GLIDE_MS = 260;
+const FIT_MARGIN_PX = 28;
+const HIT_PX = 8;
+const TOUCH_HIT_PX = 18;
+const DEEPEST_ZOOM = 20_000;
+const NO_MARKS: MapMarks = { focus: null, cursor: null, ellipse: null, path: null, labels: [] };
+
+interface Glide {
+  from: MapBox;
+  to: MapBox;
+  since: number;
+  isReported: boolean;
+}
+
+export interface MapOptions {
+  /** Which layer draws the points; "auto" takes WebGL where there is one. */
+  kind?: "auto" | "webgl" | "canvas";
+  /** No smooth moves; without it the person's setting decides. */
+  reducedMotion?: boolean;
+}
+
+export class PointMap implements MapView {
+  private readonly cloud = new Cloud();
+  private readonly layer: PointLayer;
+  private readonly top = newCanvas();
+  private readonly pointer: Pointer;
+  private readonly places = new PicturePlaces(this.cloud);
+  private readonly pace = new Pace();
+  private readonly observer: ResizeObserver;
+  private readonly still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  private resolution: MediaQueryList | null = null;
+  private theme: Theme = { background: "#ffffff", ink: "#1b1b1b", accent: "#0b5fa5", faint: "#c9c9c9" };
+  private marks: MapMarks = NO_MARKS;
+  private source: PictureSource | null = null;
+  private pictures: Picture[] = [];
+  private size: Size = { width: 0, height: 0 };
+  private box: MapBox = { x: 0, y: 0, height: 2 };
+  private glide: Glide | null = null;
+  private moveSince: number | null = null;
+  /** The view follows the points and the size until somebody moves it. */
+  private isFitted = true;
+  private outline: number[] = [];
+  private hovered: number | null = null;
+  private pointerAt: { x: number; y: number } | null = null;
+  private isHoverDue = false;
+  private isViewDue = false;
+  private arePointsDue = true;
+  private isTopDue = true;
+  private request = 0;
+  private isDestroyed = false;
+
+  constructor(
+    private readonly element: HTMLElement,
+    private readonly events: MapEvents,
+    private readonly options: MapOptions = {},
+  ) {
+    const wanted = options.kind ?? "auto";
+    this.layer = (wanted === "canvas" ? null : WebGLPoints.create(this.cloud, () => this.redraw())) ?? new CanvasPoints(this.cloud);
+    if (getComputedStyle(element).position === "static") element.style.position = "relative";
+    element.style.overflow = "hidden";
+    element.append(this.layer.canvas, this.top);
+    this.pointer = new Pointer(element, {
+      drag: (dx, dy) => this.moveBy((box) => dragBy(box, this.size, dx, dy)),
+      zoom: (x, y, factor) => this.moveBy((box) => this.zoomed(box, x, y, factor)),
+      zoomClick: (x, y, isOut) => this.go(this.zoomed(this.getView(), x, y, isOut ? 0.5 : 2), true, true),
+      click: (at, keys, isTouch) => this.click(at, keys, isTouch),
+      hover: (at) => this.pointAt(at),
+      probe: (at, isDone) => this.probe(at, isDone),
+      outline: (corners) => this.show(() => (this.outline = corners)),
+      region: (corners, mode) => this.region(corners, mode),
+    });
+    this.observer = new ResizeObserver(() => this.resized());
+    this.observer.observe(element);
+    this.watchResolution();
+    this.resized();
+  }
+
+  get kind(): string {
+    return this.layer.kind;
+  }
+
+  setPoints(xy: Float32Array, animate: boolean): void {
+    const moves = this.cloud.setPoints(xy, animate && !this.isStill());
+    this.moveSince = moves ? performance.now() : null;
+    this.setHovered(null);
+    if (this.isFitted) this.fitNow();
+    this.redraw();
+  }
+
+  setColours(rgba: Uint8Array): void {
+    this.cloud.setColours(rgba);
+    this.redraw();
+  }
+
+  setVisible(mask: Uint8Array | null): void {
+    this.cloud.setVisible(mask);
+    if (this.hovered !== null && !this.cloud.isShown(this.hovered)) this.setHovered(null);
+    this.redraw();
+  }
+
+  setSelected(mask: Uint8Array | null): void {
+    this.cloud.setSelected(mask);
+    this.redraw();
+  }
+
+  setHalo(mask: Uint8Array | null): void {
+    this.cloud.setHalo(mask);
+    this.redraw();
+  }
+
+  setPictures(source: PictureSource | null): void {
+    this.source = source;
+    source?.onLoad(() => this.source === source && this.show());
+    this.show();
+  }
+
+  setMarks(marks: MapMarks): void {
+    this.show(() => (this.marks = marks));
+  }
+
+  setTool(tool: MapTool): void {
+    this.pointer.setTool(tool);
+    this.show(() => (this.outline = []));
+  }
+
+  setSelectMode(mode: SelectMode): void {
+    this.pointer.selectMode = mode;
+  }
+
+  setTheme(theme: Theme): void {
+    this.theme = { ...theme };
+    this.element.style.backgroundColor = theme.background;
+    this.redraw();
+  }
+
+  getView(): MapBox {
+    return { ...(this.glide ? this.glide.to : this.box) };
+  }
+
+  setView(box: MapBox, animate: boolean): void {
+    if (!isUsable(box)) return;
+    this.isFitted = false;
+    this.go({ x: box.x, y: box.y, height: box.height }, animate, false);
+  }
+
+  fit(animate: boolean): void {
+    this.go(this.fittingBox(), animate, true);
+    this.isFitted = true;
+  }
+
+  zoom(factor: number): void {
+    this.go(this.zoomed(this.getView(), this.size.width / 2, this.size.height / 2, factor), true, true);
+  }
+
+  pan(dx: number, dy: number): void {
+    this.go(dragBy(this.getView(), this.size, -dx, dy), true, true);
+  }
+
+  neighbour(row: number | null, direction: "left" | "right" | "up" | "down"): number | null {
+    const middle = this.getView();
+    return this.cloud.neighbour(row, direction, middle) ?? (row === null ? this.cloud.index.nearest(middle.x, middle.y, Infinity, this.cloud.isShown) : null);
+  }
+
+  within(outline: Float32Array): Uint32Array {
+    return this.cloud.index.within(outline, this.cloud.isShown);
+  }
+
+  place(row: number): { x: number; y: number } | null {
+    if (!(row >= 0 && row < this.cloud.n) || !this.cloud.isShown(row)) return null;
+    const at = toScreen(this.box, this.size, this.cloud.x(row), this.cloud.y(row));
+    return at.x >= 0 && at.y >= 0 && at.x <= this.size.width && at.y <= this.size.height ? at : null;
+  }
+
+  drawnPictures(): Picture[] {
+    return this.pictures.map((picture) => ({ ...picture }));
+  }
+
+  frameTimes(): number[] {
+    return this.pace.times();
+  }
+
+  toCanvas(scale: number): HTMLCanvasElement {
+    const most = this.layer.largestSide / Math.max(1, this.size.width, this.size.height);
+    const frame = { ...this.frame(1), ratio: Math.min(scale, most) };
+    const out = document.createElement("canvas");
+    sizeCanvas(out, this.size, frame.ratio);
+    const context = out.getContext("2d");
+    if (!context) return out;
+    context.fillStyle = this.theme.background;
+    context.fillRect(0, 0, out.width, out.height);
+    this.layer.draw(frame);
+    context.drawImage(this.layer.canvas, 0, 0);
+    context.scale(frame.ratio, frame.ratio);
+    drawContent(context, this.scene(frame));
+    this.layer.draw(this.frame(1));
+    return out;
+  }
+
+  destroy(): void {
+    this.isDestroyed = true;
+    cancelAnimationFrame(this.request);
+    this.observer.disconnect();
+    this.resolution?.removeEventListener("change", this.watchResolution);
+    this.pointer.destroy();
+    this.layer.destroy();
+    this.top.remove();
+  }
+
+  private isStill(): boolean {
+    return this.options.reducedMotion ?? this.still.matches;
+  }
+
+  // What the hand does
+
+  private moveBy(change: (box: MapBox) => MapBox): void {
+    if (this.glide) this.box = this.glide.to;
+    this.go(change(this.box), false, true);
+  }
+
+  private click(at: { x: number; y: number }, keys: { shift: boolean; alt: boolean }, isTouch: boolean): void {
+    const row = this.hit(at, isTouch ? TOUCH_HIT_PX : HIT_PX);
+    const place = toWorld(this.box, this.size, at.x, at.y);
+    this.events.click(row, place.x, place.y, keys);
+  }
+
+  private probe(at: { x: number; y: number }, isDone: boolean): void {
+    const place = toWorld(this.box, this.size, at.x, at.y);
+    this.events.probe(place.x, place.y, isDone);
+  }
+
+  private region(corners: number[], mode: SelectMode): void {
+    const outline = new Float32Array(corners.length);
+    for (let i = 0; i < corners.length; i += 2) {
+      const place = toWorld(this.box, this.size, corners[i], corners[i + 1]);
+      outline[i] = place.x;
+      outline[i + 1] = place.y;
+    }
+    this.events.select(this.within(outline), mode, outline);
+  }
+
+  private pointAt(at: { x: number; y: number } | null): void {
+    this.pointerAt = at;
+    this.isHoverDue = at !== null;
+    if (at) this.ask();
+    else this.setHovered(null);
+  }
+
+  private setHovered(row: number | null): void {
+    const at = this.pointerAt ?? { x: 0, y: 0 };
+    if (row === null && this.hovered === null) return;
+    if (row !== this.hovered) this.show(() => (this.hovered = row));
+    this.pointer.showTool(row !== null);
+    this.events.hover(row, at);
+  }
+
+  /** The row at a place of the element: the picture on top there, or else the nearest point within reach. */
+  private hit(at: { x: number; y: number }, reach: number): number | null {
+    if (this.cloud.progress < 1) return null;
+    for (let k = this.pictures.length - 1; k >= 0; k--) {
+      const { row, x, y, side } = this.pictures[k];
+      if (Math.abs(at.x - x) <= side / 2 && Math.abs(at.y - y) <= side / 2 && this.cloud.isShown(row)) return row;
+    }
+    const place = toWorld(this.box, this.size, at.x, at.y);
+    return this.cloud.index.nearest(place.x, place.y, reach / scaleOf(this.box, this.size), this.cloud.isShown);
+  }
+
+  // Where the view is
+
+  private zoomed(box: MapBox, x: number, y: number, factor: number): MapBox {
+    const whole = this.fittingBox().height;
+    const height = Math.min(8 * whole, Math.max(whole / DEEPEST_ZOOM, box.height / factor));
+    return zoomAt(box, this.size, x, y, box.height / height);
+  }
+
+  private wholeOf: { version: number; width: number; height: number; box: MapBox } | null = null;
+
+  /** The view of everything shown; kept until points, filter or size change. */
+  private fittingBox(): MapBox {
+    const { width, height } = this.size;
+    const { version } = this.cloud;
+    if (!this.wholeOf || this.wholeOf.version !== version || this.wholeOf.width !== width || this.wholeOf.height !== height) {
+      const bounds = this.cloud.bounds();
+      this.wholeOf = { version, width, height, box: bounds && height > 0 ? fitBox(bounds, this.size, FIT_MARGIN_PX) : { x: 0, y: 0, height: 2 } };
+    }
+    return this.wholeOf.box;
+  }
+
+  private fitNow(): void {
+    this.glide = null;
+    this.box = this.fittingBox();
+  }
+
+  private go(to: MapBox, animate: boolean, isReported: boolean): void {
+    if (isReported) this.isFitted = false;
+    if (animate && !this.isStill()) {
+      this.glide = { from: this.box, to, since: performance.now(), isReported };
+    } else {
+      this.glide = null;
+      this.box = to;
+      this.isViewDue ||= isReported;
+    }
+    this.redraw();
+  }
+
+  private resized(): void {
+    this.size = { width: this.element.clientWidth, height: this.element.clientHeight };
+    if (this.isFitted) this.fitNow();
+    // Drawn at once: a canvas stretched for one frame would flicker.
+    if (this.request) cancelAnimationFrame(this.request);
+    this.request = 0;
+    this.redraw();
+    if (this.size.width > 0) this.tick(performance.now());
+  }
+
+  private readonly watchResolution = (): void => {
+    this.resolution?.removeEventListener("change", this.watchResolution);
+    this.resolution = window.matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+    this.resolution.addEventListener("change", this.watchResolution);
+    this.redraw();
+  };
+
+  // When to draw
+
+  private redraw(): void {
+    this.arePointsDue = true;
+    this.show();
+  }
+
+  private show(change?: () => void): void {
+    change?.();
+    this.isTopDue = true;
+    this.ask();
+  }
+
+  private ask(): void {
+    if (!this.request && !this.isDestroyed) this.request = requestAnimationFrame(this.tick);
+  }
+
+  private readonly tick = (now: number): void => {
+    this.request = 0;
+    if (this.size.width === 0 || this.size.height === 0) return;
+    this.pace.frame(now);
+    const isMoving = this.advance(now) || this.isViewDue;
+    if (isMoving || this.pace.isCatchUpDue(now)) this.arePointsDue = true;
+    if (this.arePointsDue) this.drawPoints(now, isMoving);
+    if (this.isTopDue) this.drawTop();
+    this.report();
+    if (isMoving || this.pace.isWatching(now)) this.ask();
+  };
+
+  /** Moves points and view on; true while either is moving. */
+  private advance(now: number): boolean {
+    const isMoving = this.moveSince !== null || this.glide !== null;
+    if (this.moveSince !== null) {
+      const t = (now - this.moveSince) / MOVE_MS;
+      this.cloud.setTime(Math.max(0, t));
+      if (t >= 1) this.moveSince = null;
+    }
+    if (this.glide) {
+      const t = (now - this.glide.since) / GLIDE_MS;
+      this.box = between(this.glide.from, this.glide.to, ease(t));
+      this.isViewDue ||= this.glide.isReported;
+      if (t >= 1) this.glide = null;
+    }
+    return isMoving;
+  }
+
+  private drawPoints(now: number, isMoving: boolean): void {
+    this.arePointsDue = false;
+    this.isTopDue = true;
+    const stride = this.layer.kind === "webgl" ? this.pace.start(now, isMoving, this.cloud.n) : 1;
+    const before = performance.now();
+    this.layer.draw(this.frame(stride));
+    this.pace.drawn(performance.now() - before);
+  }
+
+  private drawTop(): void {
+    this.isTopDue = false;
+    const frame = this.frame(1);
+    sizeCanvas(this.top, this.size, frame.ratio);
+    const context = this.top.getContext("2d");
+    if (!context) return;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.top.width, this.top.height);
+    context.setTransform(frame.ratio, 0, 0, frame.ratio, 0, 0);
+    const scene = this.scene(frame);
+    this.pictures = drawContent(context, scene);
+    drawTools(context, scene, this.pictures);
+  }
+
+  private report(): void {
+    if (this.isHoverDue && this.pointerAt) {
+      this.isHoverDue = false;
+      this.setHovered(this.hit(this.pointerAt, HIT_PX));
+    }
+    if (!this.isViewDue) return;
+    this.isViewDue = false;
+    this.events.view({ ...this.box });
+  }
+
+  private frame(stride: number): Frame {
+    const diameter = pointDiameter(this.cloud.spacing * scaleOf(this.box, this.size));
+    const ratio = window.devicePixelRatio || 1;
+    return { box: this.box, size: this.size, ratio, diameter, opacity: pointOpacity(diameter), theme: this.theme, stride };
+  }
+
+  private scene(frame: Frame): Scene {
+    const { cloud, marks, source, outline, hovered: hover } = this;
+    return { frame, cloud, marks, source, outline, hover, pictures: source && cloud.progress >= 1 ? this.picturesInView() : [] };
+  }
+
+  private picturesInView(): Picture[] {
+    const { rows, side } = this.places.inView(this.box, this.size);
+    return rows.map((row) => ({ row, side, ...toScreen(this.box, this.size, this.cloud.x(row), this.cloud.y(row)) }));
+  }
+}
