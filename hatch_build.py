@@ -226,6 +226,20 @@ def run(command: list[str], folder: Path, environ: Mapping[str, str], log: Path)
     return done.returncode
 
 
+def read_log(log: Path) -> list[str]:
+    """The lines of a log, without colours; none when there is no log."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
+
+
+def reason_of_build(lines: list[str]) -> str:
+    """The line of a failed build.mjs that says most, in brackets; empty when it said nothing."""
+    noise = re.compile(r"\+ |(. )?Build failed|npm warn|node:|file:|triggerUncaught|\^")
+    said = [line.strip() for line in lines if line.strip() and not noise.match(line.strip())]
+    errors = [line for line in said if re.match(r"\w*Error\b.*: |\[[\w:-]+\] ", line)]
+    return f" ({(errors or said)[0][:200]})" if said else ""
+
+
 def failure_of_npm(log: str, tries: int, where: str) -> PageError:
     """npm's output as one sentence and a hint."""
     codes = re.findall(r"npm (?:error|ERR!) code (\S+)", log)
@@ -240,7 +254,7 @@ def failure_of_npm(log: str, tries: int, where: str) -> PageError:
     if code in REASONS:
         what, hint = REASONS[code]
         return PageError(f"{what} ({code})", f"{hint}, {WITHOUT}")
-    return PageError(f"npm ci failed{f' ({code})' if code else ''}", f"its output is in {where}, {WITHOUT}")
+    return PageError(f"npm ci failed{f' ({code})' if code else ''}", f"see {where}, {WITHOUT}")
 
 
 def install_packages(web: Path, node: Node, environ: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -261,7 +275,7 @@ def install_packages(web: Path, node: Node, environ: Mapping[str, str], say: Cal
         say(f"npm ci, try {n_tries} of {tries}")
         log.write_bytes(b"")
         code = run(command, web, node.environment(environ), log)
-        text = log.read_text(encoding="utf-8", errors="replace")
+        text = "\n".join(read_log(log))
         # npm writes this file last. It has been seen to end with 0 after "Exit handler never called!".
         if code == 0 and (web / "node_modules" / ".package-lock.json").is_file():
             marker.write_text(wanted)
@@ -281,13 +295,12 @@ def compile_page(web: Path, out: Path, node: Node, environ: Mapping[str, str]) -
         PageError: it failed, or left a file out.
     """
     log, before = web / LOG, source_hash(web)
+    log.write_bytes(b"")
     code = run([str(node.program), "build.mjs", str(out)], web, node.environment(environ), log)
-    where = f"its output is in {WEB}/{LOG}, {WITHOUT}"
+    where = f"see {WEB}/{LOG}, {WITHOUT}"
     if code != 0:
         ended = "hung" if code is None else f"ended with exit code {code}"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        reason = next((f" ({line.strip()})" for line in lines if re.search(r"error", line, re.IGNORECASE)), "")
-        raise PageError(f"web/build.mjs {ended}{reason}", where)
+        raise PageError(f"web/build.mjs {ended}{reason_of_build(read_log(log))}", where)
     if not is_whole(out):
         missing = ", ".join(name for name in PAGE_FILES if not (out / name).is_file())
         raise PageError(f"web/build.mjs wrote no {missing}", where)
@@ -375,8 +388,10 @@ def build_into(out: Path, web: Path, environ: Mapping[str, str], say: Callable[[
     Raises:
         PageError: with one sentence on what failed.
     """
-    node, begin = find_node(environ), time.monotonic()
+    begin = time.monotonic()
     try:
+        (web / LOG).unlink(missing_ok=True)
+        node = find_node(environ)
         install_packages(web, node, environ, say)
         say("node build.mjs")
         compile_page(web, out, node, environ)
@@ -477,9 +492,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         build_page(root, os.environ, say)
     except PageError as error:
-        log = root / WEB / LOG
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        say("\n".join([*(f"  {line}" for line in lines[-20:]), str(error)]))
+        say("\n".join([*(f"  {line}" for line in read_log(root / WEB / LOG)[-20:]), str(error)]))
         return 1
     return 0
 

@@ -272,6 +272,20 @@ def test_failed_build_leaves_the_old_page_as_it_was(
 
 
 @NEEDS_SHELL
+def test_reason_of_a_failed_build_is_the_line_that_says_most(
+    hook: ModuleType, checkout: Path, node: Callable[..., Path]
+) -> None:
+    node(build="echo 'Build failed with 1 error:'; echo; printf '\\033[31mExpected a bracket\\033[0m\\n'; exit 1")
+    with pytest.raises(hook.PageError) as caught:
+        provide(hook, checkout)
+    assert caught.value.what == "web/build.mjs ended with exit code 1 (Expected a bracket)"
+    node(build="exit 1")
+    with pytest.raises(hook.PageError) as caught:
+        provide(hook, checkout)
+    assert caught.value.what == "web/build.mjs ended with exit code 1"
+
+
+@NEEDS_SHELL
 def test_failed_rename_brings_the_old_page_back(hook: ModuleType, tmp_path: Path) -> None:
     old = tmp_path / "static"
     old.mkdir()
