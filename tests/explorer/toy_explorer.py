@@ -52,6 +52,7 @@ def toy_bundle(folder: Path, made: Study | None, *, n: int = 24) -> Path:
     manifest = {
         "schema_version": 1,
         "title": "Toy",
+        "atlas_hash": "0" * 64,
         "privacy": {
             "level": "latents",
             "words": "It holds latents and no image.",

@@ -65,8 +65,21 @@ class Shelf:
             size = real.stat().st_size
             self._files[name] = _Listed(real, f'"{(hashes or {}).get(name, f"{size}-{real.stat().st_mtime_ns}")}"')
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
+    def read(self, name: str) -> bytes:
+        """All bytes of a file.
+
+        Raises:
+            Refused: 404, it is not listed or has gone since.
+        """
+        descriptor, _ = _opened(self._find(name).path)
+        with os.fdopen(descriptor, "rb") as stream:
+            return stream.read()
+
+    def _find(self, name: str) -> _Listed:
+        listed = self._files.get(name)
+        if listed is None:
+            raise Refused(404, "no-such-file", "there is no such file")
+        return listed
 
     def answer(self, name: str, headers: Headers) -> Response:
         """The file, or the part of it that a Range header asks for.
@@ -74,9 +87,7 @@ class Shelf:
         Raises:
             Refused: 404, it is not listed or has gone since.
         """
-        listed = self._files.get(name)
-        if listed is None:
-            raise Refused(404, "no-such-file", "there is no such file")
+        listed = self._find(name)
         if headers.get("if-none-match") == listed.tag:
             return Response(status_code=304, headers={"ETag": listed.tag})
         descriptor, size = _opened(listed.path)

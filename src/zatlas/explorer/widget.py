@@ -1,0 +1,151 @@
+"""The explorer in a notebook: `za.explore(study)`.
+
+The page runs in the output cell and asks the kernel for its files; what a person selects there, Python reads:
+`widget.selected` is a table of the selected images, `widget.z` the latent that is steered. Needs anywidget, which
+works in Jupyter, VS Code, marimo and Colab.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zatlas import runs
+from zatlas.errors import DataError, UsageError
+from zatlas.explorer.bundle import bundle_of
+from zatlas.explorer.page import page_files, static_folder, widget_script
+from zatlas.explorer.server_files import Shelf
+from zatlas.explorer.server_requests import Refused
+from zatlas.studies.study import Study
+
+__all__ = ["explore"]
+
+_SMALLEST_PX, _LARGEST_PX = 200, 4000
+_MOST_PATH = 1024
+
+
+def explore(study: Study | str | Path, *, model: str = "", height: int = 720) -> Any:
+    """The explorer of a study as a notebook widget.
+
+    Args:
+        study: A finished study, or its folder.
+        model: Which model to show first, such as "z16"; by default the largest latent size.
+        height: Of the output cell [px]; 200 to 4000.
+
+    Returns:
+        A widget with `selection` (rows of the atlas), `selected` (the same as a table), `recipe` (how the selection
+        was made), `z` (the latent that is steered), `model` and `theme`; each can be observed.
+
+    Raises:
+        DataError: anywidget is not installed, the page was not built, or the study is not finished.
+        UsageError: the study has no such model.
+
+    Example:
+        >>> explore("no-study")
+        Traceback (most recent call last):
+        zatlas.errors.DataError: no-study is not a study: it holds no study.toml
+        hint: zatlas study IMAGES -o STUDY
+    """
+    made = study if isinstance(study, Study) else Study(study)
+    if not _SMALLEST_PX <= height <= _LARGEST_PX:
+        raise UsageError(f"height is {height}, expected {_SMALLEST_PX} to {_LARGEST_PX}", hint="height=720")
+    name = made.name(model)
+    made_class, script, folder = _widget_class(), widget_script().read_text(encoding="utf-8"), static_folder()
+    return made_class(made, bundle_of(made), folder, script, name, height)
+
+
+@functools.cache
+def _widget_class() -> Any:
+    """The widget's class, made when anywidget is there."""
+    try:
+        import anywidget
+        import traitlets
+    except ImportError as err:
+        raise DataError("the notebook widget needs anywidget", hint='pip install "zatlas[notebook]"') from err
+
+    class Explorer(anywidget.AnyWidget):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        """The explorer of a study in an output cell."""
+
+        height = traitlets.Int(720, help="height of the cell [px]").tag(sync=True)
+        selection = traitlets.List(traitlets.Int(), help="selected rows of the atlas").tag(sync=True)
+        recipe = traitlets.Unicode("{}", help="how the selection was made, as JSON").tag(sync=True)
+        z = traitlets.List(traitlets.Float(), help="the latent that is steered").tag(sync=True)
+        model = traitlets.Unicode("", help="the model shown").tag(sync=True)
+        theme = traitlets.Unicode("", help="light, dark, or empty: as the notebook").tag(sync=True)
+
+        def __init__(self, study: Study, bundle: Path, page: Path, script: str, model: str, height: int) -> None:
+            self._files = _Files(bundle, page)
+            self._study = study
+            self._tables: dict[str, pd.DataFrame] = {}
+            super().__init__(_esm=script, model=model, height=height)
+            self.on_msg(self._answer)
+
+        @property
+        def selected(self) -> pd.DataFrame:
+            """The selected images: their rows of the atlas table."""
+            return self._table().iloc[self.selection]
+
+        def _table(self) -> pd.DataFrame:
+            name = self._study.name(self.model)
+            if name not in self._tables:
+                self._tables[name] = self._study.atlas(name).table
+            return self._tables[name]
+
+        def _answer(self, _: Any, content: Any, buffers: Any) -> None:
+            asked = _asked_for(content)
+            if asked is None:
+                return
+            found = self._files.read(asked[1])
+            self.send({"kind": "file", "id": asked[0], "ok": found is not None}, [found] if found is not None else [])
+
+        @traitlets.validate("selection")  # type: ignore[misc, untyped-decorator, unused-ignore]
+        def _rows_exist(self, proposal: Any) -> list[int]:
+            rows = list(dict.fromkeys(proposal["value"]))
+            if rows and (min(rows) < 0 or max(rows) >= self._files.n):
+                raise traitlets.TraitError(f"rows of the atlas are numbered 0 to {self._files.n - 1}")
+            return rows
+
+        @traitlets.validate("model")  # type: ignore[misc, untyped-decorator, unused-ignore]
+        def _is_model(self, proposal: Any) -> str:
+            if proposal["value"] not in self._study.names:
+                raise traitlets.TraitError(f"the models of this study are {', '.join(self._study.names)}")
+            return str(proposal["value"])
+
+        @traitlets.validate("recipe")  # type: ignore[misc, untyped-decorator, unused-ignore]
+        def _is_json(self, proposal: Any) -> str:
+            try:
+                json.loads(proposal["value"])
+            except ValueError as err:
+                raise traitlets.TraitError("the recipe must be JSON") from err
+            return str(proposal["value"])
+
+    return Explorer
+
+
+class _Files:
+    """The files that the page may ask for: its own and those of the manifest."""
+
+    def __init__(self, bundle: Path, page: Path) -> None:
+        manifest = runs.read_json(bundle / "manifest.json")
+        self.n = int(manifest["images"]["n"])
+        self._page = Shelf(page, page_files(page))
+        self._data = Shelf(bundle, ["manifest.json", *manifest["files"]])
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file by its path relative to the page; None when there is no such file."""
+        try:
+            return self._data.read(path[5:]) if path.startswith("data/") else self._page.read(path)
+        except Refused:
+            return None
+
+
+def _asked_for(content: Any) -> tuple[Any, str] | None:
+    """The number and the path of a request of the page; None for any other message."""
+    if not isinstance(content, dict) or content.get("kind") != "read":
+        return None
+    number, path = content.get("id"), content.get("path")
+    if isinstance(number, int | str) and isinstance(path, str) and len(path) <= _MOST_PATH:
+        return number, path
+    return None
