@@ -466,7 +466,9 @@ class PageHook(BuildHookInterface):
 
 def check(root: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> int:
     """Check the page's types and run its tests; npm's exit code."""
-    node, web = find_node(environ), root / WEB
+    web = root / WEB
+    (web / LOG).unlink(missing_ok=True)
+    node = find_node(environ)
     install_packages(web, node, environ, say)
     return subprocess.run([*node.npm, "run", "check"], cwd=web, env=node.environment(environ), check=False).returncode
 
@@ -492,7 +494,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         build_page(root, os.environ, say)
     except PageError as error:
-        say("\n".join([*(f"  {line}" for line in read_log(root / WEB / LOG)[-20:]), str(error)]))
+        lines = [] if what == "node" else read_log(root / WEB / LOG)[-20:]
+        say("\n".join([*(f"  {line}" for line in lines), str(error)]))
         return 1
     return 0
 
