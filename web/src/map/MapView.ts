@@ -1,6 +1,6 @@
 /** A map of many images: what the page asks of it, whoever draws it. No framework, no words, no state of the page. */
 
-/** The part of the plane in view, in the units of the points. */
+/** The part of the plane in view, in the units of the points: x and y of its middle, y upwards. */
 export interface MapBox {
   x: number;
   y: number;
@@ -42,7 +42,7 @@ export interface MapMarks {
   focus: number | null;
   /** Where the latent being steered lies, or null. */
   cursor: { x: number; y: number } | null;
-  /** One standard deviation of a posterior: half axes along x and y and the covariance [units of the points]. */
+  /** One standard deviation of a posterior, by its middle and covariance matrix [units of the points, squared]. */
   ellipse: { x: number; y: number; xx: number; xy: number; yy: number } | null;
   path: MapPath | null;
   labels: MapLabel[];
@@ -57,7 +57,7 @@ export interface MapEvents {
   probe(x: number, y: number, done: boolean): void;
   /** A region was drawn around these rows (visible ones only), ascending. */
   select(rows: Uint32Array, mode: SelectMode, outline: Float32Array): void;
-  /** The view was moved by a person; throttled to one call per frame. */
+  /** The view was moved by hand, `zoom`, `pan` or `fit`, not by `setView` or new points; at most once per frame. */
   view(box: MapBox): void;
 }
 
@@ -82,11 +82,14 @@ export interface MapView {
   setSelectMode(mode: SelectMode): void;
   /** Colours of outline, text and background by theme; called again when it changes. */
   setTheme(theme: { background: string; ink: string; accent: string; faint: string }): void;
+  /** The view, or while it glides the one it glides to. */
   getView(): MapBox;
   setView(box: MapBox, animate: boolean): void;
   /** Everything visible in view, with a margin. */
   fit(animate: boolean): void;
+  /** Zooms about the middle; above 1 comes closer. */
   zoom(factor: number): void;
+  /** Moves the view to the right and up [CSS px]. */
   pan(dx: number, dy: number): void;
   /** The nearest visible point in a direction from `row` (or from the middle of the view), or null. */
   neighbour(row: number | null, direction: "left" | "right" | "up" | "down"): number | null;
@@ -96,7 +99,7 @@ export interface MapView {
   place(row: number): { x: number; y: number } | null;
   /** Rows drawn as pictures in the last frame with the place and side of each [CSS px]; for tests. */
   drawnPictures(): { row: number; x: number; y: number; side: number }[];
-  /** Milliseconds that the last frames took to draw, newest last; for the benchmark. */
+  /** Milliseconds of the last frames, newest last: while moving from frame to frame, else the time to draw; for the benchmark. */
   frameTimes(): number[];
   /** The present view as a canvas at `scale` times the size of the element, without the overlay of tools. */
   toCanvas(scale: number): HTMLCanvasElement;

@@ -188,6 +188,7 @@ export function pointDiameter(gap: number): number {
 }
 
 /** Opacity of a point: small points in dense maps let density show through. */
-export function pointOpacity(diameter: number): number {
-  return Math.min(0.92, 0.4 + 0.14 * (diameter - 1.6));
+export function pointOpacity(gap: number): number {
+  const plain = Math.min(0.92, 0.4 + 0.14 * (pointDiameter(gap) - 1.6));
+  return plain * Math.min(1, Math.max(0.55, gap));
 }

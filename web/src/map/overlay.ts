@@ -2,7 +2,7 @@
 import type { MapMarks, PictureSource } from "./MapView";
 import { scaleOf, toScreen } from "./camera";
 import type { Cloud } from "./cloud";
-import { SELECTED } from "./cloud";
+import { HALO, SELECTED } from "./cloud";
 import { drawLabels } from "./labels";
 import type { Frame } from "./layer";
 
@@ -53,8 +53,9 @@ function drawPicture(context: Context, { frame, cloud, source }: Scene, picture:
   const isFaint = cloud.hasSelection && !(cloud.flags[row] & SELECTED);
   const edge = side > 48 ? 2.5 : 2;
   context.globalAlpha = 1;
-  context.fillStyle = frame.theme.background;
-  context.fillRect(left - 1, top - 1, side + 2, side + 2);
+  const isOutlined = (cloud.flags[row] & HALO) !== 0 && !isFaint;
+  context.fillStyle = isOutlined ? frame.theme.ink : frame.theme.background;
+  context.fillRect(left - 1.5, top - 1.5, side + 3, side + 3);
   context.globalAlpha = isFaint ? 0.25 : 1;
   const [r, g, b] = cloud.rgba.subarray(4 * row, 4 * row + 3);
   context.fillStyle = `rgb(${r}, ${g}, ${b})`;
@@ -138,7 +139,7 @@ function drawPath(context: Context, { frame, marks }: Scene): void {
   context.beginPath();
   at.forEach((p, i) => (i ? context.lineTo(p.x, p.y) : context.moveTo(p.x, p.y)));
   stroke(context, frame.theme.background, frame.theme.accent, 2.5);
-  drawArrows(context, frame, at);
+  drawArrows(context, frame, at, path.dots);
   const last = path.dots.length - 1;
   path.dots.forEach((dot, k) => {
     if (!at[dot]) return;
@@ -150,20 +151,21 @@ function drawPath(context: Context, { frame, marks }: Scene): void {
   });
 }
 
-/** Arrow heads along the line, one every 90 px, the first after 45. */
-function drawArrows(context: Context, frame: Frame, at: { x: number; y: number }[]): void {
-  let rest = 45;
-  for (let i = 1; i < at.length; i++) {
-    const [from, to] = [at[i - 1], at[i]];
-    const length = Math.hypot(to.x - from.x, to.y - from.y);
-    if (length > 100_000) continue;
-    for (; rest <= length; rest += 90) {
-      const t = rest / length;
-      const [x, y] = [from.x + (to.x - from.x) * t, from.y + (to.y - from.y) * t];
-      if (x < -20 || y < -20 || x > frame.size.width + 20 || y > frame.size.height + 20) continue;
-      arrowHead(context, frame, x, y, Math.atan2(to.y - from.y, to.x - from.x));
-    }
-    rest -= length;
+/** An arrow head half-way between each dot and the next, where they are far enough apart to tell. */
+function drawArrows(context: Context, frame: Frame, at: { x: number; y: number }[], dots: number[]): void {
+  const stops = dots.length > 1 ? dots : [0, at.length - 1];
+  for (let k = 1; k < stops.length; k++) {
+    const [first, last] = [stops[k - 1], Math.min(stops[k], at.length - 1)];
+    const lengths: number[] = [];
+    for (let i = first + 1; i <= last; i++) lengths.push(Math.hypot(at[i].x - at[i - 1].x, at[i].y - at[i - 1].y));
+    let rest = lengths.reduce((sum, one) => sum + one, 0) / 2;
+    if (rest < 16) continue;
+    const i = lengths.findIndex((one) => (rest -= one) <= 0);
+    if (i < 0) continue;
+    const [from, to] = [at[first + i], at[first + i + 1]];
+    const t = 1 + rest / lengths[i];
+    const angle = Math.atan2(to.y - from.y, to.x - from.x);
+    arrowHead(context, frame, from.x + (to.x - from.x) * t, from.y + (to.y - from.y) * t, angle);
   }
 }
 

@@ -32,9 +32,8 @@ export class Pace {
 
   /** Points are about to be drawn: every how many rows? */
   start(now: number, isMoving: boolean, n: number): number {
-    const isInMotion = isMoving && now - this.lastMove < REST_MS;
     if (isMoving) this.lastMove = now;
-    this.stride = isInMotion && n > 50_000 ? Math.min(MOST_STRIDE, Math.max(1, Math.ceil((this.costPerRow * n) / AIM_MS - 0.25))) : 1;
+    this.stride = isMoving && n > 50_000 ? Math.min(MOST_STRIDE, Math.max(1, Math.ceil((this.costPerRow * n) / AIM_MS - 0.25))) : 1;
     this.rowsDrawn = n / this.stride;
     this.wasDrawn = isMoving;
     return this.stride;

@@ -12,12 +12,18 @@ import type { Cloud } from "./cloud";
 
 export const SMALLEST_PX = 24;
 export const LARGEST_PX = 96;
-const ROOM = 1.15;
+/** Pictures appear once typical points are this far apart [CSS px]. */
+const FIRST_GAP_PX = 18;
+/** Free space around a picture, as a share of its side. */
+const ROOM = 1.08;
+/** Steps of the zoom, per doubling, at which places are chosen anew. */
+const STEPS = 4;
 const MOST_CANDIDATES = 60_000;
 
-/** Side of a picture [CSS px] for typical points `gap` px apart, or 0 when there is no room for pictures. */
+/** Side of a picture [CSS px], growing more slowly than the zoom so that ever more rows find room, for typical points `gap` px apart, or 0 when there is no room for pictures. */
 export function pictureSide(gap: number): number {
-  return gap < SMALLEST_PX ? 0 : Math.min(LARGEST_PX, Math.max(SMALLEST_PX, 0.9 * gap));
+  if (gap < FIRST_GAP_PX) return 0;
+  return Math.min(LARGEST_PX, SMALLEST_PX * (gap / FIRST_GAP_PX) ** 0.55);
 }
 
 /** Fixed priority of a row, low first: an integer hash, so that neighbours in order are no neighbours in priority. */
@@ -67,8 +73,8 @@ export class PicturePlaces {
     const scale = scaleOf(box, size);
     const side = pictureSide(this.cloud.spacing * scale);
     if (side === 0) return { rows: [], side };
-    const step = Math.floor(2 * Math.log2(side / scale));
-    const distance = ROOM * 2 ** ((step + 1) / 2);
+    const step = Math.floor(STEPS * Math.log2(side / scale));
+    const distance = ROOM * 2 ** ((step + 1) / STEPS);
     const needed = boundsOf(box, size, LARGEST_PX);
     if (step !== this.step || this.version !== this.cloud.version || !this.region || !contains(this.region, needed)) {
       this.region = boundsOf(box, size, Math.max(size.width, size.height) / 2 + 4 * LARGEST_PX);

@@ -58,7 +58,7 @@ export class CanvasPoints implements PointLayer {
         dot(context, x, y, radius);
       }
     }
-    context.globalAlpha = part === "unselected" ? 0.25 : 0.85;
+    context.globalAlpha = part === "unselected" ? 0.16 : 0.85;
     context.strokeStyle = frame.theme.ink;
     context.lineWidth = 1.2;
     for (const row of rows) {

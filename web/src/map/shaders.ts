@@ -61,7 +61,7 @@ void main() {
   float alpha = disc * v_colour.a;
   colour = vec4(mix(v_colour.rgb, u_background, rim) * alpha, alpha);
   if (v_halo > 0.5) {
-    float ring = clamp(0.6 * u_ratio + 0.5 - abs(away - v_radius - 1.4 * u_ratio), 0.0, 1.0) * (u_pass == 1 ? 0.25 : 0.85);
+    float ring = clamp(0.6 * u_ratio + 0.5 - abs(away - v_radius - 1.4 * u_ratio), 0.0, 1.0) * (u_pass == 1 ? 0.16 : 0.85);
     colour = mix(colour, vec4(u_ink, 1.0), ring);
   }
 }

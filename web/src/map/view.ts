@@ -154,7 +154,9 @@ export class PointMap implements MapView {
   }
 
   setView(box: MapBox, animate: boolean): void {
-    if (!isUsable(box)) return;
+    const now = this.getView();
+    // A page that hands back the view it was told of moves nothing.
+    if (!isUsable(box) || (box.x === now.x && box.y === now.y && box.height === now.height)) return;
     this.isFitted = false;
     this.go({ x: box.x, y: box.y, height: box.height }, animate, false);
   }
@@ -415,9 +417,10 @@ export class PointMap implements MapView {
   }
 
   private frame(stride: number): Frame {
-    const diameter = pointDiameter(this.cloud.spacing * scaleOf(this.box, this.size));
+    const gap = this.cloud.spacing * scaleOf(this.box, this.size);
     const ratio = window.devicePixelRatio || 1;
-    return { box: this.box, size: this.size, ratio, diameter, opacity: pointOpacity(diameter), theme: this.theme, stride };
+    const { box, size, theme } = this;
+    return { box, size, ratio, diameter: pointDiameter(gap), opacity: pointOpacity(gap), theme, stride };
   }
 
   private scene(frame: Frame): Scene {
