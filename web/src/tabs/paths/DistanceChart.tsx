@@ -1,0 +1,148 @@
+/** How far the way runs from the training images, with the two borders that the badges use. */
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { formatNumber } from "../../atlas";
+import type { SupportInfo } from "../../manifest";
+import type { Curve, Stop } from "./way";
+
+interface Props {
+  curve: Curve;
+  stops: Stop[];
+  support: SupportInfo;
+  current: number | null;
+  height?: number;
+}
+
+const LEFT = 40;
+const RIGHT = 8;
+const TOP = 10;
+const BOTTOM = 34;
+
+export function DistanceChart({ curve, stops, support, current, height = 220 }: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const width = useWidth(box, 420);
+  const most = 1.12 * Math.max(support.near, ...curve.distances.filter(Number.isFinite));
+  const x = (t: number) => LEFT + t * (width - LEFT - RIGHT);
+  const y = (distance: number) => TOP + (1 - Math.min(1, distance / (most || 1))) * (height - TOP - BOTTOM);
+  const line = curve.ts.map((t, i) => `${i ? "L" : "M"}${x(t).toFixed(1)} ${y(curve.distances[i]).toFixed(1)}`).join("");
+  const shown = current === null ? null : stops[current];
+  return (
+    <div class="distance-chart" ref={box}>
+      <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={inWords(stops, support)}>
+        <Bands {...{ x, y, most, support }} />
+        <Axes {...{ x, y, most, height, k: support.k }} />
+        {shown && <line class="now" x1={x(shown.t)} x2={x(shown.t)} y1={TOP} y2={height - BOTTOM} />}
+        <path class="curve" d={line} />
+        {stops.map((stop) => (
+          <circle
+            key={stop.index}
+            class={stop.index === current ? "stop now" : "stop"}
+            cx={x(stop.t)}
+            cy={y(stop.support.distance)}
+            r={stop.index === current ? 5.5 : 3.2}
+          />
+        ))}
+      </svg>
+    </div>
+  );
+}
+
+interface BandsProps {
+  x: (t: number) => number;
+  y: (distance: number) => number;
+  most: number;
+  support: SupportInfo;
+}
+
+function Bands({ x, y, most, support: { within, near } }: BandsProps) {
+  const bands = [
+    { level: "within", low: 0, high: within, text: "● within the data" },
+    { level: "near", low: within, high: near, text: "◐ near the data" },
+    { level: "off", low: near, high: most, text: "○ off the data" },
+  ];
+  return (
+    <>
+      {bands.map(({ level, low, high, text }) => {
+        const room = y(low) - y(high);
+        return (
+          <g key={level} class={`band ${level}`}>
+            <rect x={x(0)} width={x(1) - x(0)} y={y(high)} height={Math.max(0, room)} />
+            {level !== "off" && <line x1={x(0)} x2={x(1)} y1={y(high)} y2={y(high)} />}
+            {room > 14 && (
+              <text x={x(1) - 6} y={y(high) + 13} text-anchor="end">
+                {text}
+              </text>
+            )}
+          </g>
+        );
+      })}
+    </>
+  );
+}
+
+interface AxesProps {
+  x: (t: number) => number;
+  y: (distance: number) => number;
+  most: number;
+  height: number;
+  k: number;
+}
+
+function Axes({ x, y, most, height, k }: AxesProps) {
+  const bottom = height - BOTTOM;
+  return (
+    <g class="axes">
+      <line x1={x(0)} x2={x(1)} y1={bottom} y2={bottom} />
+      {ticks(most).map((value) => (
+        <g key={value}>
+          <line x1={x(0) - 4} x2={x(0)} y1={y(value)} y2={y(value)} />
+          <text x={x(0) - 7} y={y(value) + 4} text-anchor="end">
+            {formatNumber(value)}
+          </text>
+        </g>
+      ))}
+      <text class="end" x={x(0)} y={bottom + 15} text-anchor="middle">
+        A
+      </text>
+      <text class="end" x={x(1)} y={bottom + 15} text-anchor="middle">
+        B
+      </text>
+      <text x={(x(0) + x(1)) / 2} y={bottom + 15} text-anchor="middle">
+        way, t
+      </text>
+      <text x={x(0)} y={bottom + 30}>
+        Up: distance to the {k}th nearest training image
+      </text>
+    </g>
+  );
+}
+
+/** Round values from 0 up to `most`, about four of them. */
+export function ticks(most: number): number[] {
+  if (!(most > 0) || !Number.isFinite(most)) return [0];
+  const rough = most / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((value) => value >= rough) ?? 10 * power;
+  return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, i) => Number((i * step).toPrecision(6)));
+}
+
+function inWords(stops: Stop[], support: SupportInfo): string {
+  const far = stops.reduce((worst, stop) => (stop.support.distance > worst.support.distance ? stop : worst), stops[0]);
+  const number = (value: number) => formatNumber(value, 2);
+  return (
+    `Distance to the data along the way. Farthest at t = ${far.t.toFixed(2)}: ${number(far.support.distance)}. ` +
+    `Within the data up to ${number(support.within)}, near them up to ${number(support.near)}.`
+  );
+}
+
+function useWidth(ref: { current: HTMLElement | null }, before: number): number {
+  const [width, setWidth] = useState(before);
+  useEffect(() => {
+    const element = ref.current;
+    if (element === null) return;
+    const observer = new ResizeObserver(() => setWidth(Math.max(200, Math.round(element.clientWidth))));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [ref]);
+  return width;
+}
