@@ -1,0 +1,68 @@
+/** The tab of clusters: how far they are real, what is typical of each, and the ways from here to the map. */
+
+import { useMemo } from "preact/hooks";
+import { useApp, useModel } from "../app";
+import type { Model } from "../atlas";
+import { colourBy, css, OTHER } from "../colour";
+import { Card } from "./clusters/Card";
+import { useClusterNames } from "./clusters/names";
+import { silhouetteWords, stabilityWords } from "./clusters/words";
+import { Facts, fixed, Loading, TabPage } from "./common";
+
+const TITLE = "Clusters";
+
+export function Clusters() {
+  const model = useModel();
+  if (model === null) return <Loading title={TITLE} />;
+  return model.info.clusters.items.length ? <Loaded model={model} /> : <None />;
+}
+
+function None() {
+  return (
+    <TabPage title={TITLE}>
+      <p class="message">This model has no clusters: there were too few images to look for any. The map shows how the images lie.</p>
+    </TabPage>
+  );
+}
+
+function Loaded({ model }: { model: Model }) {
+  const { clusters } = model.info;
+  const colours = useClusterColours(model);
+  useClusterNames();
+  return (
+    <TabPage title={TITLE}>
+      {clusters.text && <p class="message prose">{clusters.text}</p>}
+      <Facts
+        facts={[
+          ["Clusters", String(clusters.k)],
+          ["Silhouette", `${fixed(clusters.silhouette)} – ${silhouetteWords(clusters.silhouette)}`],
+          ["Stability", `${fixed(clusters.stability)} – ${stabilityWords(clusters.stability)}`],
+        ]}
+      />
+      <p class="soft small prose">
+        Clusters divide the latent space of {model.info.name} by k-means; they are not classes of the images. “More” and “fewer” mean: by a quarter at
+        least, and by three times the square root of the number expected from the cluster’s size. Images of one group resemble each other, so this is
+        a description and not a test.
+      </p>
+      <div class="cluster-cards">
+        {clusters.items.map((item) => (
+          <Card key={item.cluster} model={model} item={item} colour={colours.get(item.cluster) ?? css(OTHER)} />
+        ))}
+      </div>
+    </TabPage>
+  );
+}
+
+/** The colours that the clusters have on the map. */
+function useClusterColours(model: Model): Map<number, string> {
+  const { atlas } = useApp();
+  return useMemo(() => {
+    const column = atlas.column("cluster", model);
+    const colours = new Map<number, string>();
+    if (column === null) return colours;
+    const { legend } = colourBy(atlas.n, column);
+    if (legend.kind !== "categories") return colours;
+    for (const entry of legend.entries) for (const code of entry.codes) colours.set(Number(column.info.categories?.[code]), css(entry.colour));
+    return colours;
+  }, [atlas, model]);
+}

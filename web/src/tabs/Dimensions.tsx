@@ -1,0 +1,79 @@
+/** The tab of latent dimensions: how much each carries, what it goes with, and what it changes in a picture. */
+
+import { useState } from "preact/hooks";
+import { useApp, useModel, usePart } from "../app";
+import type { Model } from "../atlas";
+import { countText, Facts, fixed, Loading, percent, Section, TabPage } from "./common";
+import { Card } from "./dimensions/Card";
+import { HeatTable } from "./dimensions/HeatTable";
+import { byRate } from "./dimensions/order";
+
+const TITLE = "Dimensions";
+const FIRST = 32;
+
+export type Base = "mean" | "image";
+
+export function Dimensions() {
+  const model = useModel();
+  return model === null ? <Loading title={TITLE} /> : <Loaded key={model.info.name} model={model} />;
+}
+
+function Loaded({ model }: { model: Model }) {
+  const [base, setBase] = useState<Base>("mean");
+  const [shown, setShown] = useState(FIRST);
+  const ordered = byRate(model.info.dimensions);
+  const active = ordered.filter((dimension) => dimension.is_active);
+  const total = ordered.reduce((sum, dimension) => sum + dimension.rate_nats, 0);
+  const first = active.slice(0, 3).reduce((sum, dimension) => sum + dimension.rate_nats, 0);
+  return (
+    <TabPage title={TITLE}>
+      <Facts
+        facts={[
+          ["Latent dimensions", countText(model.d)],
+          ["In use", `${active.length} of ${model.d}`],
+          ["Rate", `${fixed(total, 1)} nats per image, ${percent(total > 0 ? first / total : 0)} of it in the first ${Math.min(3, active.length)}`],
+        ]}
+      />
+      <Section
+        title="Rate and what goes with it"
+        note="The rate is how much a dimension says about an image: the mean Kullback-Leibler divergence from the prior. The cells are rank correlations (Spearman) of the dimension with what is known about the images; for categories the correlation ratio η, which has no sign."
+      >
+        <HeatTable model={model} ordered={ordered} />
+      </Section>
+      <Section title="What each dimension changes" note="Seven decoded pictures from two standard deviations below the mean of the data to two above it; nothing else in the latent changes.">
+        <BaseSwitch base={base} setBase={setBase} />
+        {active.length === 0 && <p class="message">No dimension is in use: the model says nothing about its images. A lower beta keeps more.</p>}
+        <div class="dimension-cards">
+          {active.slice(0, shown).map((dimension) => (
+            <Card key={dimension.dim} model={model} dimension={dimension} others={ordered} base={base} />
+          ))}
+        </div>
+        {active.length > shown && (
+          <button type="button" onClick={() => setShown(shown + FIRST)}>
+            Show {Math.min(FIRST, active.length - shown)} more dimensions
+          </button>
+        )}
+      </Section>
+    </TabPage>
+  );
+}
+
+function BaseSwitch({ base, setBase }: { base: Base; setBase: (base: Base) => void }) {
+  const { atlas } = useApp();
+  const focus = usePart((state) => state.focus);
+  const name = focus === null ? "none is in focus; click one anywhere" : atlas.names[focus];
+  return (
+    <fieldset class="row base-switch">
+      <legend class="visually-hidden">The other dimensions are taken from</legend>
+      <span>The other dimensions are those of</span>
+      <label class="row">
+        <input type="radio" name="traversal-base" checked={base === "mean"} onChange={() => setBase("mean")} />
+        the mean of the data
+      </label>
+      <label class="row">
+        <input type="radio" name="traversal-base" disabled={focus === null} checked={base === "image"} onChange={() => setBase("image")} />
+        the image in focus <span class="soft">({name})</span>
+      </label>
+    </fieldset>
+  );
+}

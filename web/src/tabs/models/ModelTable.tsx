@@ -1,0 +1,95 @@
+/** All models of the study with what they are judged by. */
+
+import type { ComponentChildren } from "preact";
+import { switchModel } from "../../act";
+import { useApp, usePart } from "../../app";
+import { formatNumber } from "../../atlas";
+import type { ModelInfo } from "../../manifest";
+import { countText, fixed, WideTable } from "../common";
+import { activeDims, judgedOn, metric } from "./figures";
+
+interface Figure {
+  title: string;
+  hint: string;
+  value: (model: ModelInfo) => number | null;
+  text?: (model: ModelInfo) => ComponentChildren;
+  digits?: number;
+  /** Which end is better; none where neither is. */
+  better?: "high" | "low";
+}
+
+const FIGURES: readonly Figure[] = [
+  { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
+  { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
+  { title: "Parameters", hint: "weights of encoder and decoder", value: (m) => m.n_parameters, text: (m) => countText(m.n_parameters) },
+  { title: "Distortion [nats]", hint: "how badly images are given back; lower is better", value: (m) => metric(m, "distortion_nats"), digits: 1, better: "low" },
+  { title: "Rate [nats]", hint: "how much the latent says about an image", value: (m) => metric(m, "rate_nats"), digits: 1 },
+  { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, better: "high" },
+  { title: "PSNR [dB]", hint: "how well images are given back; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
+  { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
+  { title: "SSIM", hint: "structural similarity; 1 is identical", value: (m) => metric(m, "ssim"), digits: 3, better: "high" },
+  { title: "Effective β", hint: "weight of the rate, per noise of the pixels", value: (m) => m.effective_beta, digits: 1 },
+  { title: "Clusters", hint: "regions found by k-means", value: (m) => m.clusters.k, digits: 0 },
+  { title: "Mismatch [nats]", hint: "divergence of all latents together from the prior; lower means that samples look more like the data", value: (m) => m.mismatch.kl_nats, digits: 2, better: "low" },
+];
+
+export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
+  const app = useApp();
+  const current = usePart((state) => state.model);
+  const parts = [...new Set(models.map(judgedOn))].filter(Boolean).join(", ");
+  return (
+    <>
+      <WideTable label="Models of this study">
+        <table class="models small">
+          <thead>
+            <tr>
+              <th scope="col">Model</th>
+              {FIGURES.map(({ title, hint }) => (
+                <th key={title} scope="col" class="number" title={hint}>
+                  {title}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {models.map((model) => (
+              <tr key={model.name} aria-current={model.name === current ? "true" : undefined}>
+                <th scope="row">
+                  <span class="row">
+                    {model.name}
+                    {model.name === current ? (
+                      <strong class="in-view">in view</strong>
+                    ) : (
+                      <button type="button" class="small" aria-label={`Open ${model.name}`} onClick={() => void switchModel(app, model.name)}>
+                        Open
+                      </button>
+                    )}
+                  </span>
+                </th>
+                {FIGURES.map((figure) => (
+                  <Cell key={figure.title} figure={figure} model={model} models={models} />
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </WideTable>
+      <p class="soft small prose">
+        Judged on the {parts || "images"} part. {models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
+        yardstick: a model that does not beat it has learned little more than straight lines.
+      </p>
+    </>
+  );
+}
+
+function Cell({ figure, model, models }: { figure: Figure; model: ModelInfo; models: readonly ModelInfo[] }) {
+  const value = figure.value(model);
+  const text = figure.text?.(model) ?? (value === null ? "–" : figure.digits === undefined ? formatNumber(value) : fixed(value, figure.digits));
+  return <td class="number">{isBest(figure, value, models) ? <strong>{text}</strong> : text}</td>;
+}
+
+function isBest(figure: Figure, value: number | null, models: readonly ModelInfo[]): boolean {
+  if (figure.better === undefined || value === null || models.length < 2) return false;
+  const values = models.map(figure.value).filter((other) => other !== null);
+  return value === (figure.better === "high" ? Math.max(...values) : Math.min(...values));
+}

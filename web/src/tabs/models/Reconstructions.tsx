@@ -1,0 +1,53 @@
+/** The image in focus beside what each model gives back of it. */
+
+import { useEffect, useMemo } from "preact/hooks";
+import { useApp, useDecoded, useModel, usePart } from "../../app";
+import { latentOf, textOf } from "../../atlas";
+import type { ModelInfo } from "../../manifest";
+import { GeneratedImage } from "../../parts/GeneratedImage";
+import { RealImage } from "../../parts/RealImage";
+
+export function Reconstructions({ models }: { models: readonly ModelInfo[] }) {
+  const { atlas } = useApp();
+  const focus = usePart((state) => state.focus);
+  if (focus === null) return <p class="message">No image is in focus. Click one, here or on the map, to see it as each model gives it back.</p>;
+  return (
+    <div class="strip reconstructions" role="group" aria-label="Original and reconstructions" tabIndex={0}>
+      <RealImage row={focus} size="large" isButton={false}>
+        <strong>Original</strong> {atlas.names[focus]}
+      </RealImage>
+      {models.map((model) => (
+        <Reconstruction key={model.name} name={model.name} row={focus} />
+      ))}
+    </div>
+  );
+}
+
+function Reconstruction({ name, row }: { name: string; row: number }) {
+  const app = useApp();
+  const model = useModel(name);
+  useEffect(() => void app.load(name), [app, name]);
+  const latents = useMemo(() => (model === null ? null : [latentOf(model, row)]), [model, row]);
+  const { frames, error, isBusy } = useDecoded(model, latents);
+  if (model === null) return <p class="soft">Reading {name} …</p>;
+  if (error) {
+    return (
+      <p class="message problem">
+        {name}: {error}
+      </p>
+    );
+  }
+  return (
+    <GeneratedImage frames={frames} isStale={isBusy} label={`Reconstruction of ${app.atlas.names[row]} by ${name}`}>
+      <strong>{name}</strong>
+      {["psnr_db", "distortion_nats", "rate_nats"].map((column) => {
+        const found = app.atlas.column(column, model);
+        return found === null ? null : (
+          <span key={column} class="line">
+            {found.info.title} {textOf(found, row)}
+          </span>
+        );
+      })}
+    </GeneratedImage>
+  );
+}

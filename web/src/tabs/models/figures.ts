@@ -1,0 +1,53 @@
+/** Numbers that are compared between models. */
+
+import type { ComparisonInfo, ModelInfo } from "../../manifest";
+
+/** The part of the images that a model is judged on: the test part where there is one. */
+export function judgedOn(model: ModelInfo): string {
+  return ["test", "validation", "train"].find((part) => part in model.metrics) ?? Object.keys(model.metrics)[0] ?? "";
+}
+
+export function metric(model: ModelInfo, name: string): number | null {
+  return model.metrics[judgedOn(model)]?.[name] ?? null;
+}
+
+export function activeDims(model: ModelInfo): number {
+  return model.dimensions.filter((dimension) => dimension.is_active).length;
+}
+
+/** Rows that both lists of nearest images hold, and those that one of them holds alone. */
+export function sharedRows(a: readonly number[], b: readonly number[]): { both: number[]; onlyA: number[]; onlyB: number[] } {
+  const [inA, inB] = [new Set(a), new Set(b)];
+  return { both: a.filter((row) => inB.has(row)), onlyA: a.filter((row) => !inB.has(row)), onlyB: b.filter((row) => !inA.has(row)) };
+}
+
+/** Mean share of neighbours that two models have in common; null when the study did not compare them. */
+export function meanOverlap(comparison: ComparisonInfo | null, a: string, b: string): number | null {
+  const names = comparison?.neighbour_overlap.names ?? [];
+  return comparison?.neighbour_overlap.values[names.indexOf(a)]?.[names.indexOf(b)] ?? null;
+}
+
+export interface Match {
+  ari: number;
+  share: number;
+  /** Cluster of the first model to cluster of the second. */
+  pairs: [string, string][];
+}
+
+/** How the clusters of two models correspond, whichever way round the study compared them. */
+export function clusterMatch(comparison: ComparisonInfo | null, a: string, b: string): Match | null {
+  for (const match of comparison?.cluster_matches ?? []) {
+    const pairs = Object.entries(match.mapping).map(([from, to]): [string, string] => [from, String(to)]);
+    if (match.a === a && match.b === b) return { ari: match.ari, share: match.share, pairs };
+    if (match.a === b && match.b === a) return { ari: match.ari, share: match.share, pairs: pairs.map(([from, to]) => [to, from]) };
+  }
+  return null;
+}
+
+/** Words for the adjusted Rand index: 1 for the same division, 0 for what chance gives. */
+export function ariWords(ari: number): string {
+  if (ari >= 0.9) return "almost the same division";
+  if (ari >= 0.65) return "much the same division";
+  if (ari >= 0.3) return "partly the same division";
+  return ari >= 0.1 ? "mostly different divisions" : "hardly more alike than by chance";
+}

@@ -1,0 +1,44 @@
+/** Training curves of the model in view. */
+
+import { useState } from "preact/hooks";
+import { useApp } from "../../app";
+import type { Model } from "../../atlas";
+import { LineChart } from "../../parts/charts/LineChart";
+import { epochsOf, later, linesOf, QUANTITIES } from "./history";
+
+const TITLES = {
+  elbo: ["Evidence lower bound", "ELBO [nats per image], higher is better"],
+  distortion: ["Distortion", "distortion [nats per image], lower is better"],
+  rate: ["Rate", "rate [nats per image]"],
+} as const;
+
+export function Curves({ model }: { model: Model }) {
+  const { atlas } = useApp();
+  const [isLater, setLater] = useState(true);
+  const { history } = model.info;
+  const epochs = epochsOf(history);
+  if (epochs.length < 2) return <p class="soft">No training curves were kept for this model.</p>;
+  const best = atlas.manifest.run.training[model.info.name]?.best_epoch;
+  const cut = <T,>(values: readonly T[]): T[] => (isLater ? later(values) : [...values]);
+  return (
+    <>
+      <div class="charts">
+        {QUANTITIES.map((quantity) => {
+          const lines = linesOf(history, quantity).map((line) => ({ ...line, values: cut(line.values) }));
+          if (lines.length === 0) return null;
+          const [title, yTitle] = TITLES[quantity];
+          const mark = typeof best === "number" ? { x: best, text: `kept: epoch ${best}` } : null;
+          return <LineChart key={quantity} title={title} x={cut(epochs)} xTitle="epoch" yTitle={yTitle} lines={lines} mark={mark} />;
+        })}
+      </div>
+      <label class="row">
+        <input type="checkbox" checked={isLater} onChange={(event) => setLater(event.currentTarget.checked)} />
+        Leave out the first tenth of the epochs, whose change hides the rest
+      </label>
+      <p class="soft small prose">
+        The validation part chose the epoch that was kept. The test part was watched but decided nothing. In training, images are jittered and the weight of
+        the rate may still rise, so its curve need not lie below the others.
+      </p>
+    </>
+  );
+}

@@ -1,0 +1,40 @@
+/** Training curves out of the columns of a history. */
+
+import type { Line } from "../../parts/charts/LineChart";
+
+export const QUANTITIES = ["elbo", "distortion", "rate"] as const;
+export type Quantity = (typeof QUANTITIES)[number];
+
+const PARTS = [
+  ["train", 1],
+  ["validation", 2],
+  ["test", 3],
+] as const;
+
+type History = Record<string, (number | null)[]>;
+
+/** The epochs of a history; counted from 1 when they were not kept. */
+export function epochsOf(history: History): number[] {
+  const kept = history.epoch;
+  if (kept?.every((value) => value !== null)) return kept as number[];
+  const longest = Math.max(0, ...Object.values(history).map((values) => values.length));
+  return Array.from({ length: longest }, (_, i) => i + 1);
+}
+
+/** One line for each part of the images in which a quantity is known. */
+export function linesOf(history: History, quantity: Quantity): Line[] {
+  return PARTS.flatMap(([part, look]) => {
+    const values = history[`${part}_${quantity}_nats`];
+    return values?.some((value) => value !== null) ? [{ name: part, values, look }] : [];
+  });
+}
+
+/** Leave out the first tenth of the epochs, whose fall hides the rest. */
+export function later<T>(values: readonly T[]): T[] {
+  return values.slice(Math.floor(values.length / 10));
+}
+
+/** A command as one would type it. */
+export function commandText(command: readonly string[]): string {
+  return command.map((word) => (/^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(" ");
+}
