@@ -1,0 +1,213 @@
+/** What every part of the page works with: the atlas, the state, the decoder, and what follows from them. */
+
+import { createContext } from "preact";
+import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Atlas, Model } from "./atlas";
+import { textOf } from "./atlas";
+import type { Frames } from "./decoder";
+import { Decoder, NewestWins } from "./decoder";
+import { support, type Support } from "./latent";
+import type { Filter, State } from "./store";
+import { Store, useSelected } from "./store";
+
+export interface Positions {
+  /** x and y by turns, one pair per image. */
+  xy: Float32Array;
+  titles: [string, string];
+  note: string;
+  hasInverse: boolean;
+}
+
+export class App {
+  readonly decoder: Decoder;
+  readonly isTraining: Uint8Array;
+  readonly isHeldOut: Uint8Array;
+  private readonly models = new Map<string, Model>();
+  private readonly positionsOf = new Map<string, Positions>();
+  private readonly loads = new Set<() => void>();
+  private visibleOf: { state: Pick<State, "filters" | "search" | "model">; mask: Uint8Array | null } | null = null;
+  private haystack: string[] | null = null;
+
+  constructor(
+    readonly atlas: Atlas,
+    readonly store: Store,
+    /** The element in which the page lives, and the root that it belongs to. */
+    readonly element: HTMLElement,
+  ) {
+    this.decoder = new Decoder(atlas.source, atlas.manifest);
+    this.isTraining = atlas.part("train");
+    if (!this.isTraining.includes(1)) this.isTraining.fill(1);
+    this.isHeldOut = atlas.part("test");
+  }
+
+  /** The loaded model of that name, or null while it is loading. */
+  loaded(name: string): Model | null {
+    return this.models.get(name) ?? null;
+  }
+
+  async load(name: string): Promise<Model> {
+    const model = await this.atlas.model(name);
+    if (!this.models.has(name)) {
+      this.models.set(name, model);
+      for (const listener of this.loads) listener();
+    }
+    return model;
+  }
+
+  onLoad(listener: () => void): () => void {
+    this.loads.add(listener);
+    return () => this.loads.delete(listener);
+  }
+
+  /** Where the images lie on a map; "z" is the plane of two latent dimensions. */
+  positions(model: Model, projection: string, axes: readonly [number, number]): Positions {
+    const key = `${model.info.name} ${projection} ${axes.join(" ")}`;
+    let found = this.positionsOf.get(key);
+    if (found === undefined) {
+      found = projection === "z" ? latentPlane(model, axes) : mapPlane(model, projection, axes);
+      if (this.positionsOf.size > 12) this.positionsOf.clear();
+      this.positionsOf.set(key, found);
+    }
+    return found;
+  }
+
+  /** 1 where an image passes filters and search; null when nothing is hidden. */
+  visible(state: Pick<State, "filters" | "search" | "model">): Uint8Array | null {
+    const last = this.visibleOf;
+    if (last && last.state.filters === state.filters && last.state.search === state.search && last.state.model === state.model) return last.mask;
+    const mask = this.filtered(state);
+    this.visibleOf = { state, mask };
+    return mask;
+  }
+
+  private filtered(state: Pick<State, "filters" | "search" | "model">): Uint8Array | null {
+    const words = state.search.trim().toLowerCase();
+    if (state.filters.length === 0 && words === "") return null;
+    const mask = new Uint8Array(this.atlas.n).fill(1);
+    for (const filter of state.filters) this.apply(filter, state.model, mask);
+    if (words !== "") {
+      this.haystack ??= this.atlas.names.map((name, i) =>
+        [name, ...this.atlas.columns.filter((c) => c.info.kind === "category").map((c) => textOf(c, i))].join("\n").toLowerCase(),
+      );
+      for (let i = 0; i < mask.length; i++) if (!this.haystack[i].includes(words)) mask[i] = 0;
+    }
+    return mask;
+  }
+
+  /** Set the mask to 0 where an image does not pass a filter. */
+  apply(filter: Filter, modelName: string, mask: Uint8Array): void {
+    const column = this.atlas.column(filter.column, this.loaded(modelName));
+    if (column === null) return;
+    if (filter.kind === "range") {
+      for (let i = 0; i < mask.length; i++) {
+        const value = column.values[i];
+        if (!(value >= filter.low && value <= filter.high)) mask[i] = 0;
+      }
+      return;
+    }
+    const codes = new Set(filter.values.map((value) => column.info.categories?.indexOf(value) ?? -1));
+    for (let i = 0; i < mask.length; i++) if (!codes.has(column.values[i])) mask[i] = 0;
+  }
+
+  support(model: Model, z: ArrayLike<number>, except?: number): Support {
+    return support(model, z, this.isTraining, except);
+  }
+
+  /** Say something to people who listen rather than look; the newest message wins. */
+  announce(text: string): void {
+    const region = this.element.querySelector<HTMLElement>("[data-announcer]");
+    if (region) region.textContent = text;
+  }
+}
+
+function mapPlane(model: Model, name: string, axes: readonly [number, number]): Positions {
+  const projection = model.projections.find((candidate) => candidate.info.name === name) ?? model.projections[0];
+  const [a, b] = [Math.min(axes[0], projection.k - 1), Math.min(axes[1], projection.k - 1)];
+  const n = projection.values.length / projection.k;
+  const xy = new Float32Array(2 * n);
+  for (let i = 0; i < n; i++) {
+    xy[2 * i] = projection.values[i * projection.k + a];
+    xy[2 * i + 1] = projection.values[i * projection.k + b];
+  }
+  const { info } = projection;
+  return { xy, titles: [info.axes[a], info.axes[b]], note: info.note, hasInverse: info.has_inverse };
+}
+
+function latentPlane(model: Model, axes: readonly [number, number]): Positions {
+  const [a, b] = [Math.min(axes[0], model.d - 1), Math.min(axes[1], model.d - 1)];
+  const n = model.mean.length / model.d;
+  const xy = new Float32Array(2 * n);
+  for (let i = 0; i < n; i++) {
+    xy[2 * i] = model.mean[i * model.d + a];
+    xy[2 * i + 1] = model.mean[i * model.d + b];
+  }
+  const rates = model.info.dimensions;
+  const total = rates.reduce((sum, dimension) => sum + dimension.rate_nats, 0) || 1;
+  const share = (100 * (rates[a].rate_nats + (a === b ? 0 : rates[b].rate_nats))) / total;
+  const note = `Two of ${model.d} latent dimensions; they carry ${share.toFixed(0)} % of the rate. The others are not shown.`;
+  return { xy, titles: [`z${a}`, `z${b}`], note, hasInverse: true };
+}
+
+export const AppContext = createContext<App | null>(null);
+
+export function useApp(): App {
+  const app = useContext(AppContext);
+  if (app === null) throw new Error("a part of the page stands outside of it");
+  return app;
+}
+
+/** A part of the state. */
+export function usePart<T>(select: (state: State) => T): T {
+  return useSelected(useApp().store, select);
+}
+
+/** The model in view; null while it is loading. */
+export function useModel(name?: string): Model | null {
+  const app = useApp();
+  const current = usePart((state) => state.model);
+  const [, redraw] = useState(0);
+  useEffect(() => app.onLoad(() => redraw((count) => count + 1)), [app]);
+  return app.loaded(name ?? current);
+}
+
+export interface Decoded {
+  frames: Frames | null;
+  /** Which latents the frames show; differs from those asked for while decoding. */
+  shown: readonly ArrayLike<number>[] | null;
+  error: string;
+  isBusy: boolean;
+}
+
+/** Decoded pictures of latents, or the last ones until the new ones are there: no flicker, the newest latents win. */
+export function useDecoded(model: Model | null, latents: readonly ArrayLike<number>[] | null): Decoded {
+  const app = useApp();
+  const [result, setResult] = useState<Decoded & { model: Model | null }>({ frames: null, shown: null, error: "", isBusy: false, model: null });
+  const alive = useRef(true);
+  useEffect(() => {
+    alive.current = true;
+    return () => {
+      alive.current = false;
+    };
+  }, []);
+  const queue = useMemo(
+    () =>
+      new NewestWins<{ model: Model; latents: readonly ArrayLike<number>[] }>(async (item) => {
+        const next = await decodeOrSay(app, item.model, item.latents);
+        if (alive.current) setResult({ ...next, model: item.model });
+      }),
+    [app],
+  );
+  useEffect(() => {
+    if (model !== null && latents !== null && latents.length > 0) queue.ask({ model, latents });
+  }, [model, latents, queue]);
+  if (model === null || latents === null || result.model !== model) return { frames: null, shown: null, error: "", isBusy: latents !== null };
+  return { ...result, isBusy: result.shown !== latents };
+}
+
+async function decodeOrSay(app: App, model: Model, latents: readonly ArrayLike<number>[]): Promise<Decoded> {
+  try {
+    return { frames: await app.decoder.decode(model.info, latents), shown: latents, error: "", isBusy: false };
+  } catch (error) {
+    return { frames: null, shown: latents, error: error instanceof Error ? error.message : String(error), isBusy: false };
+  }
+}

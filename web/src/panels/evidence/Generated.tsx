@@ -1,0 +1,89 @@
+/** The picture at the latent being steered, and the evidence for it. */
+
+import { useMemo } from "preact/hooks";
+import { useApp, useDecoded, usePart } from "../../app";
+import type { Model } from "../../atlas";
+import { nearest } from "../../latent";
+import { GeneratedImage } from "../../parts/GeneratedImage";
+import { RealImage } from "../../parts/RealImage";
+import { SupportBadge, supportSentence } from "../../parts/SupportBadge";
+import type { App } from "../../app";
+import type { Origin } from "../../store";
+import { useReleased } from "./useReleased";
+
+const NEIGHBOURS = 6;
+
+export function Generated({ model }: { model: Model }) {
+  const app = useApp();
+  const z = usePart((state) => state.z);
+  const origin = usePart((state) => state.origin);
+  const isLive = app.decoder.isLive(model.info);
+  const wanted = useReleased(z, !isLive);
+  const latents = useMemo(() => (wanted && wanted.length === model.d ? [wanted] : null), [wanted, model]);
+  const decoded = useDecoded(model, latents);
+  const way = app.decoder.way(model.info);
+  if (z === null || z.length !== model.d) return null;
+  const title = origin.kind === "image" ? "Reconstruction" : "At the sliders";
+  return (
+    <div class="card evidence-generated" data-z={JSON.stringify(decoded.shown?.[0] ? Array.from(decoded.shown[0]) : null)}>
+      <div class="row spread">
+        <h2>{title}</h2>
+        <Badge model={model} z={z} except={origin.kind === "image" ? origin.row : undefined} />
+      </div>
+      {way.kind === "none" ? (
+        <p class="message problem">No picture: {way.why}</p>
+      ) : (
+        <GeneratedImage frames={decoded.frames} isStale={decoded.isBusy} label={`Decoded image ${inWords(app, origin)}`}>
+          <span>{inWords(app, origin)}</span>
+        </GeneratedImage>
+      )}
+      {decoded.error && (
+        <p class="message problem" role="alert">
+          {decoded.error}
+        </p>
+      )}
+      {way.kind !== "none" && !isLive && <p class="small soft">{model.info.decoder?.words ?? "Decoded by the server when a slider is released."}</p>}
+      <Nearest model={model} z={z} except={origin.kind === "image" ? origin.row : undefined} />
+    </div>
+  );
+}
+
+function Badge({ model, z, except }: { model: Model; z: number[]; except: number | undefined }) {
+  const app = useApp();
+  const value = app.support(model, z, except);
+  return <SupportBadge value={value} k={model.info.support.k} />;
+}
+
+/** Where the picture comes from, in words. */
+export function inWords(app: App, origin: Origin): string {
+  const name = (row: number) => app.atlas.names[row] ?? `image ${row}`;
+  if (origin.kind === "mean") return "at the mean of all latents";
+  if (origin.kind === "image") return `of ${name(origin.row)}, from its posterior mean`;
+  if (origin.kind === "pca") return "from the two components of the map; all others at their mean";
+  if (origin.kind === "path") return `on the path, at ${(100 * origin.t).toFixed(0)} % of the way`;
+  if (origin.kind === "dropped") return `of your image ${origin.name}`;
+  if (origin.kind === "blend") {
+    return `interpolated from ${origin.rows.length} real images: this map has no inverse, so their latents are averaged by nearness on it`;
+  }
+  return origin.from === null || origin.from.kind === "mean" ? "from the sliders" : `from the sliders, started ${inWords(app, origin.from)}`;
+}
+
+function Nearest({ model, z, except }: { model: Model; z: number[]; except: number | undefined }) {
+  const app = useApp();
+  const found = useMemo(() => nearest(model, z, NEIGHBOURS, except === undefined ? {} : { except }), [model, z, except]);
+  const value = app.support(model, z, except);
+  return (
+    <div class="nearest">
+      <p class="small">{supportSentence(value, model.info.support.k)}</p>
+      <h3>Nearest real images</h3>
+      <p class="small soft">In all {model.d} latent dimensions, with the distance.</p>
+      <ul class="strip">
+        {found.map(({ row, distance }) => (
+          <li key={row}>
+            <RealImage row={row}>{distance.toFixed(2)}</RealImage>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

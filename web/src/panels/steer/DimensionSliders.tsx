@@ -1,0 +1,121 @@
+/** One slider for each latent dimension, in standard deviations of the prior, the most informative first. */
+
+import { useApp, usePart } from "../../app";
+import type { Model } from "../../atlas";
+import { formatNumber } from "../../atlas";
+import type { DimensionInfo } from "../../manifest";
+import { Histogram } from "../../parts/Histogram";
+import { Icon } from "../../parts/Icon";
+import { startLatent, useSlide } from "../Steer";
+
+const LEAST_RANGE = 3;
+
+/** The span of a slider: three standard deviations of the prior, or as far as the images reach. */
+export function rangeOf(dimension: DimensionInfo): number {
+  return Math.ceil(2 * Math.max(LEAST_RANGE, Math.abs(dimension.min), Math.abs(dimension.max))) / 2;
+}
+
+export function byRate(model: Model): { active: DimensionInfo[]; folded: DimensionInfo[] } {
+  const ordered = [...model.info.dimensions].sort((a, b) => b.rate_nats - a.rate_nats);
+  return { active: ordered.filter((item) => item.is_active), folded: ordered.filter((item) => !item.is_active) };
+}
+
+export function DimensionSliders({ model }: { model: Model }) {
+  const { active, folded } = byRate(model);
+  return (
+    <>
+      <p class="small soft">
+        In standard deviations of the prior. Bars: where the images are. Tick: where the sliders started.
+      </p>
+      <div class="sliders">
+        {active.map((dimension) => (
+          <DimensionSlider key={dimension.dim} model={model} dimension={dimension} />
+        ))}
+      </div>
+      {active.length === 0 && <p class="message problem">No dimension carries information: the model has collapsed to its mean.</p>}
+      {folded.length > 0 && (
+        <details class="folded">
+          <summary>
+            {folded.length} unused {folded.length === 1 ? "dimension" : "dimensions"}
+          </summary>
+          {folded.map((dimension) => (
+            <DimensionSlider key={dimension.dim} model={model} dimension={dimension} />
+          ))}
+        </details>
+      )}
+    </>
+  );
+}
+
+function DimensionSlider({ model, dimension }: { model: Model; dimension: DimensionInfo }) {
+  const app = useApp();
+  const move = useSlide();
+  const { dim } = dimension;
+  const value = usePart((state) => state.z?.[dim] ?? 0);
+  const origin = usePart((state) => state.origin);
+  const isLocked = usePart((state) => state.locked.includes(dim));
+  const range = rangeOf(dimension);
+  const start = startLatent(model, origin)[dim];
+  const set = (next: number) => {
+    const z = [...(app.store.get().z ?? startLatent(model, origin))];
+    z[dim] = next;
+    move(z, `z${dim} slider`);
+  };
+  const lock = () => {
+    const { locked } = app.store.get();
+    app.store.set({ locked: isLocked ? locked.filter((item) => item !== dim) : [...locked, dim] });
+  };
+  return (
+    <div class="slider" data-dim={dim}>
+      <div class="slider-head">
+        <label for={`slider-z${dim}`}>
+          <b>z{dim}</b> <span class="soft small">{formatNumber(dimension.rate_nats, 2)} nats</span>
+        </label>
+        <span class="row tight">
+          <output for={`slider-z${dim}`}>{value.toFixed(2).replace("-", "−")}</output>
+          <button type="button" class="quiet tiny" aria-pressed={isLocked} onClick={lock} aria-label={`Lock z${dim}`} title={isLocked ? "Locked: only its own slider moves it" : "Lock: only its own slider moves it"}>
+            <Icon name={isLocked ? "locked" : "unlocked"} />
+          </button>
+          <button type="button" class="quiet tiny" onClick={() => set(start)} disabled={Math.abs(value - start) < 1e-6} aria-label={`Reset z${dim}`} title="Back to where the sliders started">
+            <Icon name="reset" />
+          </button>
+        </span>
+      </div>
+      <div class="track">
+        <PlacedHistogram dimension={dimension} range={range} />
+        <span class="ghost" style={{ left: `${(100 * (Math.max(-range, Math.min(range, start)) + range)) / (2 * range)}%` }} aria-hidden="true" />
+        <input
+          id={`slider-z${dim}`}
+          data-slider
+          type="range"
+          min={-range}
+          max={range}
+          step={0.05}
+          value={value}
+          aria-valuetext={`${value.toFixed(2)} standard deviations of the prior`}
+          onInput={(event) => set(Number(event.currentTarget.value))}
+          onKeyDown={(event) => large(event, value, range, set)}
+        />
+      </div>
+      {dimension.reason && <p class="small soft">{dimension.reason}</p>}
+    </div>
+  );
+}
+
+function large(event: KeyboardEvent, value: number, range: number, set: (value: number) => void): void {
+  const step = { PageUp: 0.5, PageDown: -0.5 }[event.key] ?? (event.shiftKey ? { ArrowUp: 0.5, ArrowDown: -0.5 }[event.key] : undefined);
+  if (step === undefined) return;
+  event.preventDefault();
+  set(Math.max(-range, Math.min(range, value + step)));
+}
+
+/** The histogram of the data, at its place along the slider. */
+function PlacedHistogram({ dimension, range }: { dimension: DimensionInfo; range: number }) {
+  const { low, high, counts } = dimension.histogram;
+  const place = (value: number) => (100 * (value + range)) / (2 * range);
+  return (
+    <span class="behind" style={{ left: `${place(low)}%`, width: `${Math.max(0.5, place(high) - place(low))}%` }}>
+      <Histogram counts={counts} />
+    </span>
+  );
+}
