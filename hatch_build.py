@@ -43,7 +43,9 @@ UNHASHED_FOLDERS = {"node_modules", "test", "dev", "dist", "coverage", ".vite"}
 UNHASHED_FILES = re.compile(r".*\.(log|tsbuildinfo|swp)|.*~|\.DS_Store|Thumbs\.db", re.IGNORECASE)
 INSTALLED = ".installed-by-zatlas"  # in node_modules: hash of the lock file it was installed from
 PAUSES_S = (2.0, 8.0)  # between the three tries of npm
-NPM_TIMEOUT_S = 1200.0
+TIMEOUT_S = 1200.0  # for npm ci and for build.mjs
+PING_S = 30.0  # for the registry to answer at all
+FROM_CACHE_S = 60.0  # for npm ci when it does not: the cache may hold everything
 WITHOUT = "or set ZATLAS_SKIP_WEB=1 to install without the page"
 
 UNREACHABLE = {
@@ -205,7 +207,9 @@ def find_node(environ: Mapping[str, str]) -> Node:
 # ---- npm and the build
 
 
-def run(command: list[str], folder: Path, environ: Mapping[str, str], log: Path) -> int | None:
+def run(
+    command: list[str], folder: Path, environ: Mapping[str, str], log: Path, timeout_s: float = TIMEOUT_S
+) -> int | None:
     """Run a command with its output added to `log`; its exit code, None when it hung."""
     with log.open("ab") as output:
         output.write(f"+ {' '.join(Path(part).name for part in command)}\n".encode())
@@ -219,7 +223,7 @@ def run(command: list[str], folder: Path, environ: Mapping[str, str], log: Path)
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
-                timeout=NPM_TIMEOUT_S,
+                timeout=timeout_s,
             )
         except subprocess.TimeoutExpired:
             return None
@@ -245,7 +249,7 @@ def failure_of_npm(log: str, tries: int, where: str) -> PageError:
     codes = re.findall(r"npm (?:error|ERR!) code (\S+)", log)
     code = codes[-1] if codes else ""
     if code in UNREACHABLE or (not code and "network" in log):
-        times = f"{tries} tries, {code}" if code else f"{tries} tries"
+        times = ", ".join([f"{tries} {'try' if tries == 1 else 'tries'}", *codes[-1:]])
         what = f"the npm registry could not be reached ({times})"
         return PageError(what, f"check the network or the proxy (npm config), {WITHOUT}")
     if "CERT" in code:
@@ -274,7 +278,10 @@ def install_packages(web: Path, node: Node, environ: Mapping[str, str], say: Cal
     for n_tries, pause_s in enumerate((*PAUSES_S, 0.0), 1):
         say(f"npm ci, try {n_tries} of {tries}")
         log.write_bytes(b"")
-        code = run(command, web, node.environment(environ), log)
+        # A firewall that swallows packets would keep npm waiting for a quarter of an hour, without a word.
+        is_silent = run([*node.npm, "ping"], web, node.environment(environ), log, PING_S) is None
+        log.write_bytes(b"")
+        code = run(command, web, node.environment(environ), log, FROM_CACHE_S if is_silent else TIMEOUT_S)
         text = "\n".join(read_log(log))
         # npm writes this file last. It has been seen to end with 0 after "Exit handler never called!".
         if code == 0 and (web / "node_modules" / ".package-lock.json").is_file():
@@ -282,7 +289,7 @@ def install_packages(web: Path, node: Node, environ: Mapping[str, str], say: Cal
             return
         error = failure_of_npm(text + ("\nnpm error code ETIMEDOUT" if code is None else ""), n_tries, f"{WEB}/{LOG}")
         is_passing = "could not be reached" in error.what or "damaged" in error.what or code == 0
-        if not is_passing:
+        if not is_passing or code is None:
             break
         time.sleep(pause_s)
     raise error

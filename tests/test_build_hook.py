@@ -54,15 +54,14 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def node(hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Put a stand-in for Node in place; the file that is returned has a line for each of its calls."""
+    """Put a stand-in for Node in place; the file that is returned has a line for each call but npm ping."""
 
-    def install(npm: str = NPM_WORKS, build: str = BUILD_WORKS) -> Path:
+    def install(npm: str = NPM_WORKS, build: str = BUILD_WORKS, ping: str = "exit 0") -> Path:
         calls, program = tmp_path / "calls", tmp_path / "bin" / "node"
         calls.touch()
         program.parent.mkdir(exist_ok=True)
-        program.write_text(
-            f'#!/bin/sh\necho "$@" >>{calls}\ncase $1 in npm-cli.js)\n{npm}\n;; build.mjs)\n{build}\n;; esac\n'
-        )
+        cases = f"case $1 in npm-cli.js)\n{npm}\n;; build.mjs)\n{build}\n;; esac"
+        program.write_text(f'#!/bin/sh\nif [ "$2" = ping ]; then {ping}; fi\necho "$@" >>{calls}\n{cases}\n')
         program.chmod(0o755)
         monkeypatch.setattr(hook, "node_of_wheel", lambda: hook.Node(program, (str(program), "npm-cli.js")))
         return calls
@@ -209,6 +208,22 @@ def test_unreachable_registry_is_one_sentence_after_three_tries(
     )
     assert len(calls.read_text().splitlines()) == 3
     assert not page_of(checkout).exists()
+
+
+@NEEDS_SHELL
+@pytest.mark.parametrize("is_in_cache", [False, True])
+def test_registry_that_never_answers_is_not_waited_for(
+    hook: ModuleType, checkout: Path, node: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, is_in_cache: bool
+) -> None:
+    monkeypatch.setattr(hook, "PING_S", 0.2)
+    monkeypatch.setattr(hook, "FROM_CACHE_S", 2.0 if is_in_cache else 0.2)
+    calls = node(npm=NPM_WORKS if is_in_cache else "exec sleep 60", ping="exec sleep 60")
+    if is_in_cache:
+        assert provide(hook, checkout) == page_of(checkout)
+        return
+    with pytest.raises(hook.PageError, match=r"the npm registry could not be reached \(1 try, ETIMEDOUT\)"):
+        provide(hook, checkout)
+    assert len(calls.read_text().splitlines()) == 1
 
 
 @NEEDS_SHELL
