@@ -25,7 +25,7 @@ from zatlas.errors import UsageError, ZatlasError
 __all__ = ["main"]
 
 INTERRUPTED = 130
-_WITH_A_MODEL = ("demo", "study", "train", "embed", "walk", "sample")
+_WITH_A_MODEL = ("demo", "study", "train", "embed", "walk", "sample", "explore", "export")
 _POLLED_RECENTLY_S = 10.0
 
 _DESCRIPTION = """From a collection of biomedical images to a variational autoencoder and a latent atlas
@@ -35,6 +35,7 @@ that a person can see, steer and trust.
   zatlas inspect cell_data.h5               groups, sizes, grey levels, which group to hold out
   zatlas study xray_images.npz --latent-dim 4 16 32 -o xray-study
   zatlas study cell_data.h5 --test-group B20 --tile 128 --sampler by_pixel -o brain-study
+  zatlas explore brain-study                steer the latent space in a browser
 """
 
 _EPILOG = "exit codes: 0 ok, 1 failed, 2 usage, 65 bad data, 73 cannot write, 74 cannot read, 130 interrupted"
@@ -143,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_walk(verbs)
     _add_sample(verbs)
     _add_report(verbs)
+    _add_explore(verbs)
+    _add_export(verbs)
     return parser
 
 
@@ -174,6 +177,8 @@ def _add_study(verbs: Any, name: str, help_text: str) -> None:
     parser.add_argument("--config", default="", help="TOML file with options; flags go on top of it")
     parser.add_argument("--force", action="store_true", help="begin afresh in a new folder beside an existing study")
     parser.add_argument("--dry-run", action="store_true", help="show the plan with sizes, time and memory; do nothing")
+    if name == "study":
+        parser.add_argument("--no-explorer", action="store_true", help="leave out the files of the explorer")
     _add_options(parser, ("seed", "title", "data", "split", "tiles", "model", "train", "atlas"))
 
 
@@ -205,6 +210,34 @@ def _add_report(verbs: Any) -> None:
     parser = _new_verb(verbs, "report", "figures and report.html again, from the results stored in a study")
     parser.add_argument("study", help="folder of a finished study; it may be read-only")
     parser.add_argument("-o", "--out", default="", help="the page to write (default: report.html in the study)")
+
+
+def _add_explore(verbs: Any) -> None:
+    parser = _new_verb(verbs, "explore", "the explorer of a study in the browser, served by this computer to itself")
+    parser.add_argument("study", help="folder of a finished study; it may be read-only")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this computer alone)")
+    parser.add_argument(
+        "--i-understand", action="store_true", help="with --host: others who have the link may see the images"
+    )
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="another name of this server, as of a proxy"
+    )
+    parser.add_argument("--socket", default="", metavar="FILE", help="listen on a Unix socket instead, for ssh -L")
+
+
+def _add_export(verbs: Any) -> None:
+    parser = _new_verb(verbs, "export", "the explorer to give away: a folder for a web host, or one HTML file")
+    parser.add_argument("study", help="folder of a finished study; it may be read-only")
+    parser.add_argument("-o", "--out", default="", help="folder to write: new, empty or an earlier export")
+    parser.add_argument("--single-file", default="", metavar="FILE", help="write one HTML file instead")
+    parser.add_argument("--model", nargs="+", default=[], metavar="NAME", help="models such as z16 (default: all)")
+    parser.add_argument("--with-originals", action="store_true", help="with the images as the model sees them")
+    parser.add_argument("--no-thumbnails", action="store_true", help="without small images")
+    parser.add_argument(
+        "--no-encoder", action="store_true", help="without what places an image of one's own on the map"
+    )
 
 
 def _add_study_input(parser: argparse.ArgumentParser) -> None:

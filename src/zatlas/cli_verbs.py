@@ -4,24 +4,30 @@ Each verb imports what it needs itself: looking at images needs no torch, traini
 """
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zatlas.cli import study_config
 from zatlas.cli_talk import terminal_talk
 from zatlas.config import StudyConfig
-from zatlas.errors import UsageError
+from zatlas.errors import UsageError, ZatlasError
 from zatlas.studies.talk import Talk
 
 if TYPE_CHECKING:
+    from zatlas.explorer.server_guard import Door
     from zatlas.studies.study import Study
 else:
-    Study = Any
+    Door = Study = Any
 
-__all__ = ["demo", "embed", "inspect", "report", "sample", "study", "train", "walk"]
+__all__ = ["demo", "embed", "explore", "export", "inspect", "report", "sample", "study", "train", "walk"]
 
 
 def demo(options: argparse.Namespace, command: list[str]) -> None:
@@ -29,6 +35,7 @@ def demo(options: argparse.Namespace, command: list[str]) -> None:
     from zatlas.studies.demo import demo as run_demo
 
     made = run_demo(options.out, command=command, talk=_talk(options))
+    _make_explorer(options, made)
     _show_study(options, made)
 
 
@@ -71,6 +78,8 @@ def _run(options: argparse.Namespace, command: list[str], *, until: str) -> None
         _show(options, {"study": str(made.folder), "models": made.names}, f"trained models are in {made.folder}/models")
         _next(options, f"zatlas study {shlex.quote(str(made.folder))}")
     else:
+        if not options.no_explorer:
+            _make_explorer(options, made)
         _show_study(options, made)
 
 
@@ -146,7 +155,106 @@ def report(options: argparse.Namespace, command: list[str]) -> None:
     _show(options, {"report": str(page)}, str(page))
 
 
+def explore(options: argparse.Namespace, command: list[str]) -> None:
+    """`zatlas explore STUDY`; Ctrl-C is its ordinary end, with exit code 0"""
+    from zatlas.explorer.bundle import bundle_of
+    from zatlas.explorer.page import page_files
+    from zatlas.explorer.server import Offer, serve
+    from zatlas.explorer.server_guard import Door
+    from zatlas.studies.study import Study
+
+    page_files()
+    made = Study(options.study)
+    offer = Offer(
+        bundle=bundle_of(made, talk=_talk(options)), study=made, door=Door(allowed_hosts=tuple(options.allowed_host))
+    )
+    serve(
+        offer, host=options.host, port=options.port, is_understood=options.i_understand,
+        unix_socket=Path(options.socket) if options.socket else None,
+        on_ready=lambda address, door: _show_address(options, address, door),
+    )  # fmt: skip
+    print("\nstopped", file=sys.stderr)
+
+
+def _show_address(options: argparse.Namespace, address: str, door: Door) -> None:
+    """Print where the explorer is and open it; the browser gets a ticket for one use, because `ps` shows it."""
+    address = address or "http://localhost:8000/"
+    link = f"{address}?t={door.token}"
+    _show(options, {"url": link}, link)
+    sys.stdout.flush()
+    if options.socket:
+        print(f"from another computer: ssh -L 8000:{Path(options.socket).resolve()} THIS-COMPUTER", file=sys.stderr)
+    if options.i_understand:
+        print("warning: who has this link can see the images; the connection is not encrypted", file=sys.stderr)
+    print("press Ctrl-C to stop", file=sys.stderr, flush=True)
+    if not options.no_browser and not options.socket:
+        threading.Thread(target=_open_browser, args=(f"{address}?t={door.ticket()}",), daemon=True).start()
+
+
+def _open_browser(address: str) -> None:
+    """Open the browser of the desktop; one that would run inside this terminal is left alone."""
+    with contextlib.suppress(webbrowser.Error, OSError):
+        browser = webbrowser.get()
+        is_in_terminal = type(browser) is webbrowser.GenericBrowser
+        if not is_in_terminal and browser.open(address):
+            return
+    print("no browser was found here: open the address above", file=sys.stderr)
+
+
+def export(options: argparse.Namespace, command: list[str]) -> None:
+    """`zatlas export STUDY`"""
+    from zatlas.explorer.page import page_files
+    from zatlas.explorer.share import export_file, export_folder
+    from zatlas.studies.study import Study
+
+    if bool(options.out) == bool(options.single_file):
+        raise UsageError("export needs one place to write", hint="-o DIR for a web host, or --single-file FILE.html")
+    page_files()
+    with _bundle_to_export(options, Study(options.study)) as bundle:
+        if options.out:
+            made = export_folder(bundle, Path(options.out))
+        else:
+            made = export_file(bundle, Path(options.single_file))
+    target = options.out or options.single_file
+    record = {"path": str(made.path), "bytes": made.bytes_in_all, "parts": made.parts, "privacy": made.contents()}
+    _show(options, record, "\n".join([f"{target}: {made.size()}", *made.contents()]))
+    if options.out:
+        _next(options, f"python3 -m http.server -d {shlex.quote(target)}")
+    else:
+        _next(options, f"open {shlex.quote(target)} in a browser")
+
+
+@contextlib.contextmanager
+def _bundle_to_export(options: argparse.Namespace, made: Study) -> Iterator[Path]:
+    """The study's own explorer files, or others made for this export alone."""
+    from zatlas.explorer.bundle import bundle_of, write_bundle
+
+    wanted = (options.model, options.with_originals, options.no_thumbnails, options.no_encoder)
+    if not any(wanted):
+        yield bundle_of(made, talk=_talk(options))
+        return
+    with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
+        folder = Path(spare) / "explorer"
+        write_bundle(
+            made, folder, models=options.model, with_originals=options.with_originals,
+            with_thumbnails=not options.no_thumbnails, with_encoder=not options.no_encoder, talk=_talk(options),
+        )  # fmt: skip
+        yield folder
+
+
+def _make_explorer(options: argparse.Namespace, made: Study) -> None:
+    """The files of the explorer in the study; a study is complete without them, so that a failure is only told."""
+    from zatlas.explorer.bundle import bundle_of
+
+    talk = _talk(options)
+    try:
+        bundle_of(made, talk=talk)
+    except (ZatlasError, OSError) as err:
+        talk.say(f"warning: the explorer's files were not made: {err}")
+
+
 def _show_study(options: argparse.Namespace, made: Study) -> None:
+    from zatlas.explorer.page import is_built
     from zatlas.studies import steps
 
     page = made.folder / "report.html"
@@ -154,7 +262,8 @@ def _show_study(options: argparse.Namespace, made: Study) -> None:
     _show(
         options, {"study": str(made.folder), "report": str(page), "models": summary}, steps.headline_text(made, summary)
     )
-    _next(options, f"open {page} in a browser; zatlas walk {made.folder} --axis PC1")
+    folder = shlex.quote(str(made.folder))
+    _next(options, f"zatlas explore {folder}" if is_built() else f"open {shlex.quote(str(page))} in a browser")
 
 
 def _talk(options: argparse.Namespace) -> Talk:

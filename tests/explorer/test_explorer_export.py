@@ -120,7 +120,7 @@ def test_a_damaged_bundle_is_not_given_away(bundle, page, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
     (tmp_path / "bundle" / "z2" / "mean.f32").write_bytes(b"other")
     for export, out in ((export_folder, tmp_path / "site"), (export_file, tmp_path / "atlas.html")):
-        with pytest.raises(DataError, match="files are damaged: z2/mean.f32 was changed"):
+        with pytest.raises(DataError, match=r"files are damaged: z2/mean\.f32 was changed"):
             export(tmp_path / "bundle", out, page=page)
         assert not out.exists()
 

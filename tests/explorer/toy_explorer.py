@@ -1,8 +1,12 @@
-"""A study with two tiny trained models, the explorer's files of it in small, and a page of a few lines."""
+"""A study with two tiny trained models, the explorer's files of it in small, and a page of a few lines.
+
+As a program it serves them and prints the address and the token: `python toy_explorer.py BUNDLE PAGE STUDY SECONDS`.
+"""
 
 import dataclasses
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ from starlette.testclient import TestClient
 
 from zatlas import runs
 from zatlas.config import DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
-from zatlas.explorer.server import Offer, app
+from zatlas.explorer.server import Offer, app, serve
 from zatlas.explorer.server_guard import Door
 from zatlas.studies.study import Study, study
 
@@ -95,3 +99,12 @@ def toy_client(bundle: Path, page: Path, made: Study | None, **changes: object) 
     return TestClient(
         made_app, base_url=ADDRESS, headers=headers, follow_redirects=False, raise_server_exceptions=False
     )
+
+
+if __name__ == "__main__":
+    served = Offer(bundle=Path(sys.argv[1]), page=Path(sys.argv[2]), study=Study(sys.argv[3]))
+    serve(
+        served, patience_s=float(sys.argv[4]),
+        on_ready=lambda address, door: print(json.dumps([address, door.token]), flush=True),
+    )  # fmt: skip
+    print("stopped", flush=True)

@@ -4,22 +4,22 @@ The page is TypeScript (`web/`); building the package puts it into the folder `s
 installation made with ZATLAS_SKIP_WEB=1 lacks it, and says so here.
 """
 
-from importlib import resources
 from pathlib import Path
 
 from zatlas.errors import DataError
 
-__all__ = ["APP", "RUNTIME", "START", "WIDGET", "page_files", "static_folder"]
+__all__ = ["APP", "RUNTIME", "START", "WIDGET", "is_built", "not_built", "page_files", "static_folder", "widget_script"]
 
 START = "index.html"
 APP = "assets/app.js"
 RUNTIME = "assets/ort.wasm"
 WIDGET = "widget.js"
+_STATIC = Path(__file__).parent / "static"
 
 
 def static_folder() -> Path:
     """The folder of the built page."""
-    return Path(str(resources.files("zatlas.explorer"))) / "static"
+    return _STATIC
 
 
 def page_files(folder: Path | None = None) -> dict[str, Path]:
@@ -38,6 +38,11 @@ def page_files(folder: Path | None = None) -> dict[str, Path]:
     assets = sorted(path for path in (folder / "assets").iterdir() if path.is_file())
     licenses = [path for path in [folder / "licenses.txt"] if path.is_file()]
     return {path.relative_to(folder).as_posix(): path for path in [folder / START, *assets, *licenses]}
+
+
+def is_built() -> bool:
+    """Whether this installation has the page."""
+    return all((static_folder() / name).is_file() for name in (START, APP, RUNTIME))
 
 
 def widget_script(folder: Path | None = None) -> Path:

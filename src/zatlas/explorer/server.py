@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEEP_ALIVE_S = 5
-_STOPS_WITHIN_S = 1
+_STOPS_WITHIN_S = 0
 _TICKS_PER_S = 10
 _WORDS = {404: ("not-found", "there is nothing at this address"), 405: ("method", "this address is only read")}
 
@@ -224,7 +224,8 @@ def serve(
         unix_socket: Listen on this socket instead, which only its owner can open.
         is_understood: Others may reach the server at `host`, and that is meant.
         patience_s: Within which a request must have arrived whole [s].
-        on_ready: Called with the address, without the token, and the door when connections are accepted.
+        on_ready: Called when connections are accepted, with the address ("" for a socket) without the token, and the
+            door.
 
     Raises:
         UsageError: `host` is not this computer alone and `is_understood` is false, or the port is taken.
@@ -240,9 +241,11 @@ def serve(
             access_log=False, log_config=None, server_header=False, proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_STOPS_WITHIN_S,
         )  # fmt: skip
-        logging.getLogger("uvicorn").setLevel(logging.ERROR)
-        address = f"http://localhost/ through {unix_socket}" if unix_socket else f"http://{_shown(host)}:{port}/"
-        asyncio.run(_Server(config, lambda: on_ready(address, offer.door)).serve(sockets=sockets))
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        address = "" if unix_socket else f"http://{_shown(host)}:{port}/"
+        server = _Server(config, offer.worker, lambda: on_ready(address, offer.door))
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(server.serve(sockets=sockets))
     finally:
         for listener in sockets:
             listener.close()
@@ -253,15 +256,20 @@ def serve(
 class _Server(uvicorn.Server):
     """uvicorn, which says when it is ready and stops with the process that started it."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, worker: Worker, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self.on_ready, self.parent = on_ready, os.getppid()
+        self.worker, self.on_ready, self.parent = worker, on_ready, os.getppid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
         await super().startup(sockets=sockets)
         if self.started:
             self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop what is being computed, then the rest: nothing that a person would wait for gets lost."""
+        self.worker.close()
+        await super().shutdown(sockets=sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop, asked ten times a second."""

@@ -66,6 +66,8 @@ class Worker:
             return self.is_closing or time.monotonic() > ends
 
         with self._lock:
+            if self.is_closing:
+                raise _stopping()
             if len(self._jobs) > self.most_waiting:
                 raise Refused(503, "busy", "too many images are asked for at once", retry_after_s=1)
             job = self._executor.submit(compute, is_over)
@@ -78,6 +80,10 @@ class Worker:
             return await asyncio.wait_for(asyncio.wrap_future(job), max(ends - time.monotonic(), 0))
         except TimeoutError as err:
             raise too_slow() from err
+        except asyncio.CancelledError:
+            if self.is_closing and job.cancelled():
+                raise _stopping() from None
+            raise
 
     def _forget(self, job: Future[Any]) -> None:
         with self._lock:
@@ -85,8 +91,13 @@ class Worker:
 
     def close(self) -> None:
         """Let the job at work stop, drop the others."""
-        self.is_closing = True
+        with self._lock:
+            self.is_closing = True
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _stopping() -> Refused:
+    return Refused(503, "stopping", "the server is being stopped", retry_after_s=1)
 
 
 def too_slow() -> Refused:
