@@ -41,7 +41,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _LEFTOVER = ".partial-"
-_UNLISTED = ("manifest.json", ".lock", "cache")
+_UNLISTED = ("manifest.json", ".lock", "cache", "explorer")  # the last two can be made again at any time
 
 
 @contextlib.contextmanager

@@ -105,10 +105,14 @@ def _write(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> di
     first = atlases[names[0]]
     vaes = {name: study.vae(name) for name in names}
     wants_pictures = options.with_originals or options.with_thumbnails
-    tiles, limits, note = _pictures(study, first, talk) if wants_pictures else (None, None, "")
-    limits = limits or _limits_without_images(results, vaes[names[0]].scaling)
+    limits, note = _known_limits(results, vaes[names[0]].scaling), ""
+    tiles = None
+    if wants_pictures or limits is None:
+        tiles, found, note = _pictures(study, first, talk, is_wanted=wants_pictures)
+        limits = found or limits
+    limits = limits or _measured_limits(results, vaes[names[0]].scaling)
     thumbnails, originals = None, None
-    if tiles is not None:
+    if tiles is not None and wants_pictures:
         thumbnails, originals = write_sheets(
             files, tiles, limits, with_thumbnails=options.with_thumbnails, with_originals=options.with_originals,
             on_progress=talk.on("drawing sheets of images"),
@@ -152,7 +156,9 @@ def _model(
     return part
 
 
-def _pictures(study: Study, atlas: Atlas, talk: Talk) -> tuple["Tiles | None", tuple[float, float] | None, str]:
+def _pictures(
+    study: Study, atlas: Atlas, talk: Talk, *, is_wanted: bool
+) -> tuple["Tiles | None", tuple[float, float] | None, str]:
     """The tiles of the atlas and the greys shown as black and white; or none, and why, in words."""
     try:
         data = study.data(talk)
@@ -160,7 +166,9 @@ def _pictures(study: Study, atlas: Atlas, talk: Talk) -> tuple["Tiles | None", t
         _check_rows(tiles, atlas)
         return tiles, grey_limits(data.fixed_tiles("train")), ""
     except (DataError, FileAccessError, WriteError) as err:
-        log.warning("no pictures in the explorer: %s", err.what)
+        log.warning("the explorer is made without the images: %s", err.what)
+        if not is_wanted:
+            return None, None, ""
         talk.say("warning: the images of this study cannot be opened, so the explorer shows no pictures of them")
         return None, None, "The images of the study were not at hand when it was made, so it holds no pictures of them."
 
@@ -173,14 +181,21 @@ def _check_rows(tiles: "Tiles", atlas: Atlas) -> None:
         raise DataError("the images are not those of the atlas", hint="make the atlas again with zatlas study")
 
 
-def _limits_without_images(results: StudyResults, scaling: Scaling) -> tuple[float, float]:
-    """As `grey_limits`, from the statistics of the study; for greys of more than 8 bit a little wider."""
+def _known_limits(results: StudyResults, scaling: Scaling) -> tuple[float, float] | None:
+    """`grey_limits` where they follow from the grey scale alone: for minmax scaling and for 8-bit images."""
     low, high = scaling.limits
-    if np.isfinite([low, high]).all():
-        return float(low), float(high)
+    if not np.isfinite([low, high]).all():
+        if results.data.dtype != "uint8":
+            return None
+        low, high = scaling.apply(np.array([0, 255], np.uint8)).tolist()
+    return float(low), float(high)
+
+
+def _measured_limits(results: StudyResults, scaling: Scaling) -> tuple[float, float]:
+    """The darkest and brightest pixel of training: a little wider than `grey_limits`, which looks at some images."""
     measured = results.data.statistics.get("training") or results.data.statistics
-    ends = [0, 255] if results.data.dtype == "uint8" else [measured["min"], measured["max"]]
-    return tuple(float(end) for end in (np.asarray(ends, np.float64) - scaling.offset) / scaling.factor)  # type: ignore[return-value]
+    low, high = ((float(measured[end]) - scaling.offset) / scaling.factor for end in ("min", "max"))
+    return low, high
 
 
 def _atlas_hash(names: dict[str, Any], columns: list[dict[str, Any]], parts: list[dict[str, Any]]) -> str:
@@ -227,8 +242,7 @@ def bundle_of(
     folder = study.folder / FOLDER
     if open_bundle(folder, sources(study, options)) is not None:
         return folder
-    is_writable = _is_writable(study.folder)
-    if not is_writable:
+    if not _is_writable(study.folder):
         spare = tempfile.mkdtemp(prefix="zatlas-explorer-")
         atexit.register(shutil.rmtree, spare, ignore_errors=True)
         folder = Path(spare) / FOLDER
@@ -237,8 +251,6 @@ def bundle_of(
         study, folder, models=options.models, with_originals=with_originals, with_thumbnails=with_thumbnails,
         with_encoder=with_encoder, talk=talk,
     )  # fmt: skip
-    if is_writable and (study.folder / "manifest.json").is_file():
-        study.record_files()
     return folder
 
 

@@ -121,7 +121,7 @@ def export_encoder(network: Network, images: Float[np.ndarray, "m c h w"]) -> Ex
         ExportError: it cannot be exported, or differs from torch by 1e-4 or more (of the largest value above 1).
     """
     content = _exported(_Encode(network), images[:2], ("image",), ("mean", "log_var"))
-    difference = _difference(content, _Encode(network), images, scale=0)
+    difference = _difference(content, _Encode(network), images, scale=0.0)
     adds = multiply_adds(_Encode(network), torch.from_numpy(images[:1]))
     return _checked(Exported(content, ("image",), ("mean", "log_var"), adds, difference, len(images)), "encoder")
 
