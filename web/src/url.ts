@@ -45,7 +45,7 @@ function expand(key: string, value: unknown): unknown {
 
 /** The state that a hash holds; null when there is none or it makes no sense. */
 export async function fromHash(hash: string): Promise<LinkedState | null> {
-  const found = /^#s=1\.([0-9a-f]{1,64})\.([A-Za-z0-9_-]+)$/.exec(hash);
+  const found = /^#s=1\.([0-9a-f]{1,64})\.([A-Za-z0-9_-]{1,20000})$/.exec(hash);
   if (found === null) return null;
   try {
     const bytes = fromBase64(found[2].replaceAll("-", "+").replaceAll("_", "/"));

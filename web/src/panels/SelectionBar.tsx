@@ -76,7 +76,7 @@ function Selected({ model, selection }: { model: Model; selection: Selection }) 
         </div>
       </div>
       <Counts rows={rows} model={model} />
-      <ul class="strip gallery" aria-label="Selected images">
+      <ul class="thumbs gallery" aria-label="Selected images">
         {rows.slice(0, MOST_PICTURES).map((row) => (
           <li key={row}>
             <RealImage row={row} />

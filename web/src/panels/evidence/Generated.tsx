@@ -73,11 +73,11 @@ function Nearest({ model, z, except }: { model: Model; z: number[]; except: numb
   const found = useMemo(() => nearest(model, z, NEIGHBOURS, except === undefined ? {} : { except }), [model, z, except]);
   const value = app.support(model, z, except);
   return (
-    <div class="nearest">
+    <div class="near-images">
       <p class="small">{supportSentence(value, model.info.support.k)}</p>
       <h3>Nearest real images</h3>
       <p class="small soft">In all {model.d} latent dimensions, with the distance.</p>
-      <ul class="strip">
+      <ul class="thumbs">
         {found.map(({ row, distance }) => (
           <li key={row}>
             <RealImage row={row}>{distance.toFixed(2)}</RealImage>
