@@ -40,13 +40,14 @@ export function Loading({ title }: { title: string }) {
   );
 }
 
-export type Fact = readonly [term: string, value: ComponentChildren];
+/** `wide` takes a line of its own. */
+export type Fact = readonly [term: string, value: ComponentChildren, width?: "wide"];
 
 export function Facts({ facts }: { facts: readonly Fact[] }) {
   return (
-    <dl class="facts">
-      {facts.map(([term, value]) => (
-        <div key={term}>
+    <dl class="fact-grid">
+      {facts.map(([term, value, width]) => (
+        <div key={term} class={width}>
           <dt>{term}</dt>
           <dd>{value}</dd>
         </div>

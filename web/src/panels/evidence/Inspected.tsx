@@ -55,7 +55,7 @@ export function Inspected({ model, row }: { model: Model; row: number }) {
 }
 
 /** Reconstruction minus original on the same scale of greys. */
-function Difference({ row, frames }: { row: number; frames: Frames | null }) {
+export function Difference({ row, frames, hasTitle = true }: { row: number; frames: Frames | null; hasTitle?: boolean }) {
   const { atlas } = useApp();
   const canvas = useRef<HTMLCanvasElement>(null);
   const pictures = atlas.originals ?? atlas.thumbnails;
@@ -79,7 +79,7 @@ function Difference({ row, frames }: { row: number; frames: Frames | null }) {
   const percent = Math.round(100 * MOST_DIFFERENCE);
   return (
     <div>
-      <h3>Difference</h3>
+      {hasTitle && <h3>Difference</h3>}
       <figure class="picture large" data-generated-difference>
         <canvas ref={canvas} role="img" width={1} height={1} class={isThere ? "" : "empty"} aria-label="Reconstruction minus original: blue where the model is darker, orange where it is brighter" />
         <figcaption class="difference-scale">

@@ -12,14 +12,14 @@ export function Bar({ value, most, expected = null }: { value: number; most: num
   );
 }
 
-/** A signed value between -1 and 1 with its interval. */
-export function SignedBar({ value, low, high }: { value: number; low: number | null; high: number | null }) {
+/** A value between -1 and 1 with its interval; a strength without a sign goes to the right in a colour of its own. */
+export function SignedBar({ value, low, high, hasSign = true }: { value: number; low: number | null; high: number | null; hasSign?: boolean }) {
   const at = (part: number) => 50 + 50 * Math.max(-1, Math.min(1, part));
   const [left, right] = [Math.min(50, at(value)), Math.max(50, at(value))];
   return (
     <svg class="bar signed" viewBox="0 0 100 12" preserveAspectRatio="none" aria-hidden="true">
       <rect class="track" width="100" height="12" />
-      <rect class={value < 0 ? "negative" : "positive"} x={left} width={right - left} y="1.5" height="9" />
+      <rect class={!hasSign ? "eta" : value < 0 ? "negative" : "positive"} x={left} width={right - left} y="1.5" height="9" />
       <path class="zero" d="M50 0V12" />
       {low !== null && high !== null && <path class="interval" d={`M${at(low).toFixed(2)} 6H${at(high).toFixed(2)}`} />}
     </svg>

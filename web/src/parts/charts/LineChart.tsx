@@ -53,6 +53,14 @@ export function LineChart({ title, x, xTitle, yTitle, lines, mark = null, height
               {line.name}
             </li>
           ))}
+          {mark && (
+            <li>
+              <svg width="8" height="14" aria-hidden="true">
+                <path class="mark" d="M4 0V14" />
+              </svg>
+              {mark.text}
+            </li>
+          )}
         </ul>
       </figcaption>
       <div ref={holder} class="chart-holder">
@@ -65,7 +73,7 @@ export function LineChart({ title, x, xTitle, yTitle, lines, mark = null, height
           onPointerLeave={() => setAt(null)}
         >
           <Axes px={px} py={py} xRange={xRange} yEnds={yEnds} width={width} height={height} xTitle={xTitle} yTitle={yTitle} />
-          {mark && xRange[0] <= mark.x && mark.x <= xRange[1] && <Mark place={px(mark.x)} text={mark.text} height={height} width={width} />}
+          {mark && xRange[0] <= mark.x && mark.x <= xRange[1] && <path class="mark" d={`M${px(mark.x)} ${TOP}V${height - BOTTOM}`} />}
           {lines.map((line) => (
             <path key={line.name} class={`line look-${line.look}`} d={outline(x, line.values, px, py)} />
           ))}
@@ -96,7 +104,7 @@ function Axes(props: { px: Place; py: Place; xRange: [number, number]; yEnds: [n
           </text>
         </g>
       ))}
-      {niceTicks(xRange[0], xRange[1], Math.max(2, Math.floor(width / 90))).map((tick) => (
+      {niceTicks(xRange[0], xRange[1], Math.max(2, Math.floor(width / 56))).map((tick) => (
         <text key={tick} x={px(tick)} y={floor + 15} text-anchor="middle">
           {tickText(tick)}
         </text>
@@ -107,18 +115,6 @@ function Axes(props: { px: Place; py: Place; xRange: [number, number]; yEnds: [n
       </text>
       <text class="axis-title" x={2} y={10}>
         {yTitle}
-      </text>
-    </g>
-  );
-}
-
-function Mark({ place, text, height, width }: { place: number; text: string; height: number; width: number }) {
-  const isRight = place > width / 2;
-  return (
-    <g class="mark">
-      <line x1={place} x2={place} y1={TOP} y2={height - BOTTOM} />
-      <text x={place + (isRight ? -5 : 5)} y={TOP + 10} text-anchor={isRight ? "end" : "start"}>
-        {text}
       </text>
     </g>
   );

@@ -31,18 +31,18 @@ export function Card({ model, item, colour }: Props) {
   return (
     <article class="card cluster-card" aria-label={name} data-cluster={item.cluster}>
       <header>
-        <span class="swatch" style={{ background: colour }} aria-hidden="true" />
+        <span class="colour-dot" style={{ background: colour }} aria-hidden="true" />
         <Name model={model} cluster={item.cluster} />
         <span class="soft">
           {images(item.size)}, {percent(item.share)}
         </span>
       </header>
       {GALLERIES.map(([key, title, words]) => (
-        <section key={key} class="gallery" aria-label={`${title} images of ${name}`}>
+        <section key={key} class="tile-group" aria-label={`${title} images of ${name}`}>
           <h4>
             {title} <span class="soft">{words}</span>
           </h4>
-          <div class="thumbs">
+          <div class="tile-row">
             {item[key].length === 0 && <p class="soft small">none</p>}
             {item[key].map((row) => (
               <RealImage key={row} row={row} />

@@ -14,11 +14,11 @@ const SIGNS = { more: "▲ more", fewer: "▼ fewer", "as expected": "" } as con
 export function Counts({ model, counts }: { model: Model; counts: ClusterInfo["counts"][number] }) {
   const [isOpen, setOpen] = useState(false);
   const title = useColumnTitle(model)(counts.column);
-  const ordered = byDifference(counts.values);
+  const ordered = counts.values.length > FEW ? byDifference(counts.values) : counts.values;
   const shown = ordered.slice(0, isOpen ? MOST : FEW);
   const most = Math.max(1, ...shown.flatMap(({ n, expected }) => [n, expected]));
   return (
-    <section class="counts" aria-label={`Counts by ${title}`}>
+    <section class="count-table" aria-label={`Counts by ${title}`}>
       <h4>{title}</h4>
       <p class="small">{differenceSentence(counts.values)}</p>
       <table class="small">

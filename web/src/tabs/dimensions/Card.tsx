@@ -135,7 +135,7 @@ function Correlations({ model, dimension }: { model: Model; dimension: Dimension
                 {title(found.column)}
               </th>
               <td class="bar-cell">
-                <SignedBar value={found.r} low={found.low} high={found.high} />
+                <SignedBar value={found.r} low={found.low} high={found.high} hasSign={found.kind !== "eta"} />
               </td>
               <td>{correlationText(found)}</td>
               <td class="soft" title={images(found.n)}>

@@ -143,7 +143,7 @@ function Legend({ colouring: { legend }, model }: { colouring: Colouring; model:
     <ul class="small legend-line">
       {legend.entries.map((entry) => (
         <li key={entry.text}>
-          <span class="swatch" style={{ background: css(entry.colour) }} aria-hidden="true" />
+          <span class="colour-dot" style={{ background: css(entry.colour) }} aria-hidden="true" />
           {model && entry.codes.length === 1 ? clusterName(app, model, entry.text) : entry.text} <span class="soft">{entry.n}</span>
         </li>
       ))}

@@ -38,11 +38,11 @@ function OfFocus({ a, b, row, k }: { a: Model; b: Model; row: number; k: number 
         For the image in focus: {both.length} of {k}.
       </p>
       {groups.map(([words, rows]) => (
-        <div key={words} class="gallery">
+        <div key={words} class="tile-group">
           <h5>
             {words} <span class="soft">({rows.length})</span>
           </h5>
-          <div class="thumbs">
+          <div class="tile-row">
             {rows.length === 0 && <p class="soft small">none</p>}
             {rows.map((neighbour) => (
               <RealImage key={neighbour} row={neighbour} />

@@ -4,6 +4,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { useApp, useDecoded, useModel, usePart } from "../../app";
 import { latentOf, textOf } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
+import { Difference } from "../../panels/evidence/Inspected";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { RealImage } from "../../parts/RealImage";
 
@@ -38,9 +39,10 @@ function Reconstruction({ name, row }: { name: string; row: number }) {
     );
   }
   return (
-    <GeneratedImage frames={frames} isStale={isBusy} label={`Reconstruction of ${app.atlas.names[row]} by ${name}`}>
-      <strong>{name}</strong>
-      {["psnr_db", "distortion_nats", "rate_nats"].map((column) => {
+    <div class="reconstruction">
+      <GeneratedImage frames={frames} isStale={isBusy} label={`Reconstruction of ${app.atlas.names[row]} by ${name}`}>
+        <strong>{name}</strong>
+        {["psnr_db", "distortion_nats", "rate_nats"].map((column) => {
         const found = app.atlas.column(column, model);
         return found === null ? null : (
           <span key={column} class="line">
@@ -48,6 +50,8 @@ function Reconstruction({ name, row }: { name: string; row: number }) {
           </span>
         );
       })}
-    </GeneratedImage>
+      </GeneratedImage>
+      <Difference row={row} frames={isBusy ? null : frames} hasTitle={false} />
+    </div>
   );
 }

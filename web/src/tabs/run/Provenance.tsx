@@ -23,11 +23,11 @@ export function Provenance() {
           ["Images", `${countText(images.n)} ${images.is_tiled ? "tiles" : "images"} of ${images.side_px} × ${images.side_px} pixels, ${images.channels} ${images.channels === 1 ? "channel" : "channels"}`],
           ["Grey values", `scaled by ${images.scaling.kind}: (value − ${settingText(images.scaling.offset)}) / ${settingText(images.scaling.factor)}`],
           ["Seed", String(run.seed)],
-          ["Parts", parts.join(", ") || "not split"],
-          ["Why split so", run.split.reason || "–"],
-          ["Data fingerprint", <code class="hash">{run.fingerprint}</code>],
-          ["Atlas hash", <code class="hash">{atlas_hash}</code>],
           ["zatlas", zatlas],
+          ["Parts", parts.join(", ") || "not split"],
+          ["Why split so", run.split.reason || "–", "wide"],
+          ["Data fingerprint", <code class="hash">{run.fingerprint}</code>, "wide"],
+          ["Atlas hash", <code class="hash">{atlas_hash}</code>, "wide"],
         ]}
       />
       {run.split.warnings.map((warning) => (
@@ -126,7 +126,7 @@ function Net({ title, what, net, where }: { title: string; what: string; net: Ne
               ["Work", `${workText(net.multiply_adds)} multiply-adds per image`],
               ["Checked", `greatest difference from PyTorch ${net.max_abs_difference.toExponential(1).replace("-", "−")} over ${net.n_checked} latents or images`],
               ["File", `${net.file.path}, ${bytesText(net.file.bytes)}`],
-              ["sha256", <code class="hash">{net.sha256}</code>],
+              ["sha256", <code class="hash">{net.sha256}</code>, "wide"],
             ]}
           />
         </>
