@@ -6,6 +6,7 @@ Each verb imports what it needs itself: looking at images needs no torch, traini
 import argparse
 import contextlib
 import json
+import logging
 import shlex
 import sys
 import tempfile
@@ -168,6 +169,8 @@ def explore(options: argparse.Namespace, command: list[str]) -> None:
     offer = Offer(
         bundle=bundle_of(made, talk=_talk(options)), study=made, door=Door(allowed_hosts=tuple(options.allowed_host))
     )
+    if not options.verbose:
+        logging.getLogger("zatlas").setLevel(logging.WARNING)  # the images open behind the address that was printed
     serve(
         offer, host=options.host, port=options.port, is_understood=options.i_understand,
         unix_socket=Path(options.socket) if options.socket else None,

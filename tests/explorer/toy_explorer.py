@@ -13,10 +13,11 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from zatlas import runs
-from zatlas.config import DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
+from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.explorer.server import Offer, app, serve
 from zatlas.explorer.server_guard import Door
-from zatlas.studies.study import Study, study
+from zatlas.studies.study import Study, analyse, compare, embed_model, study
+from zatlas.studies.talk import Talk
 
 TOKEN = "toy-token"
 PORT = 8765
@@ -35,9 +36,22 @@ def toy_study(folder: Path, *, tile: int = 0) -> Study:
         split=SplitConfig(test_fraction=0.25),
         tiles=TilesConfig(tile=tile, sampler="by_pixel" if tile else "whole"),
         model=ModelConfig(latent_dim=(2, 3), widths=(4, 8)),
-        train=TrainConfig(epochs=1, batch_size=8),
+        train=TrainConfig(epochs=1, batch_size=8, threads=1),
+        atlas=AtlasConfig(points=3, samples=4, examples=4, clusters=2),
     )
     return study(config, folder / "toy-study", until="train")
+
+
+def toy_finished(folder: Path) -> Study:
+    """The same study with atlases and results, as far as the explorer needs them; without its report."""
+    made = toy_study(folder)
+    data = made.data()
+    for name in made.names:
+        embed_model(made, data, name, Talk())
+        analyse(made, data, name, Talk())
+    facts = {"command": [], "seed": 0, "environment": runs.environment(), "fingerprint": data.fingerprint}
+    compare(made, data, facts, Talk())
+    return made
 
 
 def toy_bundle(folder: Path, made: Study | None, *, n: int = 24) -> Path:
