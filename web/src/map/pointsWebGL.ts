@@ -32,10 +32,21 @@ interface Machine {
   flags: WebGLBuffer;
 }
 
+/** How long a lost context may take to come back before the map is drawn without it. */
+const PATIENCE_MS = 2000;
+
+interface Listeners {
+  /** The context was lost and is back: everything has to be drawn again. */
+  restored(): void;
+  /** The context was lost and does not come back. */
+  gone(): void;
+}
+
 export class WebGLPoints implements PointLayer {
   readonly kind = "webgl";
   readonly largestSide: number;
   private machine: Machine | null;
+  private waiting = 0;
   /** Middle of the places, taken off before they become 32-bit numbers on the graphics processor. */
   private origin = { x: 0, y: 0 };
 
@@ -43,7 +54,7 @@ export class WebGLPoints implements PointLayer {
     readonly canvas: HTMLCanvasElement,
     private readonly gl: WebGL2RenderingContext,
     private readonly cloud: Cloud,
-    private readonly onRestored: () => void,
+    private readonly listeners: Listeners,
   ) {
     this.machine = build(gl);
     const [width, height] = gl.getParameter(gl.MAX_VIEWPORT_DIMS) as Int32Array;
@@ -53,23 +64,26 @@ export class WebGLPoints implements PointLayer {
   }
 
   /** The layer, or null where the browser gives no WebGL2 context. */
-  static create(cloud: Cloud, onRestored: () => void): WebGLPoints | null {
+  static create(cloud: Cloud, listeners: Listeners): WebGLPoints | null {
     const canvas = newCanvas();
     const gl = canvas.getContext("webgl2", { alpha: true, premultipliedAlpha: true, antialias: false, depth: false, stencil: false });
     if (!gl || gl.isContextLost()) return null;
-    const layer = new WebGLPoints(canvas, gl, cloud, onRestored);
+    const layer = new WebGLPoints(canvas, gl, cloud, listeners);
     return layer.machine ? layer : null;
   }
 
   private readonly lose = (event: Event): void => {
     event.preventDefault();
     this.machine = null;
+    this.waiting = window.setTimeout(this.listeners.gone, PATIENCE_MS);
   };
 
   private readonly restore = (): void => {
+    window.clearTimeout(this.waiting);
     this.machine = build(this.gl);
+    if (!this.machine) return this.listeners.gone();
     Object.assign(this.cloud.stale, { places: true, colours: true, flags: true });
-    this.onRestored();
+    this.listeners.restored();
   };
 
   draw(frame: Frame): void {
@@ -141,6 +155,7 @@ export class WebGLPoints implements PointLayer {
   }
 
   destroy(): void {
+    window.clearTimeout(this.waiting);
     this.canvas.removeEventListener("webglcontextlost", this.lose);
     this.canvas.removeEventListener("webglcontextrestored", this.restore);
     this.gl.getExtension("WEBGL_lose_context")?.loseContext();

@@ -1,10 +1,11 @@
 /** The map itself: holds points, view and marks, decides when to draw, and answers what is where. */
 import type { MapBox, MapEvents, MapMarks, MapTool, MapView, PictureSource, SelectMode } from "./MapView";
 import type { Size } from "./camera";
-import { between, dragBy, ease, fitBox, isUsable, scaleOf, toScreen, toWorld, zoomAt } from "./camera";
+import { dragBy, isUsable, scaleOf, toScreen, toWorld } from "./camera";
 import { Cloud, pointDiameter, pointOpacity } from "./cloud";
 import type { Frame, PointLayer, Theme } from "./layer";
 import { newCanvas, sizeCanvas } from "./layer";
+import { Motion } from "./motion";
 import type { Picture, Scene } from "./overlay";
 import { drawContent, drawTools } from "./overlay";
 import { Pace } from "./pace";
@@ -14,19 +15,9 @@ import { CanvasPoints } from "./pointsCanvas";
 import { WebGLPoints } from "./pointsWebGL";
 
 const MOVE_MS = 600;
-const GLIDE_MS = 260;
-const FIT_MARGIN_PX = 28;
 const HIT_PX = 8;
 const TOUCH_HIT_PX = 18;
-const DEEPEST_ZOOM = 20_000;
 const NO_MARKS: MapMarks = { focus: null, cursor: null, ellipse: null, path: null, labels: [] };
-
-interface Glide {
-  from: MapBox;
-  to: MapBox;
-  since: number;
-  isReported: boolean;
-}
 
 export interface MapOptions {
   /** Which layer draws the points; "auto" takes WebGL where there is one. */
@@ -37,7 +28,8 @@ export interface MapOptions {
 
 export class PointMap implements MapView {
   private readonly cloud = new Cloud();
-  private readonly layer: PointLayer;
+  private readonly motion = new Motion(this.cloud);
+  private layer: PointLayer;
   private readonly top = newCanvas();
   private readonly pointer: Pointer;
   private readonly places = new PicturePlaces(this.cloud);
@@ -49,17 +41,11 @@ export class PointMap implements MapView {
   private marks: MapMarks = NO_MARKS;
   private source: PictureSource | null = null;
   private pictures: Picture[] = [];
-  private size: Size = { width: 0, height: 0 };
-  private box: MapBox = { x: 0, y: 0, height: 2 };
-  private glide: Glide | null = null;
   private moveSince: number | null = null;
-  /** The view follows the points and the size until somebody moves it. */
-  private isFitted = true;
   private outline: number[] = [];
   private hovered: number | null = null;
   private pointerAt: { x: number; y: number } | null = null;
   private isHoverDue = false;
-  private isViewDue = false;
   private arePointsDue = true;
   private isTopDue = true;
   private request = 0;
@@ -70,15 +56,15 @@ export class PointMap implements MapView {
     private readonly events: MapEvents,
     private readonly options: MapOptions = {},
   ) {
-    const wanted = options.kind ?? "auto";
-    this.layer = (wanted === "canvas" ? null : WebGLPoints.create(this.cloud, () => this.redraw())) ?? new CanvasPoints(this.cloud);
+    const listeners = { restored: () => this.redraw(), gone: () => this.drawWithoutWebGL() };
+    this.layer = (options.kind === "canvas" ? null : WebGLPoints.create(this.cloud, listeners)) ?? new CanvasPoints(this.cloud);
     if (getComputedStyle(element).position === "static") element.style.position = "relative";
     element.style.overflow = "hidden";
     element.append(this.layer.canvas, this.top);
     this.pointer = new Pointer(element, {
-      drag: (dx, dy) => this.moveBy((box) => dragBy(box, this.size, dx, dy)),
-      zoom: (x, y, factor) => this.moveBy((box) => this.zoomed(box, x, y, factor)),
-      zoomClick: (x, y, isOut) => this.go(this.zoomed(this.getView(), x, y, isOut ? 0.5 : 2), true, true),
+      drag: (dx, dy) => this.go(dragBy(this.getView(), this.size, dx, dy), false),
+      zoom: (x, y, factor) => this.go(this.motion.zoomed(this.getView(), x, y, factor), false),
+      zoomClick: (x, y, isOut) => this.go(this.motion.zoomed(this.getView(), x, y, isOut ? 0.5 : 2), true),
       click: (at, keys, isTouch) => this.click(at, keys, isTouch),
       hover: (at) => this.pointAt(at),
       probe: (at, isDone) => this.probe(at, isDone),
@@ -91,6 +77,14 @@ export class PointMap implements MapView {
     this.resized();
   }
 
+  private get box(): MapBox {
+    return this.motion.box;
+  }
+
+  private get size(): Size {
+    return this.motion.size;
+  }
+
   get kind(): string {
     return this.layer.kind;
   }
@@ -99,7 +93,7 @@ export class PointMap implements MapView {
     const moves = this.cloud.setPoints(xy, animate && !this.isStill());
     this.moveSince = moves ? performance.now() : null;
     this.setHovered(null);
-    if (this.isFitted) this.fitNow();
+    this.motion.followPoints(moves ? MOVE_MS : 0);
     this.redraw();
   }
 
@@ -150,28 +144,27 @@ export class PointMap implements MapView {
   }
 
   getView(): MapBox {
-    return { ...(this.glide ? this.glide.to : this.box) };
+    return { ...this.motion.target() };
   }
 
   setView(box: MapBox, animate: boolean): void {
     const now = this.getView();
     // A page that hands back the view it was told of moves nothing.
     if (!isUsable(box) || (box.x === now.x && box.y === now.y && box.height === now.height)) return;
-    this.isFitted = false;
     this.go({ x: box.x, y: box.y, height: box.height }, animate, false);
   }
 
   fit(animate: boolean): void {
-    this.go(this.fittingBox(), animate, true);
-    this.isFitted = true;
+    this.go(this.motion.everything(), animate);
+    this.motion.isFitted = true;
   }
 
   zoom(factor: number): void {
-    this.go(this.zoomed(this.getView(), this.size.width / 2, this.size.height / 2, factor), true, true);
+    this.go(this.motion.zoomed(this.getView(), this.size.width / 2, this.size.height / 2, factor), true);
   }
 
   pan(dx: number, dy: number): void {
-    this.go(dragBy(this.getView(), this.size, -dx, dy), true, true);
+    this.go(dragBy(this.getView(), this.size, -dx, dy), true);
   }
 
   neighbour(row: number | null, direction: "left" | "right" | "up" | "down"): number | null {
@@ -230,11 +223,6 @@ export class PointMap implements MapView {
 
   // What the hand does
 
-  private moveBy(change: (box: MapBox) => MapBox): void {
-    if (this.glide) this.box = this.glide.to;
-    this.go(change(this.box), false, true);
-  }
-
   private click(at: { x: number; y: number }, keys: { shift: boolean; alt: boolean }, isTouch: boolean): void {
     const row = this.hit(at, isTouch ? TOUCH_HIT_PX : HIT_PX);
     const place = toWorld(this.box, this.size, at.x, at.y);
@@ -282,52 +270,21 @@ export class PointMap implements MapView {
     return this.cloud.index.nearest(place.x, place.y, reach / scaleOf(this.box, this.size), this.cloud.isShown);
   }
 
-  // Where the view is
+  // When to draw
 
-  private zoomed(box: MapBox, x: number, y: number, factor: number): MapBox {
-    const whole = this.fittingBox().height;
-    const height = Math.min(8 * whole, Math.max(whole / DEEPEST_ZOOM, box.height / factor));
-    return zoomAt(box, this.size, x, y, box.height / height);
-  }
-
-  private wholeOf: { version: number; width: number; height: number; box: MapBox } | null = null;
-
-  /** The view of everything shown; kept until points, filter or size change. */
-  private fittingBox(): MapBox {
-    const { width, height } = this.size;
-    const { version } = this.cloud;
-    if (!this.wholeOf || this.wholeOf.version !== version || this.wholeOf.width !== width || this.wholeOf.height !== height) {
-      const bounds = this.cloud.bounds();
-      this.wholeOf = { version, width, height, box: bounds && height > 0 ? fitBox(bounds, this.size, FIT_MARGIN_PX) : { x: 0, y: 0, height: 2 } };
-    }
-    return this.wholeOf.box;
-  }
-
-  private fitNow(): void {
-    this.glide = null;
-    this.box = this.fittingBox();
-  }
-
-  private go(to: MapBox, animate: boolean, isReported: boolean): void {
-    if (isReported) this.isFitted = false;
-    if (animate && !this.isStill()) {
-      this.glide = { from: this.box, to, since: performance.now(), isReported };
-    } else {
-      this.glide = null;
-      this.box = to;
-      this.isViewDue ||= isReported;
-    }
+  private go(to: MapBox, isSmooth: boolean, isReported = true): void {
+    this.motion.go(to, isSmooth && !this.isStill(), isReported);
+    this.isHoverDue = this.pointerAt !== null;
     this.redraw();
   }
 
   private resized(): void {
-    this.size = { width: this.element.clientWidth, height: this.element.clientHeight };
-    if (this.isFitted) this.fitNow();
+    this.motion.size = { width: this.element.clientWidth, height: this.element.clientHeight };
+    this.motion.followPoints(0);
     // Drawn at once: a canvas stretched for one frame would flicker.
-    if (this.request) cancelAnimationFrame(this.request);
-    this.request = 0;
-    this.redraw();
-    if (this.size.width > 0) this.tick(performance.now());
+    this.arePointsDue = this.isTopDue = true;
+    cancelAnimationFrame(this.request);
+    this.tick(performance.now());
   }
 
   private readonly watchResolution = (): void => {
@@ -337,7 +294,13 @@ export class PointMap implements MapView {
     this.redraw();
   };
 
-  // When to draw
+  private drawWithoutWebGL(): void {
+    const layer = new CanvasPoints(this.cloud);
+    this.layer.canvas.replaceWith(layer.canvas);
+    this.layer.destroy();
+    this.layer = layer;
+    this.redraw();
+  }
 
   private redraw(): void {
     this.arePointsDue = true;
@@ -358,7 +321,7 @@ export class PointMap implements MapView {
     this.request = 0;
     if (this.size.width === 0 || this.size.height === 0) return;
     this.pace.frame(now);
-    const isMoving = this.advance(now) || this.isViewDue;
+    const isMoving = this.advance(now) || this.motion.isReportDue;
     if (isMoving || this.pace.isCatchUpDue(now)) this.arePointsDue = true;
     if (this.arePointsDue) this.drawPoints(now, isMoving);
     if (this.isTopDue) this.drawTop();
@@ -368,19 +331,12 @@ export class PointMap implements MapView {
 
   /** Moves points and view on; true while either is moving. */
   private advance(now: number): boolean {
-    const isMoving = this.moveSince !== null || this.glide !== null;
-    if (this.moveSince !== null) {
-      const t = (now - this.moveSince) / MOVE_MS;
-      this.cloud.setTime(Math.max(0, t));
-      if (t >= 1) this.moveSince = null;
-    }
-    if (this.glide) {
-      const t = (now - this.glide.since) / GLIDE_MS;
-      this.box = between(this.glide.from, this.glide.to, ease(t));
-      this.isViewDue ||= this.glide.isReported;
-      if (t >= 1) this.glide = null;
-    }
-    return isMoving;
+    const isGliding = this.motion.advance(now);
+    if (this.moveSince === null) return isGliding;
+    const t = (now - this.moveSince) / MOVE_MS;
+    this.cloud.setTime(t);
+    if (t >= 1) this.moveSince = null;
+    return true;
   }
 
   private drawPoints(now: number, isMoving: boolean): void {
@@ -411,8 +367,8 @@ export class PointMap implements MapView {
       this.isHoverDue = false;
       this.setHovered(this.hit(this.pointerAt, HIT_PX));
     }
-    if (!this.isViewDue) return;
-    this.isViewDue = false;
+    if (!this.motion.isReportDue) return;
+    this.motion.isReportDue = false;
     this.events.view({ ...this.box });
   }
 
