@@ -15,6 +15,8 @@ export interface Frame {
   size: Size;
   /** Canvas pixels per CSS px. */
   ratio: number;
+  /** Typical distance between the points that are drawn [CSS px]. */
+  gap: number;
   /** Diameter of a point [CSS px]. */
   diameter: number;
   opacity: number;

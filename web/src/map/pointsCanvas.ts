@@ -3,7 +3,7 @@
  * of two, so that panning keeps it and zooming in brings back the rest. Hits and outlines still see every point.
  */
 import { boundsOf, toScreen } from "./camera";
-import { HALO, SELECTED } from "./cloud";
+import { HALO, SELECTED, pointDiameter, pointOpacity } from "./cloud";
 import type { Cloud } from "./cloud";
 import type { Frame, PointLayer } from "./layer";
 import { FAINT_SHARE, SELECTED_GROWTH, newCanvas, parseColour, sizeCanvas } from "./layer";
@@ -18,22 +18,24 @@ export class CanvasPoints implements PointLayer {
 
   constructor(private readonly cloud: Cloud) {}
 
-  draw(frame: Frame): void {
-    sizeCanvas(this.canvas, frame.size, frame.ratio);
+  draw(whole: Frame): void {
+    sizeCanvas(this.canvas, whole.size, whole.ratio);
     const context = this.canvas.getContext("2d");
     if (!context) return;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    context.setTransform(frame.ratio, 0, 0, frame.ratio, 0, 0);
-    const rows = this.rowsToDraw(frame);
+    context.setTransform(whole.ratio, 0, 0, whole.ratio, 0, 0);
+    const { rows, share } = this.rowsToDraw(whole);
+    const gap = whole.gap / Math.sqrt(share);
+    const frame = { ...whole, gap, diameter: pointDiameter(gap), opacity: pointOpacity(gap) };
     const { flags, hasSelection } = this.cloud;
     if (!hasSelection) return this.drawRows(context, frame, rows, "all");
     this.drawRows(context, frame, rows.filter((row) => !(flags[row] & SELECTED)), "unselected");
     this.drawRows(context, frame, rows.filter((row) => flags[row] & SELECTED), "selected");
   }
 
-  /** Rows in view, ascending, thinned by a fixed priority to at most the number that is drawn. */
-  private rowsToDraw(frame: Frame): number[] {
+  /** Rows in view, ascending, thinned by a fixed priority to at most the number that is drawn, and the share kept. */
+  private rowsToDraw(frame: Frame): { rows: number[]; share: number } {
     const { cloud } = this;
     let rows: number[] = [];
     const collect = (row: number): void => {
@@ -41,8 +43,12 @@ export class CanvasPoints implements PointLayer {
     };
     if (cloud.progress < 1) for (let row = 0; row < cloud.n; row++) collect(row);
     else cloud.index.visitBox(boundsOf(frame.box, frame.size, 16), collect);
-    for (let limit = 2 ** 31; rows.length > MOST_DRAWN; limit /= 2) rows = rows.filter((row) => priority(row) < limit);
-    return rows.sort((a, b) => a - b);
+    let share = 1;
+    while (rows.length > MOST_DRAWN) {
+      share /= 2;
+      rows = rows.filter((row) => priority(row) < share * 2 ** 32);
+    }
+    return { rows: rows.sort((a, b) => a - b), share };
   }
 
   private drawRows(context: CanvasRenderingContext2D, frame: Frame, rows: number[], part: "all" | "unselected" | "selected"): void {

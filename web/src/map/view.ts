@@ -373,10 +373,11 @@ export class PointMap implements MapView {
   }
 
   private frame(stride: number): Frame {
-    const gap = this.cloud.spacing * scaleOf(this.box, this.size);
+    // Where rows are left out, those that are drawn make up for them.
+    const gap = this.cloud.spacing * scaleOf(this.box, this.size) * Math.sqrt(stride);
     const ratio = window.devicePixelRatio || 1;
     const { box, size, theme } = this;
-    return { box, size, ratio, diameter: pointDiameter(gap), opacity: pointOpacity(gap), theme, stride };
+    return { box, size, ratio, gap, diameter: pointDiameter(gap), opacity: pointOpacity(gap), theme, stride };
   }
 
   private scene(frame: Frame): Scene {
