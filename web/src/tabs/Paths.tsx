@@ -6,8 +6,9 @@ import { useApp, useDecoded, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
 import type { WalkInfo } from "../manifest";
 import { FilmStrip } from "../parts/FilmStrip";
+import { MapPanel } from "../panels/MapPanel";
 import type { PathState } from "../store";
-import { DistanceChart } from "./paths/DistanceChart";
+import { borders, DistanceChart, ordinal } from "./paths/DistanceChart";
 import { Player } from "./paths/Player";
 import { SaveButtons } from "./paths/SaveButtons";
 import { usePath, type UsedPath } from "./paths/usePath";
@@ -25,7 +26,7 @@ export function Paths() {
   return (
     <div class="paths-tab">
       <div class="paths">
-      <WayForm info={model.info} path={path} onChange={change} />
+        <WayForm info={model.info} path={path} onChange={change} />
       <div class="paths-main">
         {path.walk === ALL_WALKS ? (
           <AllWalks model={model} path={path} onOpen={(walk) => change({ a: walk.start_row, b: walk.end_row, walk: walk.name })} />
@@ -63,6 +64,7 @@ function OneWay({ used }: { used: UsedPath }) {
   const decoded = useDecoded(model, used.latents);
   const [current, go] = useCurrent(stops);
   const walk = walkOf(model, path);
+  const onMap = useMemo(() => ({ z: used.latents, dots: stops.map((stop) => stop.index) }), [used, stops]);
   const frames = decoded.frames !== null && decoded.frames.n === stops.length ? decoded.frames : null;
   return (
     <>
@@ -72,10 +74,14 @@ function OneWay({ used }: { used: UsedPath }) {
           <h2>{walk ? `Lowest to highest on ${walk.name}` : "Distance to the data"}</h2>
           <p class="small soft">{used.words}</p>
           {walk?.note && <p class="small message">{walk.note}.</p>}
+          <p class="small chart-title">↑ Distance to the {ordinal(model.info.support.k)} nearest training image</p>
           <DistanceChart curve={curve} stops={stops} support={model.info.support} current={current} />
           <p class="small">{supportCount(stops)}</p>
+          <p class="small soft">{borders(model.info.support)}</p>
         </section>
-        <div class="paths-map" data-slot="map" />
+        <div class="paths-map">
+          <MapPanel path={onMap} isCompact />
+        </div>
       </div>
       <section class="card" aria-label="Film strip">
         <div class="film-head">

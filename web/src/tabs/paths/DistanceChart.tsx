@@ -16,9 +16,9 @@ interface Props {
 const LEFT = 40;
 const RIGHT = 8;
 const TOP = 10;
-const BOTTOM = 34;
+const BOTTOM = 22;
 
-export function DistanceChart({ curve, stops, support, current, height = 220 }: Props) {
+export function DistanceChart({ curve, stops, support, current, height = 280 }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const width = useWidth(box, 420);
   const most = 1.12 * Math.max(support.near, ...curve.distances.filter(Number.isFinite));
@@ -30,7 +30,7 @@ export function DistanceChart({ curve, stops, support, current, height = 220 }: 
     <div class="distance-chart" ref={box}>
       <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={inWords(stops, support)}>
         <Bands {...{ x, y, most, support }} />
-        <Axes {...{ x, y, most, height, k: support.k }} />
+        <Axes {...{ x, y, most, height }} />
         {shown && <line class="now" x1={x(shown.t)} x2={x(shown.t)} y1={TOP} y2={height - BOTTOM} />}
         <path class="curve" d={line} />
         {stops.map((stop) => (
@@ -85,10 +85,9 @@ interface AxesProps {
   y: (distance: number) => number;
   most: number;
   height: number;
-  k: number;
 }
 
-function Axes({ x, y, most, height, k }: AxesProps) {
+function Axes({ x, y, most, height }: AxesProps) {
   const bottom = height - BOTTOM;
   return (
     <g class="axes">
@@ -110,9 +109,6 @@ function Axes({ x, y, most, height, k }: AxesProps) {
       <text x={(x(0) + x(1)) / 2} y={bottom + 15} text-anchor="middle">
         way, t
       </text>
-      <text x={x(0)} y={bottom + 30}>
-        Up: distance to the {k}th nearest training image
-      </text>
     </g>
   );
 }
@@ -133,6 +129,16 @@ function inWords(stops: Stop[], support: SupportInfo): string {
     `Distance to the data along the way. Farthest at t = ${far.t.toFixed(2)}: ${number(far.support.distance)}. ` +
     `Within the data up to ${number(support.within)}, near them up to ${number(support.near)}.`
   );
+}
+
+/** The two borders in words. */
+export function borders({ within, near }: SupportInfo): string {
+  const number = (value: number) => formatNumber(value, 2);
+  return `● Within the data: up to ${number(within)}, as for 95 % of the training images. ◐ Near: up to ${number(near)}, as for 99.5 %. ○ Off: above.`;
+}
+
+export function ordinal(k: number): string {
+  return k === 1 ? "" : `${k}${k === 2 ? "nd" : k === 3 ? "rd" : "th"}`;
 }
 
 function useWidth(ref: { current: HTMLElement | null }, before: number): number {

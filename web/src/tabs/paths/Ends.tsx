@@ -54,7 +54,7 @@ function End({ letter, row, focus, onPick }: EndProps) {
           title={focus === null ? "No image is in focus: click one on the map first" : `Image in focus: ${atlas.names[focus]}`}
           onClick={() => focus !== null && onPick(focus)}
         >
-          Set {letter} to the image in focus
+          Set {letter} to image in focus
         </button>
       </div>
     </div>
