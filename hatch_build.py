@@ -133,15 +133,15 @@ def source_hash(web: Path) -> str:
     return total.hexdigest()
 
 
-def is_whole(page: Path) -> bool:
-    """Whether every file of a page is there."""
-    return all((page / name).is_file() for name in PAGE_FILES)
+def missing_files(page: Path) -> list[str]:
+    """The files of a page that are absent or empty."""
+    return [name for name in PAGE_FILES if not (page / name).is_file() or not (page / name).stat().st_size]
 
 
 def is_current(root: Path) -> bool:
     """Whether the checkout at `root` has a page, built from the source that lies there now."""
     page, web, stamp = root / PACKAGE / STATIC, root / WEB, root / PACKAGE / STATIC / STAMP
-    if not is_whole(page) or not stamp.is_file():
+    if missing_files(page) or not stamp.is_file():
         return False
     return not (web / "package.json").is_file() or stamp.read_text().strip() == source_hash(web)
 
@@ -308,9 +308,8 @@ def compile_page(web: Path, out: Path, node: Node, environ: Mapping[str, str]) -
     if code != 0:
         ended = "hung" if code is None else f"ended with exit code {code}"
         raise PageError(f"web/build.mjs {ended}{reason_of_build(read_log(log))}", where)
-    if not is_whole(out):
-        missing = ", ".join(name for name in PAGE_FILES if not (out / name).is_file())
-        raise PageError(f"web/build.mjs wrote no {missing}", where)
+    if missing_files(out):
+        raise PageError(f"web/build.mjs wrote no {', '.join(missing_files(out))}", where)
     (out / STAMP).write_text(before + "\n")
 
 

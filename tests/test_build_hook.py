@@ -271,6 +271,7 @@ def test_npm_that_says_it_worked_and_did_not_is_not_believed(
     [
         (f"{BUILD_WORKS}; echo 'Error: no such module'; exit 3", r"ended with exit code 3 \(Error: no such module\)"),
         ('mkdir -p "$2" && echo new >"$2/index.html"', r"wrote no assets/app\.js, assets/ort\.wasm, widget\.js"),
+        (f'{BUILD_WORKS}; : >"$2/widget.js"', r"wrote no widget\.js"),
     ],
 )
 def test_failed_build_leaves_the_old_page_as_it_was(
@@ -341,7 +342,7 @@ def test_checkout_that_cannot_be_written_is_built_elsewhere(
     page = provide(hook, checkout)
     assert page is not None
     try:
-        assert hook.is_whole(page)
+        assert hook.missing_files(page) == []
         assert snapshot(checkout) == before
     finally:
         shutil.rmtree(page.parent)
