@@ -89,7 +89,7 @@ export interface MapView {
   fit(animate: boolean): void;
   /** Zooms about the middle; above 1 comes closer. */
   zoom(factor: number): void;
-  /** Moves the view to the right and up [CSS px]. */
+  /** Moves the content to the right and down [CSS px], as dragging it does. */
   pan(dx: number, dy: number): void;
   /** The nearest visible point in a direction from `row` (or from the middle of the view), or null. */
   neighbour(row: number | null, direction: "left" | "right" | "up" | "down"): number | null;

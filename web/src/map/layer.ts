@@ -39,6 +39,15 @@ export const FAINT_SHARE = 0.3;
 /** Selected points are this much larger. */
 export const SELECTED_GROWTH = 1.25;
 
+/** Any colour of a style sheet as "#rrggbb" or "rgba(...)", by way of the browser. */
+export function plainColour(text: string): string {
+  const context = newCanvas().getContext("2d");
+  if (!context) return text;
+  context.fillStyle = "#808080";
+  context.fillStyle = text;
+  return context.fillStyle;
+}
+
 /** Red, green and blue from 0 to 1 of "#rgb", "#rrggbb" or "rgb(r, g, b)"; grey when it is none of them. */
 export function parseColour(text: string): [number, number, number] {
   const hex = /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.exec(text.trim());

@@ -4,7 +4,6 @@ import type { Size } from "./camera";
 import { between, ease, fitBox, zoomAt } from "./camera";
 import type { Cloud } from "./cloud";
 
-const GLIDE_MS = 260;
 const FIT_MARGIN_PX = 28;
 /** How much closer, and how much farther away, than the view of everything the view may come. */
 const DEEPEST_ZOOM = 20_000;
@@ -27,10 +26,11 @@ export class Motion {
     return this.glide ? this.glide.to : this.box;
   }
 
-  go(to: MapBox, isSmooth: boolean, isReported: boolean): void {
+  /** Goes there in `ms` milliseconds. */
+  go(to: MapBox, ms: number, isReported: boolean): void {
     this.isFitted = false;
-    this.glide = isSmooth ? { from: this.box, to, since: performance.now(), ms: GLIDE_MS, isReported } : null;
-    if (isSmooth) return;
+    this.glide = ms > 0 ? { from: this.box, to, since: performance.now(), ms, isReported } : null;
+    if (this.glide) return;
     this.box = to;
     this.isReportDue ||= isReported;
   }

@@ -4,7 +4,7 @@ import type { Size } from "./camera";
 import { dragBy, isUsable, scaleOf, toScreen, toWorld } from "./camera";
 import { Cloud, pointDiameter, pointOpacity } from "./cloud";
 import type { Frame, PointLayer, Theme } from "./layer";
-import { newCanvas, sizeCanvas } from "./layer";
+import { newCanvas, plainColour, sizeCanvas } from "./layer";
 import { Motion } from "./motion";
 import type { Picture, Scene } from "./overlay";
 import { drawContent, drawTools } from "./overlay";
@@ -15,6 +15,7 @@ import { CanvasPoints } from "./pointsCanvas";
 import { WebGLPoints } from "./pointsWebGL";
 
 const MOVE_MS = 600;
+const GLIDE_MS = 260;
 const HIT_PX = 8;
 const TOUCH_HIT_PX = 18;
 const NO_MARKS: MapMarks = { focus: null, cursor: null, ellipse: null, path: null, labels: [] };
@@ -40,6 +41,7 @@ export class PointMap implements MapView {
   private theme: Theme = { background: "#ffffff", ink: "#1b1b1b", accent: "#0b5fa5", faint: "#c9c9c9" };
   private marks: MapMarks = NO_MARKS;
   private source: PictureSource | null = null;
+  private stopListening: (() => void) | null = null;
   private pictures: Picture[] = [];
   private moveSince: number | null = null;
   private outline: number[] = [];
@@ -119,8 +121,9 @@ export class PointMap implements MapView {
   }
 
   setPictures(source: PictureSource | null): void {
+    this.stopListening?.();
     this.source = source;
-    source?.onLoad(() => this.source === source && this.show());
+    this.stopListening = source?.onLoad(() => this.source === source && this.show()) ?? null;
     this.show();
   }
 
@@ -138,8 +141,9 @@ export class PointMap implements MapView {
   }
 
   setTheme(theme: Theme): void {
-    this.theme = { ...theme };
-    this.element.style.backgroundColor = theme.background;
+    const { background, ink, accent, faint } = theme;
+    this.theme = { background: plainColour(background), ink: plainColour(ink), accent: plainColour(accent), faint: plainColour(faint) };
+    this.element.style.backgroundColor = this.theme.background;
     this.redraw();
   }
 
@@ -164,7 +168,7 @@ export class PointMap implements MapView {
   }
 
   pan(dx: number, dy: number): void {
-    this.go(dragBy(this.getView(), this.size, -dx, dy), true);
+    this.go(dragBy(this.getView(), this.size, dx, dy), true);
   }
 
   neighbour(row: number | null, direction: "left" | "right" | "up" | "down"): number | null {
@@ -209,6 +213,7 @@ export class PointMap implements MapView {
 
   destroy(): void {
     this.isDestroyed = true;
+    this.stopListening?.();
     cancelAnimationFrame(this.request);
     this.observer.disconnect();
     this.resolution?.removeEventListener("change", this.watchResolution);
@@ -273,7 +278,9 @@ export class PointMap implements MapView {
   // When to draw
 
   private go(to: MapBox, isSmooth: boolean, isReported = true): void {
-    this.motion.go(to, isSmooth && !this.isStill(), isReported);
+    // A view set while the points fly to their new places comes along with them.
+    const ms = this.moveSince === null ? GLIDE_MS : MOVE_MS;
+    this.motion.go(to, isSmooth && !this.isStill() ? ms : 0, isReported);
     this.isHoverDue = this.pointerAt !== null;
     this.redraw();
   }
