@@ -1,13 +1,13 @@
 /** The tab of clusters: how far they are real, what is typical of each, and the ways from here to the map. */
 
 import { useMemo } from "preact/hooks";
-import { useApp, useModel } from "../app";
+import { useApp, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
 import { colourBy, css, OTHER } from "../colour";
 import { Card } from "./clusters/Card";
 import { useClusterNames } from "./clusters/names";
 import { silhouetteWords, stabilityWords } from "./clusters/words";
-import { Facts, fixed, Loading, TabPage } from "./common";
+import { countText, Facts, fixed, images, Loading, TabPage } from "./common";
 
 const TITLE = "Clusters";
 
@@ -20,7 +20,7 @@ export function Clusters() {
 function None() {
   return (
     <TabPage title={TITLE}>
-      <p class="message">This model has no clusters: there were too few images to look for any. The map shows how the images lie.</p>
+      <p class="message">This model has no clusters. The map shows how its images lie.</p>
     </TabPage>
   );
 }
@@ -29,8 +29,11 @@ function Loaded({ model }: { model: Model }) {
   const { clusters } = model.info;
   const colours = useClusterColours(model);
   useClusterNames();
+  const { atlas } = useApp();
+  const selection = usePart((state) => state.selection);
+  const aside = selection && <span class="soft">{`${countText(selection.rows.length)} of ${images(atlas.n)} selected`}</span>;
   return (
-    <TabPage title={TITLE}>
+    <TabPage title={TITLE} aside={aside}>
       {clusters.text && <p class="message prose">{clusters.text}</p>}
       <Facts
         facts={[

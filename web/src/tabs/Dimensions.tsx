@@ -65,14 +65,16 @@ function BaseSwitch({ base, setBase }: { base: Base; setBase: (base: Base) => vo
   return (
     <fieldset class="row base-switch">
       <legend class="visually-hidden">The other dimensions are taken from</legend>
-      <span>The other dimensions are those of</span>
-      <label class="row">
+      <span aria-hidden="true">The other dimensions are those of</span>
+      <label class="row check">
         <input type="radio" name="traversal-base" checked={base === "mean"} onChange={() => setBase("mean")} />
         the mean of the data
       </label>
-      <label class="row">
+      <label class="row check">
         <input type="radio" name="traversal-base" disabled={focus === null} checked={base === "image"} onChange={() => setBase("image")} />
-        the image in focus <span class="soft">({name})</span>
+        <span>
+          the image in focus <span class="soft">({name})</span>
+        </span>
       </label>
     </fieldset>
   );

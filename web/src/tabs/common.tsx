@@ -2,9 +2,10 @@
 
 import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { App } from "../app";
 import { useApp } from "../app";
 import type { Model } from "../atlas";
-import type { Tab } from "../store";
+import type { State } from "../store";
 
 export function TabPage({ title, aside, children }: { title: string; aside?: ComponentChildren; children: ComponentChildren }) {
   return (
@@ -84,9 +85,11 @@ export function useColumnTitle(model: Model | null): (name: string) => string {
   return (name) => atlas.column(name, model)?.info.title || name;
 }
 
-export function useGoTo(): (tab: Tab) => void {
-  const { store } = useApp();
-  return (tab) => store.set({ tab });
+/** Go to the map with a change of the state; the keyboard's focus goes along, to `target` or to the whole tab. */
+export function explore(app: App, change: Partial<State> = {}, target = "main"): void {
+  app.store.set({ ...change, tab: "explore" });
+  const focus = () => (app.element.querySelector<HTMLElement>(target) ?? app.element.querySelector<HTMLElement>("main"))?.focus();
+  requestAnimationFrame(() => requestAnimationFrame(focus));
 }
 
 export const percent = (share: number, digits = 0): string => `${(100 * share).toFixed(digits)} %`;

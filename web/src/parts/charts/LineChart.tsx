@@ -26,7 +26,7 @@ interface Props {
 
 const LEFT = 62;
 const RIGHT = 12;
-const TOP = 20;
+const TOP = 24;
 const BOTTOM = 38;
 
 export function LineChart({ title, x, xTitle, yTitle, lines, mark = null, height = 210 }: Props) {

@@ -9,7 +9,7 @@ import type { ClusterInfo } from "../../manifest";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { RealImage } from "../../parts/RealImage";
 import { SupportBadge } from "../../parts/SupportBadge";
-import { images, percent } from "../common";
+import { explore, images, percent } from "../common";
 import { Counts } from "./Counts";
 import { clusterName, isRenamed, renameCluster } from "./names";
 
@@ -38,7 +38,7 @@ export function Card({ model, item, colour }: Props) {
         </span>
       </header>
       {GALLERIES.map(([key, title, words]) => (
-        <section key={key} class="tile-group" aria-label={`${title} images of ${name}`}>
+        <div key={key} class="tile-group" role="group" aria-label={`${title} images of ${name}`}>
           <h4>
             {title} <span class="soft">{words}</span>
           </h4>
@@ -48,7 +48,7 @@ export function Card({ model, item, colour }: Props) {
               <RealImage key={row} row={row} />
             ))}
           </div>
-        </section>
+        </div>
       ))}
       {item.counts.length === 0 ? (
         <p class="soft small">No groups or labels came with the images, so nothing can be counted.</p>
@@ -112,7 +112,7 @@ function Actions({ model, cluster, name }: { model: Model; cluster: number; name
   const value = categoryOf(app.atlas.column("cluster", model)?.info.categories, cluster);
   const choose = (mode: "replace" | "add") => {
     select(app, { kind: "values", mode, column: "cluster", values: [value] });
-    if (mode === "replace") app.store.set({ tab: "explore" });
+    if (mode === "replace") explore(app);
   };
   return (
     <footer>
@@ -141,10 +141,9 @@ function Difference({ model, cluster, name }: { model: Model; cluster: number; n
   if (others.length === 0) return null;
   const categories = app.atlas.column("cluster", model)?.info.categories;
   const go = () =>
-    app.store.set({
+    explore(app, {
       steer: "class",
       direction: { column: "cluster", from: categoryOf(categories, cluster), to: categoryOf(categories, chosen) },
-      tab: "explore",
     });
   return (
     <div class="row">
@@ -185,7 +184,7 @@ function Mean({ model, value, name }: { model: Model; value: string; name: strin
         <p class="soft small">Decoded from the mean of the members’ latents, not the mean of their pictures. No image of the data need look like this.</p>
         <button
           type="button"
-          onClick={() => app.store.set({ z: [...z], origin: { kind: "sliders", from: null }, focus: null, steer: "z", tab: "explore" })}
+          onClick={() => explore(app, { z: [...z], origin: { kind: "sliders", from: null }, focus: null, steer: "z" })}
         >
           Steer from here
         </button>

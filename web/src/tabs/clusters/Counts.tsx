@@ -18,7 +18,7 @@ export function Counts({ model, counts }: { model: Model; counts: ClusterInfo["c
   const shown = ordered.slice(0, isOpen ? MOST : FEW);
   const most = Math.max(1, ...shown.flatMap(({ n, expected }) => [n, expected]));
   return (
-    <section class="count-table" aria-label={`Counts by ${title}`}>
+    <div class="count-table" role="group" aria-label={`Counts by ${title}`}>
       <h4>{title}</h4>
       <p class="small">{differenceSentence(counts.values)}</p>
       <table class="small">
@@ -60,6 +60,6 @@ export function Counts({ model, counts }: { model: Model; counts: ClusterInfo["c
           {isOpen ? "Show fewer" : `Show ${Math.min(ordered.length, MOST) - FEW} more`}
         </button>
       )}
-    </section>
+    </div>
   );
 }

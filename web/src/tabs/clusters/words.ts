@@ -37,13 +37,19 @@ export function byDifference(values: readonly Counted[]): Counted[] {
   return [...values].sort((a, b) => size(b) - size(a) || b.n - a.n);
 }
 
+const MOST_LETTERS = 40;
+
+function shortened(text: string): string {
+  return text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS - 1)}…` : text || "(empty)";
+}
+
 /** One sentence on a column: what there is more and less of than expected. */
 export function differenceSentence(values: readonly Counted[], most = 3): string {
   const named = (kind: Compared) =>
     byDifference(values)
       .filter(({ n, expected }) => compared(n, expected) === kind)
       .slice(0, most)
-      .map(({ value, n, expected }) => `${value} (${n}, expected ${Math.round(expected)})`)
+      .map(({ value, n, expected }) => `${shortened(value)} (${n}, expected ${Math.round(expected)})`)
       .join(", ");
   const [more, fewer] = [named("more"), named("fewer")];
   if (more === "" && fewer === "") return "About as many of each as expected.";

@@ -9,7 +9,7 @@ import type { DimensionInfo } from "../../manifest";
 import { SignedBar } from "../../parts/charts/Bar";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { SupportBadge } from "../../parts/SupportBadge";
-import { countText, fixed, images, useColumnTitle, useSeen } from "../common";
+import { countText, explore, fixed, images, useColumnTitle, useSeen } from "../common";
 import type { Base } from "../Dimensions";
 import { DataHistogram } from "./DataHistogram";
 import { byStrength, correlationText, signed, traversal } from "./order";
@@ -38,7 +38,7 @@ export function Card({ model, dimension, others, base }: Props) {
           <button
             type="button"
             onClick={() => {
-              app.store.set({ steer: "z", tab: "explore" });
+              explore(app, { steer: "z" }, `#slider-z${dimension.dim}`);
               app.announce(`steer dimension ${name}`);
             }}
           >
@@ -84,7 +84,7 @@ function Strip({ model, dimension, base, isSeen }: { model: Model; dimension: Di
 }
 
 function MapAgainst({ dimension, others }: { dimension: DimensionInfo; others: DimensionInfo[] }) {
-  const { store } = useApp();
+  const app = useApp();
   const choices = others.filter((other) => other.dim !== dimension.dim);
   const [chosen, setChosen] = useState(choices[0]?.dim ?? -1);
   if (choices.length === 0) return null;
@@ -103,7 +103,7 @@ function MapAgainst({ dimension, others }: { dimension: DimensionInfo; others: D
       <button
         type="button"
         aria-label={`Show the map of z${dimension.dim} against z${chosen}`}
-        onClick={() => store.set({ projection: "z", axes: [dimension.dim, chosen], view: null, tab: "explore" })}
+        onClick={() => explore(app, { projection: "z", axes: [dimension.dim, chosen], view: null })}
       >
         Show
       </button>

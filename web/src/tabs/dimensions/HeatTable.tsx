@@ -35,9 +35,15 @@ export function HeatTable({ model, ordered }: { model: Model; ordered: Dimension
 function Legend() {
   return (
     <p class="heat-legend small">
-      <span class="heat-scale negative" aria-hidden="true" /> falls with it (−1)
-      <span class="heat-scale positive" aria-hidden="true" /> rises with it (+1)
-      <span class="heat-scale eta" aria-hidden="true" /> η: differs between values (1)
+      <span>
+        <span class="heat-scale negative" aria-hidden="true" /> falls with it (to −1)
+      </span>
+      <span>
+        <span class="heat-scale positive" aria-hidden="true" /> rises with it (to +1)
+      </span>
+      <span>
+        <span class="heat-scale eta" aria-hidden="true" /> η: differs between values (to 1)
+      </span>
     </p>
   );
 }

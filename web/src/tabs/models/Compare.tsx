@@ -198,8 +198,21 @@ function Matches({ a, b }: { a: Model; b: Model }) {
               </li>
             ))}
           </ul>
+          <Unmatched model={a} matched={match.pairs.map(([from]) => from)} />
+          <Unmatched model={b} matched={match.pairs.map(([, to]) => to)} />
         </>
       )}
     </section>
+  );
+}
+
+function Unmatched({ model, matched }: { model: Model; matched: readonly string[] }) {
+  const app = useApp();
+  const left = model.info.clusters.items.filter((item) => !matched.includes(String(item.cluster)));
+  if (left.length === 0) return null;
+  return (
+    <p class="soft">
+      Without a partner in {model.info.name}: {left.map((item) => clusterName(app, model, item.cluster)).join(", ")}.
+    </p>
   );
 }

@@ -75,7 +75,7 @@ export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
         </table>
       </WideTable>
       <p class="soft small prose">
-        Judged on the {parts || "images"} part. {models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
+        {parts ? `Judged on the ${parts} part. ` : "How well the models do was not kept. "}{models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
         yardstick: a model that does not beat it has learned little more than straight lines.
       </p>
     </>

@@ -12,15 +12,21 @@ export function Reconstructions({ models }: { models: readonly ModelInfo[] }) {
   const { atlas } = useApp();
   const focus = usePart((state) => state.focus);
   if (focus === null) return <p class="message">No image is in focus. Click one, here or on the map, to see it as each model gives it back.</p>;
+  const hasPictures = atlas.originals !== null || atlas.thumbnails !== null;
   return (
-    <div class="strip reconstructions" role="group" aria-label="Original and reconstructions" tabIndex={0}>
-      <RealImage row={focus} size="large" isButton={false}>
-        <strong>Original</strong> {atlas.names[focus]}
-      </RealImage>
-      {models.map((model) => (
-        <Reconstruction key={model.name} name={model.name} row={focus} />
-      ))}
-    </div>
+    <>
+      <p class="soft prose">
+        What each model gives back{hasPictures && ", and below it what differs from the original: blue where the model is darker, orange where it is brighter"}.
+      </p>
+      <div class="strip reconstructions" role="group" aria-label="Original and reconstructions" tabIndex={0}>
+        <RealImage row={focus} size="large" isButton={false}>
+          <strong>Original</strong> {atlas.names[focus]}
+        </RealImage>
+        {models.map((model) => (
+          <Reconstruction key={model.name} name={model.name} row={focus} />
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -43,13 +49,13 @@ function Reconstruction({ name, row }: { name: string; row: number }) {
       <GeneratedImage frames={frames} isStale={isBusy} label={`Reconstruction of ${app.atlas.names[row]} by ${name}`}>
         <strong>{name}</strong>
         {["psnr_db", "distortion_nats", "rate_nats"].map((column) => {
-        const found = app.atlas.column(column, model);
-        return found === null ? null : (
-          <span key={column} class="line">
-            {found.info.title} {textOf(found, row)}
-          </span>
-        );
-      })}
+          const found = app.atlas.column(column, model);
+          return found === null ? null : (
+            <span key={column} class="line">
+              {found.info.title} {textOf(found, row)}
+            </span>
+          );
+        })}
       </GeneratedImage>
       <Difference row={row} frames={isBusy ? null : frames} hasTitle={false} />
     </div>

@@ -31,7 +31,7 @@ export function Curves({ model }: { model: Model }) {
           return <LineChart key={quantity} title={title} x={cut(epochs)} xTitle="epoch" yTitle={yTitle} lines={lines} mark={mark} />;
         })}
       </div>
-      <label class="row">
+      <label class="row check">
         <input type="checkbox" checked={isLater} onChange={(event) => setLater(event.currentTarget.checked)} />
         Leave out the first tenth of the epochs, whose change hides the rest
       </label>

@@ -98,7 +98,7 @@ export function Nets({ model }: { model: Model }) {
   const { decoder, encoder } = model.info;
   const app = useApp();
   const way = app.decoder.way(model.info);
-  const ways = { browser: "runs in this browser", server: "runs on the local server", none: way.kind === "none" ? way.why : "" };
+  const ways = { browser: "runs in this browser", server: "runs on the local server", none: "" };
   return (
     <div class="two">
       <Net title="Decoder" what="latent to picture" net={decoder} where={ways[way.kind]} />
@@ -114,15 +114,13 @@ function Net({ title, what, net, where }: { title: string; what: string; net: Ne
         {title} <span class="soft">{what}</span>
       </h4>
       {net === null ? (
-        <p class="soft">
-          This atlas does not hold it. {where}
-        </p>
+        <p class="soft">This atlas does not hold it.{where && ` Here it ${where}.`}</p>
       ) : (
         <>
           <p>{net.words}</p>
           <Facts
             facts={[
-              ["Here", where],
+              ["Here", where || "cannot run here"],
               ["Work", `${workText(net.multiply_adds)} multiply-adds per image`],
               ["Checked", `greatest difference from PyTorch ${net.max_abs_difference.toExponential(1).replace("-", "−")} over ${net.n_checked} latents or images`],
               ["File", `${net.file.path}, ${bytesText(net.file.bytes)}`],
