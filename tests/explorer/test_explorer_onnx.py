@@ -116,6 +116,7 @@ def test_multiply_adds_by_hand():
 def test_how_heavy_a_decoder_may_be(adds, expected):
     assert live(adds) == expected
     assert "million multiply-adds per image" in words(adds)
+    assert ("too heavy" in words(adds, is_encoder=True)) == (expected == "server")
 
 
 def test_latents_to_compare_on():

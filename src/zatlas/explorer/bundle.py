@@ -169,7 +169,7 @@ def _pictures(
         log.warning("the explorer is made without the images: %s", err.what)
         if not is_wanted:
             return None, None, ""
-        talk.say("warning: the images of this study cannot be opened, so the explorer shows no pictures of them")
+        talk.say(f"warning: the explorer shows no pictures, because the images cannot be opened: {err.what}")
         return None, None, "The images of the study were not at hand when it was made, so it holds no pictures of them."
 
 

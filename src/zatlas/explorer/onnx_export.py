@@ -256,12 +256,11 @@ def multiply_adds(module: nn.Module, one: Float[Tensor, "..."]) -> int:
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
             counts.append(inputs[0].numel() * layer.weight[0].numel())
-        elif isinstance(layer, nn.Conv2d):
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
             counts.append(output.numel() * layer.weight[0].numel())
-        elif isinstance(layer, nn.Linear):
-            counts.append(output.numel() * layer.in_features)
 
-    handles = [layer.register_forward_hook(count) for layer in module.modules()]
+    counted = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    handles = [layer.register_forward_hook(count) for layer in counted]
     try:
         with torch.inference_mode():
             module.eval()(one)
@@ -276,9 +275,12 @@ def live(adds: int) -> str:
     return "live" if adds <= _LIVE else "on release" if adds <= _ON_RELEASE else "server"
 
 
-def words(adds: int) -> str:
+def words(adds: int, *, is_encoder: bool = False) -> str:
     """The same as a sentence."""
     size = f"{adds / 1e6:.0f} million" if adds >= 1e7 else f"{adds / 1e6:.1f} million"
+    if is_encoder:
+        fits = "light enough for the browser" if live(adds) != "server" else "too heavy for a browser"
+        return f"{size} multiply-adds per image: {fits}."
     return {
         "live": f"{size} multiply-adds per image: light enough to follow a slider in the browser.",
         "on release": f"{size} multiply-adds per image: the browser computes the image when the slider is let go.",
@@ -291,6 +293,6 @@ def write_net(files: Files, path: str, made: Exported) -> dict[str, Any]:
     file = files.raw(path, made.content, "onnx", (len(made.content),))
     return {
         "file": file, "sha256": file["sha256"], "inputs": list(made.inputs), "outputs": list(made.outputs),
-        "multiply_adds": made.multiply_adds, "live": made.live, "words": words(made.multiply_adds),
+        "multiply_adds": made.multiply_adds, "live": made.live, "words": words(made.multiply_adds, is_encoder="image" in made.inputs),
         "max_abs_difference": made.max_abs_difference, "n_checked": made.n_checked,
     }  # fmt: skip

@@ -148,7 +148,7 @@ def write_sheets(
     return tuple(made.info() if made is not None else None for made in (thumbnails, originals))  # type: ignore[return-value]
 
 
-def _shown(scaled: Float[np.ndarray, "b c h w"], limits: tuple[float, float]) -> Float[np.ndarray, "b c h w"]:
+def _shown(scaled: Float[np.ndarray, "b c h w"], limits: tuple[float, float]) -> Float[np.ndarray, "b k h w"]:
     """On the display scale 0..1; images of two, four or more channels show the mean of them."""
     low, high = limits
     shown = np.clip((scaled - np.float32(low)) / np.float32(high - low), 0, 1)
