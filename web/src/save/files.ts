@@ -26,3 +26,12 @@ export function csvCell(value: string | number): string {
 export function csv(rows: readonly (readonly (string | number)[])[]): string {
   return rows.map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
 }
+
+/** The shortest number that is the same in float32. */
+export function shortest(value: number): number {
+  for (let digits = 6; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === Math.fround(value)) return short;
+  }
+  return Number(value.toPrecision(9));
+}

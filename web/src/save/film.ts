@@ -7,7 +7,7 @@ import { GENERATED } from "../parts/GeneratedImage";
 import { paintCell, paintFrame } from "../parts/pixels";
 import { supportWords } from "../parts/SupportBadge";
 import { nameOfStop, supportCount, type Stop } from "../tabs/paths/way";
-import { csv } from "./files";
+import { csv, shortest } from "./files";
 import { gif, type GifFrame } from "./gif";
 import { fitted, FONT, GENERATED_LINES, origin, wrapped } from "./stamp";
 
@@ -94,7 +94,7 @@ async function stopCell({ app, frames }: Film, stop: Stop, last: number): Promis
       if (stop.nearest === null) return;
       place(context, near, 0, top + 22, NEAREST);
       const { row, distance } = stop.nearest;
-      const lines = ["nearest real", `${distance.toPrecision(2)} away`, app.atlas.names[row]];
+      const lines = ["nearest:", app.atlas.names[row], `${distance.toPrecision(2)} away`];
       lines.forEach((line, i) => label(context, line, top + 34 + 15 * i, false, NEAREST + 6));
     },
   };
@@ -105,7 +105,10 @@ function stampGenerated(context: CanvasRenderingContext2D, x: number, y: number,
   context.fillStyle = "#2a2a2a";
   context.fillRect(x, y, width, 26);
   context.fillStyle = "#ffffff";
-  context.font = `600 10px ${FONT}`;
+  for (let size = 10.5; size > 6; size -= 0.5) {
+    context.font = `600 ${size}px ${FONT}`;
+    if (Math.max(...GENERATED_LINES.map((line) => context.measureText(line).width)) <= width - 6) break;
+  }
   context.textAlign = "center";
   GENERATED_LINES.forEach((line, i) => context.fillText(line, x + width / 2, y + 11 + 11 * i));
   context.textAlign = "left";
@@ -203,15 +206,10 @@ export function filmCsv({ app, model, stops }: Omit<Film, "frames">): string {
   ];
   const name = (row: number | undefined | null) => (row === undefined || row === null ? "" : app.atlas.names[row]);
   const rows = stops.map(({ index, t, z, row, support, nearest }) => [
-    index, short(t), row ?? "", name(row), support.level, short(support.distance), short(100 * support.percentile),
-    nearest?.row ?? "", name(nearest?.row), nearest ? short(nearest.distance) : "", ...z.map(short),
+    index, shortest(t), row ?? "", name(row), support.level, shortest(support.distance), shortest(100 * support.percentile),
+    nearest?.row ?? "", name(nearest?.row), nearest ? shortest(nearest.distance) : "", ...z.map(shortest),
   ]);
   return csv([head, ...rows]);
-}
-
-/** Eight digits hold what float32 holds. */
-function short(value: number): number {
-  return Number(value.toPrecision(8));
 }
 
 export function heading({ app, stops, title }: Film): string {
@@ -221,7 +219,7 @@ export function heading({ app, stops, title }: Film): string {
 
 function wordsOf({ stops, note, kind }: Film): string {
   const way = { straight: "Straight way through latent space.", spherical: "Spherical way through latent space.", graph: "Way along nearest neighbours." }[kind] ?? "";
-  return [`${GENERATED}: every picture with a dark band.`, way, supportCount(stops), note && `${note}.`].filter(Boolean).join(" ");
+  return [`${GENERATED}: every picture with a dark band.`, way, supportCount(stops), "Small: the nearest real image and its distance in latent space.", note && `${note}.`].filter(Boolean).join(" ");
 }
 
 function sheet(width: number, height: number, scale: number): { canvas: HTMLCanvasElement; context: CanvasRenderingContext2D } {

@@ -3,11 +3,8 @@
 import type { App } from "../app";
 import type { Column, Model } from "../atlas";
 import type { Selection } from "../store";
-import { csv, save } from "./files";
-import { pythonSnippet } from "./python";
+import { csv, shortest } from "./files";
 import { isRepeatable } from "./recipe";
-import { showText } from "./share";
-import { fileName } from "./stamp";
 
 type Context = Pick<App, "atlas" | "loaded" | "store" | "positions">;
 
@@ -24,7 +21,7 @@ export function selectionCsv(app: Context, model: Model | null, rows: readonly n
 function plainValue(column: Column, row: number): string | number {
   const value = column.values[row];
   if (column.info.kind === "category") return column.info.categories?.[value] ?? "";
-  return Number.isNaN(value) ? "" : Number(value.toPrecision(8));
+  return Number.isNaN(value) ? "" : shortest(value);
 }
 
 export function selectionJson(app: Context, selection: Selection, name = ""): string {
@@ -42,19 +39,4 @@ export function selectionJson(app: Context, selection: Selection, name = ""): st
     names: selection.rows.map((row) => names[row]),
   };
   return `${JSON.stringify(content, null, 1)}\n`;
-}
-
-export function saveSelectionCsv(app: App, model: Model | null, selection: Selection): void {
-  save(`${fileName("selection", model?.info.name ?? "")}.csv`, selectionCsv(app, model, selection.rows), "text/csv");
-  app.announce(`${selection.rows.length} images saved`);
-}
-
-export function saveSelectionJson(app: App, selection: Selection): void {
-  save(`${fileName("selection", app.store.get().model)}.json`, selectionJson(app, selection), "application/json");
-  app.announce(`${selection.rows.length} images saved`);
-}
-
-/** Shows the Python that makes the selection again, with a button that copies it. */
-export function showSnippet(app: App, selection: Selection): void {
-  showText(app.element, pythonSnippet(app, selection), "Python for this selection");
 }

@@ -1,0 +1,78 @@
+import { expect, test } from "vitest";
+import { resample } from "../src/latent";
+import { INITIAL } from "../src/store";
+import { matches } from "../src/tabs/paths/Ends";
+import { ticks } from "../src/tabs/paths/DistanceChart";
+import { lengthOf, makeWay, nameOfStop, shownPath, supportCount, walkOf, type Stop } from "../src/tabs/paths/way";
+import { model } from "./savePlane";
+
+test("a straight way has even steps and both ends", () => {
+  const way = makeWay(model, { a: 0, b: 3 }, "straight", 2);
+  expect(way.latents).toEqual([[0, 0], [1, 0], [2, 0], [3, 0]]);
+  expect(lengthOf(way)).toBeCloseTo(3);
+  expect(way.problem).toBe("");
+});
+
+test("one image is no way", () => {
+  const way = makeWay(model, { a: 4, b: 4 }, "graph", 7);
+  expect(way.latents).toEqual([]);
+  expect(way.problem).toContain("same image");
+});
+
+test("the data graph says what it passes, and when it does not connect", () => {
+  const chain = { ...model, knnRows: Uint32Array.from({ length: 24 }, (_, i) => (Math.floor(i / 2) + 1) % 12), knnDistances: new Float32Array(24).fill(1) };
+  const way = makeWay(chain, { a: 0, b: 3 }, "graph", 4);
+  expect(way.rowsAlong).toEqual([0, 1, 2, 3]);
+  expect(way.words).toContain("passes 2 real images");
+  expect(way.latents).toHaveLength(6);
+  expect(way.latents[5]).toEqual([3, 0]);
+  const apart = { ...chain, info: { ...chain.info }, knnRows: Uint32Array.from({ length: 24 }, (_, i) => Math.floor(i / 4) * 2 + ((Math.floor(i / 2) + 1) % 2)) };
+  expect(makeWay(apart, { a: 0, b: 11 }, "graph", 4).problem).toContain("No chain of nearest neighbours");
+});
+
+test("resampled ends are the ends, whatever is rounded", () => {
+  for (let count = 3; count < 70; count++) {
+    const points = [[0.1, 0.3], [0.7, 0.2], [1.3, 0.9], [Math.PI, 1 / 3]];
+    const found = resample(points, count);
+    expect(found[0]).toEqual(points[0]);
+    expect(found[count - 1][0]).toBeCloseTo(Math.PI, 12);
+    expect(found[count - 1][1]).toBeCloseTo(1 / 3, 12);
+  }
+});
+
+test("as long as nothing is chosen the first walk is shown", () => {
+  const walk = { name: "PC1", axis_kind: "pca", start_row: 2, end_row: 9, note: "" };
+  const walked = { ...model, info: { ...model.info, walks: [walk] } };
+  const path = shownPath(walked, INITIAL.path, 12);
+  expect(path).toMatchObject({ a: 2, b: 9, walk: "PC1" });
+  expect(walkOf(walked, path)).toBe(walk);
+  expect(walkOf(walked, { ...path, b: 3 })).toBeNull();
+  expect(shownPath(walked, { ...INITIAL.path, a: 99, b: 1 }, 12)).toMatchObject({ a: null, b: 1 });
+  expect(shownPath(model, INITIAL.path, 12)).toMatchObject({ a: null, b: null });
+});
+
+test("counts of support in words", () => {
+  const stop = (level: "within" | "near" | "off", row: number | null = null) => ({ row, support: { level } }) as Stop;
+  expect(supportCount([stop("within", 1), stop("within"), stop("off"), stop("within", 2)])).toBe("2 pictures in between: 1 within the data, 1 off the data.");
+  expect(supportCount([stop("within"), stop("within")])).toBe("2 pictures in between: all within the data.");
+});
+
+test("names of stops", () => {
+  const stop = (index: number, t: number) => ({ index, t }) as Stop;
+  expect(nameOfStop(stop(0, 0), 8)).toBe("A, given back");
+  expect(nameOfStop(stop(8, 1), 8)).toBe("B, given back");
+  expect(nameOfStop(stop(2, 0.25), 8)).toBe("t = 0.25");
+  expect(nameOfStop(stop(1, 0.125), 8)).toBe("t = 0.125");
+});
+
+test("names are found by their beginning first, at most 50", () => {
+  expect(matches(["xab", "abc", "ABD", "q"], "ab")).toEqual([1, 2, 0]);
+  expect(matches(Array.from({ length: 500 }, (_, i) => `img ${i}`), "")).toHaveLength(50);
+  expect(matches(["a"], "z")).toEqual([]);
+});
+
+test("ticks are round", () => {
+  expect(ticks(7.8)).toEqual([0, 2, 4, 6]);
+  expect(ticks(1)).toEqual([0, 0.25, 0.5, 0.75, 1]);
+  expect(ticks(0)).toEqual([0]);
+});
