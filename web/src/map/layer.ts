@@ -39,13 +39,16 @@ export const FAINT_SHARE = 0.3;
 /** Selected points are this much larger. */
 export const SELECTED_GROWTH = 1.25;
 
-/** Any colour of a style sheet as "#rrggbb" or "rgba(...)", by way of the browser. */
+/** Any colour of a style sheet as "rgb(r, g, b)", by way of a pixel. */
 export function plainColour(text: string): string {
-  const context = newCanvas().getContext("2d");
+  const canvas = newCanvas();
+  canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d");
   if (!context) return text;
-  context.fillStyle = "#808080";
   context.fillStyle = text;
-  return context.fillStyle;
+  context.fillRect(0, 0, 1, 1);
+  const [r, g, b] = context.getImageData(0, 0, 1, 1).data;
+  return `rgb(${r}, ${g}, ${b})`;
 }
 
 /** Red, green and blue from 0 to 1 of "#rgb", "#rrggbb" or "rgb(r, g, b)"; grey when it is none of them. */

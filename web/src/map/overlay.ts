@@ -56,10 +56,12 @@ function drawPicture(context: Context, { frame, cloud, source }: Scene, picture:
   const isOutlined = (cloud.flags[row] & HALO) !== 0 && !isFaint;
   context.fillStyle = isOutlined ? frame.theme.ink : frame.theme.background;
   context.fillRect(left - 1.5, top - 1.5, side + 3, side + 3);
-  context.globalAlpha = isFaint ? 0.25 : 1;
+  context.globalAlpha = isFaint ? 0.3 : 1;
   const [r, g, b] = cloud.rgba.subarray(4 * row, 4 * row + 3);
-  context.fillStyle = `rgb(${r}, ${g}, ${b})`;
-  context.fillRect(left, top, side, side);
+  context.strokeStyle = `rgb(${r}, ${g}, ${b})`;
+  context.lineWidth = edge;
+  context.lineJoin = "miter";
+  context.strokeRect(left + edge / 2, top + edge / 2, side - edge, side - edge);
   const inner = side - 2 * edge;
   context.drawImage(place.sheet, place.x, place.y, source.size, source.size, left + edge, top + edge, inner, inner);
   context.globalAlpha = 1;
