@@ -5,6 +5,7 @@ Each verb imports what it needs itself: looking at images needs no torch, traini
 
 import argparse
 import contextlib
+import gc
 import json
 import logging
 import shlex
@@ -177,6 +178,7 @@ def explore(options: argparse.Namespace, command: list[str]) -> None:
         on_ready=lambda address, door: _show_address(options, address, door),
     )  # fmt: skip
     print("\nstopped", file=sys.stderr)
+    gc.freeze()  # or Python looks through all of torch once more before it ends: 1.07 s instead of 0.14 s
 
 
 def _show_address(options: argparse.Namespace, address: str, door: Door) -> None:

@@ -283,3 +283,43 @@ def test_a_unix_socket_belongs_to_its_owner(tmp_path, monkeypatch):
     for host in ("localhost:8000", "127.0.0.1:9", "localhost", "[::1]:1"):
         assert Door(port=0).knows_host(host)
     assert not Door(port=0).knows_host("evil.example:8000")
+
+
+def test_only_the_newest_silent_connections_are_kept(running):
+    with ExitStack() as stack:
+        silent = [stack.enter_context(running.connect()) for _ in range(100)]
+        time.sleep(0.3)
+        silent[0].settimeout(0.2)
+        silent[-1].settimeout(0.2)
+        assert silent[0].recv(1) == b"", "the oldest was dropped before its time"
+        with pytest.raises(TimeoutError):
+            silent[-1].recv(1)
+
+
+@pytest.mark.slow
+def test_500_dripping_connections_keep_nobody_out(running):
+    """Slow loris for 20 s: connections that drip headers, made again as soon as they are dropped."""
+    paths = ("/", "/data/manifest.json", "/data/z3/decoder.onnx", "/healthz")
+    dripping: list[socket.socket] = []
+    attacked: list[float] = []
+    try:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            while len(dripping) < 500:
+                dripping.append(running.connect())
+                dripping[-1].setblocking(False)
+                dripping[-1].send(b"GET / HTTP/1.1\r\n")
+            attacked.append(seconds(running, paths[len(attacked) % len(paths)]))
+            kept = []
+            for connection in dripping:
+                try:
+                    connection.send(b"X-A: b\r\n")
+                    kept.append(connection)
+                except OSError:
+                    connection.close()
+            dripping = kept
+    finally:
+        for connection in dripping:
+            connection.close()
+    assert len(attacked) >= 20
+    assert sorted(attacked)[int(0.95 * len(attacked))] < 0.5, "some 400 new connections are taken before each request"
