@@ -179,6 +179,9 @@ describe("index of the points", () => {
   it("tells the spacing of a lattice", () => {
     const index = new GridIndex(Float32Array.from({ length: 5000 }, (_, i) => (i % 2 ? Math.floor(i / 100) : (i / 2) % 50) * 0.25));
     expect(index.spacing()).toBeCloseTo(0.5, 6);
+    const few = new Set([0, 1240, 1260, 2000]);
+    expect(index.spacing((row) => few.has(row))).toBeGreaterThan(5);
+    expect(index.spacing((row) => row === 7)).toBe(1);
   });
 });
 

@@ -150,10 +150,10 @@ export class GridIndex {
   /** Typical distance between points where they are: twice the median distance to the nearest other place. */
   spacing(accepts: Accepts = () => true): number {
     const distances: number[] = [];
-    const step = Math.max(1, Math.floor(this.rows.length / 200));
-    for (let k = 0; k < this.rows.length; k += step) {
-      const row = this.rows[k];
-      if (!accepts(row)) continue;
+    const accepted = this.rows.filter(accepts);
+    const step = Math.max(1, Math.floor(accepted.length / 200));
+    for (let k = 0; k < accepted.length; k += step) {
+      const row = accepted[k];
       const [x, y] = [this.xy[2 * row], this.xy[2 * row + 1]];
       const other = this.nearest(x, y, Infinity, (o) => (this.xy[2 * o] !== x || this.xy[2 * o + 1] !== y) && accepts(o));
       if (other === null) break;
