@@ -291,8 +291,9 @@ def words(adds: int, *, is_encoder: bool = False) -> str:
 def write_net(files: Files, path: str, made: Exported) -> dict[str, Any]:
     """Write the file; returns the manifest's entry of the network."""
     file = files.raw(path, made.content, "onnx", (len(made.content),))
+    said = words(made.multiply_adds, is_encoder="image" in made.inputs)
     return {
         "file": file, "sha256": file["sha256"], "inputs": list(made.inputs), "outputs": list(made.outputs),
-        "multiply_adds": made.multiply_adds, "live": made.live, "words": words(made.multiply_adds, is_encoder="image" in made.inputs),
+        "multiply_adds": made.multiply_adds, "live": made.live, "words": said,
         "max_abs_difference": made.max_abs_difference, "n_checked": made.n_checked,
     }  # fmt: skip
