@@ -39,11 +39,11 @@ export function Scatter({ title, positions, colouring, selected, visible, focus,
   const step = (event: KeyboardEvent) => {
     const direction = ARROWS[event.key];
     const from = hovered ?? focus ?? nearestTo(xy, visible, width / 2, height / 2, Infinity);
-    if (event.key === "Enter" && from !== null) onPick(from);
-    if (direction === undefined || from === null) return;
+    if (from === null || (direction === undefined && event.key !== "Enter")) return;
     event.preventDefault();
     event.stopPropagation();
-    onHover(nearestIn(xy, visible, from, direction) ?? from);
+    if (direction === undefined) onPick(from);
+    else onHover(nearestIn(xy, visible, from, direction) ?? from);
   };
   const told = hovered ?? focus;
   return (
@@ -67,8 +67,8 @@ export function Scatter({ title, positions, colouring, selected, visible, focus,
           if (row !== null) onPick(row);
         }}
       >
-        <canvas ref={points} aria-hidden="true" />
-        <canvas ref={marks} aria-hidden="true" />
+        <canvas ref={points} aria-hidden="true" data-scatter />
+        <canvas ref={marks} aria-hidden="true" data-scatter />
       </div>
       <p class="small soft axis-names">
         across: {positions.titles[0]}; up: {positions.titles[1]}

@@ -6,6 +6,7 @@ import type { Model } from "../../atlas";
 import { LineChart } from "../../parts/charts/LineChart";
 import { epochsOf, later, linesOf, QUANTITIES } from "./history";
 
+const FEW = 10;
 const TITLES = {
   elbo: ["Evidence lower bound", "ELBO [nats per image], higher is better"],
   distortion: ["Distortion", "distortion [nats per image], lower is better"],
@@ -31,10 +32,12 @@ export function Curves({ model }: { model: Model }) {
           return <LineChart key={quantity} title={title} x={cut(epochs)} xTitle="epoch" yTitle={yTitle} lines={lines} mark={mark} />;
         })}
       </div>
-      <label class="row check">
-        <input type="checkbox" checked={isLater} onChange={(event) => setLater(event.currentTarget.checked)} />
-        Leave out the first tenth of the epochs, whose change hides the rest
-      </label>
+      {epochs.length >= FEW && (
+        <label class="row check">
+          <input type="checkbox" checked={isLater} onChange={(event) => setLater(event.currentTarget.checked)} />
+          Leave out the first tenth of the epochs, whose change hides the rest
+        </label>
+      )}
       <p class="soft small prose">
         The validation part chose the epoch that was kept. The test part was watched but decided nothing. In training, images are jittered and the weight of
         the rate may still rise, so its curve need not lie below the others.
