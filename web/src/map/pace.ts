@@ -1,6 +1,8 @@
 /**
  * Pace of drawing. While the map moves on a slow machine, only every so many rows are drawn, as many as fit into 40 ms;
  * all are drawn again when it rests. The cost is the time between frames, which counts the graphics processor too.
+ * Measured with a million points drawn by two processor cores alone (SwiftShader): 360 to 420 ms from frame to frame with
+ * all rows, 25 ms with as many as fit (means over three seconds of dragging).
  */
 
 const AIM_MS = 40;
