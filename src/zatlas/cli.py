@@ -213,7 +213,7 @@ def _add_report(verbs: Any) -> None:
 
 
 def _add_explore(verbs: Any) -> None:
-    parser = _new_verb(verbs, "explore", "the explorer of a study in the browser, served by this computer to itself")
+    parser = _new_verb(verbs, "explore", "the explorer of a study in the browser; Ctrl-C ends it (exit code 0)")
     parser.add_argument("study", help="folder of a finished study; it may be read-only")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

@@ -19,8 +19,11 @@ from zatlas.errors import DataError, UsageError
 from zatlas.explorer import server
 from zatlas.explorer.page import page_files
 from zatlas.explorer.server_guard import SECURITY_HEADERS, Door
-from zatlas.explorer.server_work import Worker
+from zatlas.explorer.server_requests import Refused
+from zatlas.explorer.server_work import Images, Worker, shrunk
+from zatlas.images.source import ArraySource
 from zatlas.studies.study import Study
+from zatlas.tiles.transforms import Scaling
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +251,57 @@ def test_a_slow_job_is_given_up(bundle, page, made):
         response = client.post("/api/decode", json={"model": "z2", "z": [[0, 0]]})
         assert (response.status_code, code_of(response)) == (503, "slow")
         gate.set()
-    worker = Worker(patience_s=-1)
+    worker = Worker(patience_s=-1.0)
     with toy_client(bundle, page, made, worker=worker) as client:
         assert code_of(client.post("/api/decode", json={"model": "z2", "z": [[0, 0]]})) == "slow"
 
 
+def test_a_model_that_was_replaced(made, bundle, page, tmp_path):
+    moved = Study(shutil.copytree(made.folder, tmp_path / "moved"))
+    shutil.rmtree(moved.folder / "models" / "z2")
+    shutil.copytree(moved.folder / "models" / "z3", moved.folder / "models" / "z2")
+    with toy_client(bundle, page, moved) as client:
+        response = client.post("/api/decode", json={"model": "z2", "z": [[0, 0]]})
+    assert (response.status_code, code_of(response)) == (404, "model-gone")
+
+
+def test_a_page_whose_files_are_links_is_served(made, bundle, page, tmp_path):
+    linked = tmp_path / "linked"
+    (linked / "assets").mkdir(parents=True)
+    for file in ("index.html", "assets/app.js", "assets/ort.wasm", "licenses.txt"):
+        (linked / file).symlink_to(page / file)
+    with toy_client(bundle, linked, made) as client:
+        assert client.get("/assets/app.js").content == (page / "assets" / "app.js").read_bytes()
+
+
 # images
+
+
+def test_large_images_are_shrunk_by_whole_blocks():
+    x = np.arange(3 * 50 * 70, dtype=np.float32).reshape(3, 50, 70)
+    scaling = Scaling("minmax", 0.0, float(x.max()))
+    found = shrunk(ArraySource(x), scaling, (0.0, 1.0), most_px=20)
+    assert found.shape == (13, 18, 3)
+    wanted = x[:, :4, 4:8].mean(axis=(1, 2)) / x.max() * 255
+    np.testing.assert_allclose(found[0, 1], wanted, atol=0.51)
+    with pytest.raises(Refused, match="longer than the server may work"):
+        shrunk(ArraySource(x), scaling, (0.0, 1.0), most_px=20, is_over=lambda: True)
+
+
+def test_two_channels_are_shown_as_their_mean():
+    x = np.stack([np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)])
+    assert (shrunk(ArraySource(x), Scaling("minmax", 0.0, 1.0), (0.0, 1.0), most_px=4) == 128).all()
+
+
+def test_rendered_images_are_kept_up_to_a_size(made, monkeypatch):
+    images = Images(made, 24, (0.0, 1.0))
+    images._open()
+    monkeypatch.setattr("zatlas.explorer.server_work._CACHE_BYTES", 1000)
+    for row in range(24):
+        images.image(row, lambda: False)
+    assert sum(len(png) for png, _ in images._cache.values()) <= 1000
+    assert ("image", 23) in images._cache
+    assert ("image", 0) not in images._cache
 
 
 def test_whole_images_at_their_own_size(client, made):

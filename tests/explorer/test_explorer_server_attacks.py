@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from toy_explorer import PORT, TOKEN, toy_bundle, toy_page
 
 from zatlas.explorer.server import Offer, app
-from zatlas.explorer.server_guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door
+from zatlas.explorer.server_guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard
 from zatlas.explorer.server_requests import MOST_BODY_BYTES
 from zatlas.studies.study import Study
 
@@ -45,7 +44,7 @@ class Answer:
 class Target:
     """An application without a client library between: what is sent is what arrives."""
 
-    app: Starlette
+    app: Any
     root: Path
 
     def ask(
@@ -290,6 +289,18 @@ def test_a_body_without_a_length_is_cut_off(target):
     answer = asyncio.run(target.answer("/api/decode", "POST", headers, chunks))
     assert (answer.status, answer.code) == (413, "too-large")
     assert chunks.taken == 11, "it was read no further than 1 MB"
+
+
+def test_more_requests_than_the_server_takes_are_told_to_wait(target):
+    async def refuse(*_: object) -> None:
+        raise AssertionError("it went through")
+
+    guard = Guard(refuse, Door(token=TOKEN, port=PORT))
+    guard.running = 64
+    full = Target(guard, target.root)
+    answer = full.ask("/")
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (503, "busy", "1")
+    assert full.ask("/", headers={"host": HOST}).status == 401, "who has no token does not learn even that"
 
 
 def test_a_request_that_breaks_off_is_no_failure(target):

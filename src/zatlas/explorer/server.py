@@ -99,7 +99,7 @@ class _Site:
 
     def __init__(self, offer: Offer) -> None:
         self.worker = offer.worker
-        self.page = Shelf(offer.page, page_files(offer.page))
+        self.page = Shelf(offer.page, page_files(offer.page), may_be_links=True)
         manifest = runs.read_json(offer.bundle / "manifest.json")
         listed, n, display, self.latent_dims = _facts(manifest)
         hashes = {name: str(entry["sha256"]) for name, entry in listed.items()}
@@ -313,6 +313,7 @@ def _listener(host: str, port: int) -> socket.socket:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # at once: two sockets that only bind could have the same port
     except (OSError, OverflowError) as err:
         if listener is not None:
             listener.close()
@@ -324,6 +325,8 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _unix_listener(path: Path) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise UsageError("this system has no Unix sockets", hint="leave out --socket")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)
     try:

@@ -50,17 +50,23 @@ class Shelf:
         root: Folder in which all of them lie.
         names: Their paths below `root`, under which they are asked for.
         hashes: sha256 of some of them, by the same path.
+        may_be_links: Follow links once, now: some installers link the files of a package.
 
     Raises:
         DataError: a listed file lies outside `root`, is a link, or is missing.
     """
 
-    def __init__(self, root: Path, names: Iterable[str], hashes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, root: Path, names: Iterable[str], hashes: Mapping[str, str] | None = None, *, may_be_links: bool = False
+    ) -> None:
         real_root = root.resolve()
         self._files: dict[str, _Listed] = {}
         for name in names:
             real = real_root / name
-            if not real.is_file() or real.resolve() != real or not real.is_relative_to(real_root):
+            if may_be_links:
+                real = real.resolve()
+            is_inside = may_be_links or (real.resolve() == real and real.is_relative_to(real_root))
+            if not real.is_file() or not is_inside:
                 raise DataError(f"{name} is listed but is not a file of {root.name}", hint="make the explorer again")
             size = real.stat().st_size
             self._files[name] = _Listed(real, f'"{(hashes or {}).get(name, f"{size}-{real.stat().st_mtime_ns}")}"')

@@ -102,7 +102,7 @@ def latents_asked_for(content_type: str, body: bytes, latent_dims: Mapping[str, 
     if not all(_is_latent(latent, latent_dims[model]) for latent in latents):
         expected = f"each latent must be a list of {latent_dims[model]} numbers from -1000 to 1000"
         raise Refused(422, "latent", expected)
-    return model, latents
+    return model, [[float(value) for value in latent] for latent in latents]
 
 
 def _parsed(body: bytes) -> Any:

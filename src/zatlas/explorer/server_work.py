@@ -31,6 +31,9 @@ __all__ = ["Decoders", "Images", "Worker", "shrunk"]
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+IsOver = Callable[[], bool]
+Box = tuple[int, int, int, int]
+Drawn = tuple[UInt8[np.ndarray, "h w *c"], Box]
 
 _MOST_SIDE_PX = 4096
 _CONTEXT_PX = 1024
@@ -54,7 +57,7 @@ class Worker:
         self._lock = threading.Lock()
         self.is_closing = False
 
-    async def run(self, compute: Callable[[Callable[[], bool]], Result]) -> Result:
+    async def run(self, compute: Callable[[IsOver], Result]) -> Result:
         """The result of compute(is_over), which asks `is_over` now and then and may stop when it says yes.
 
         Raises:
@@ -100,6 +103,16 @@ def _stopping() -> Refused:
     return Refused(503, "stopping", "the server is being stopped", retry_after_s=1)
 
 
+def stop_when(is_over: IsOver) -> None:
+    """Leave a job that nobody waits for any more.
+
+    Raises:
+        Refused: 503, its time is over.
+    """
+    if is_over():
+        raise too_slow()
+
+
 def too_slow() -> Refused:
     """The answer to a job that takes too long."""
     return Refused(503, "slow", "this takes longer than the server may work on one request", retry_after_s=5)
@@ -112,7 +125,7 @@ class Decoders:
         self.study = study
         self._open: dict[str, Any] = {}
 
-    def decode(self, name: str, z: list[list[float]], is_over: Callable[[], bool]) -> bytes:
+    def decode(self, name: str, z: list[list[float]], is_over: IsOver) -> bytes:
         """Decoder means on the network's grey scale, float32 little-endian (n, c, h, w), as bytes.
 
         Raises:
@@ -124,10 +137,11 @@ class Decoders:
 
         latents = torch.tensor(z, dtype=torch.float32)
         network = self._network(name)
+        if network.config.latent_dim != latents.shape[1]:
+            raise Refused(404, "model-gone", "this model has been replaced since the explorer's files were made")
         frames = []
         for start in range(0, len(latents), _DECODE_BATCH):
-            if is_over():
-                raise too_slow()
+            stop_when(is_over)
             frames += [part.numpy() for part in in_shards(network.x_hat, latents[start : start + _DECODE_BATCH])]
         return np.concatenate(frames).astype("<f4").tobytes()
 
@@ -154,7 +168,7 @@ class Images:
         self.study, self.n, self.display = study, n, display
         self._opened = threading.Event()
         self._data: tuple[StudyData, Tiles] | None = None
-        self._cache: OrderedDict[tuple[str, int], tuple[bytes, tuple[int, int, int, int]]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], tuple[bytes, Box]] = OrderedDict()
 
     @property
     def may_be_there(self) -> bool:
@@ -178,7 +192,7 @@ class Images:
         finally:
             self._opened.set()
 
-    def image(self, row: int, is_over: Callable[[], bool]) -> bytes:
+    def image(self, row: int, is_over: IsOver) -> bytes:
         """An image, or a tile, as PNG.
 
         Raises:
@@ -186,21 +200,21 @@ class Images:
         """
         return self._cached("image", row, is_over, self._draw_image)[0]
 
-    def context(self, row: int, is_over: Callable[[], bool]) -> tuple[bytes, tuple[int, int, int, int]]:
+    def context(self, row: int, is_over: IsOver) -> tuple[bytes, Box]:
         """The whole image as PNG of at most 1024 px, and where the tile lies in it: y, x, height, width [px]."""
         return self._cached("context", row, is_over, self._draw_context)
 
     def _cached(
-        self, kind: str, row: int, is_over: Callable[[], bool],
-        draw: Callable[[StudyData, Tiles, int], tuple[UInt8[np.ndarray, "h w *c"], tuple[int, int, int, int]]],
-    ) -> tuple[bytes, tuple[int, int, int, int]]:  # fmt: skip
+        self, kind: str, row: int, is_over: IsOver,
+        draw: Callable[[StudyData, Tiles, int, IsOver], Drawn],
+    ) -> tuple[bytes, Box]:  # fmt: skip
         key = (kind, row)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
         data, tiles = self._wait_for_data(is_over)
         try:
-            grey, box = draw(data, tiles, row)
+            grey, box = draw(data, tiles, row, is_over)
         except (ZatlasError, OSError, ValueError) as err:
             log.warning("explorer: image of row %d cannot be read: %s", row, err)
             raise Refused(404, "image-gone", "this image cannot be read any more") from err
@@ -209,7 +223,7 @@ class Images:
             self._cache.popitem(last=False)
         return self._cache[key]
 
-    def _wait_for_data(self, is_over: Callable[[], bool]) -> tuple[StudyData, Tiles]:
+    def _wait_for_data(self, is_over: IsOver) -> tuple[StudyData, Tiles]:
         while not self._opened.wait(0.1):
             if is_over():
                 raise Refused(503, "opening", "the images are still being opened", retry_after_s=5)
@@ -217,18 +231,18 @@ class Images:
             raise Refused(404, "images-gone", "the images of this study are not where they were")
         return self._data
 
-    def _draw_image(self, data: StudyData, tiles: Tiles, row: int) -> tuple[Any, tuple[int, int, int, int]]:
+    def _draw_image(self, data: StudyData, tiles: Tiles, row: int, is_over: IsOver) -> Drawn:
         if data.config.tiles.tile:
             grey = _grey(tiles.take([row])[0], self.display)
         else:
             image = int(tiles.table()["image_row"].iloc[row])
-            grey = shrunk(data.originals[image], data.scaling, self.display, most_px=_MOST_SIDE_PX)
+            grey = shrunk(data.originals[image], data.scaling, self.display, most_px=_MOST_SIDE_PX, is_over=is_over)
         return grey, (0, 0, *grey.shape[:2])
 
-    def _draw_context(self, data: StudyData, tiles: Tiles, row: int) -> tuple[Any, tuple[int, int, int, int]]:
+    def _draw_context(self, data: StudyData, tiles: Tiles, row: int, is_over: IsOver) -> Drawn:
         place = tiles.table().iloc[row]
         source = data.originals[int(place["image_row"])]
-        grey = shrunk(source, data.scaling, self.display, most_px=_CONTEXT_PX)
+        grey = shrunk(source, data.scaling, self.display, most_px=_CONTEXT_PX, is_over=is_over)
         _, h, w = source.shape
         corner = (int(place["y_px"]), int(place["x_px"])) if data.config.tiles.tile else (0, 0)
         side = (data.side_px, data.side_px) if data.config.tiles.tile else (h, w)
@@ -239,7 +253,12 @@ class Images:
 
 
 def shrunk(
-    source: ImageSource, scaling: Scaling, display: tuple[float, float], *, most_px: int
+    source: ImageSource,
+    scaling: Scaling,
+    display: tuple[float, float],
+    *,
+    most_px: int,
+    is_over: IsOver = lambda: False,
 ) -> UInt8[np.ndarray, "h w *c"]:
     """An image as shown, of at most `most_px` a side: blocks of pixels become their mean, read a band at a time.
 
@@ -248,12 +267,17 @@ def shrunk(
         scaling: Pixel units to the network's grey scale.
         display: Network grey scale shown as black and as white.
         most_px: Largest side [px].
+        is_over: Asked before each band.
+
+    Raises:
+        Refused: 503, its time is over.
     """
     _, h, w = source.shape
     step = -(-max(h, w) // most_px)
     rows = max(_BAND_PX // max(w, 1) // step, 1) * step
     bands = []
     for y in range(0, h, rows):
+        stop_when(is_over)
         band = scaling.apply(np.asarray(source.read(y, 0, min(rows, h - y), w)))
         bands.append(_grey(_block_means(band, step), display))
     return np.concatenate(bands)

@@ -130,7 +130,7 @@ class _Files:
     def __init__(self, bundle: Path, page: Path) -> None:
         manifest = runs.read_json(bundle / "manifest.json")
         self.n = int(manifest["images"]["n"])
-        self._page = Shelf(page, page_files(page))
+        self._page = Shelf(page, page_files(page), may_be_links=True)
         self._data = Shelf(bundle, ["manifest.json", *manifest["files"]])
 
     def read(self, path: str) -> bytes | None:
