@@ -30,7 +30,7 @@ export function DataHistogram({ dimension, n }: { dimension: DimensionInfo; n: n
         <g class="axes" aria-hidden="true">
           <line x1="4" x2={width - 4} y1={FLOOR} y2={FLOOR} />
           <path class="reach" d={`M${px(mean - 2 * sd)} ${FLOOR + 3.5}H${px(mean + 2 * sd)}`} />
-          {niceTicks(low, high, Math.max(2, Math.floor(width / 70))).map((tick) => (
+          {niceTicks(low, high, Math.max(4, Math.floor(width / 60))).map((tick) => (
             <text key={tick} x={px(tick)} y={FLOOR + 18} text-anchor="middle">
               {tickText(tick)}
             </text>
