@@ -209,8 +209,14 @@ def test_a_large_file_says_what_makes_it_large(large, page, tmp_path, monkeypatc
     assert made.size().endswith("MB in all")
     monkeypatch.setattr(share, "LARGE_BYTES", 1000)
     words = made.size()
-    assert re.search(r"more than 0\.0 MB: .*latents and tables", words)
+    assert re.search(r"MB in all, which is large: .*latents and tables", words)
     assert "--model with fewer models" in words
+    folder = export_folder(large, tmp_path / "site", page=page)
+    monkeypatch.setattr(share, "LARGE_BYTES", 10_600)
+    assert "large" in folder.size(), "more data than that"
+    monkeypatch.setattr(share, "LARGE_BYTES", folder.bytes_in_all - 100)
+    assert "large" not in folder.size(), "the page itself does not count"
+    monkeypatch.setattr(share, "LARGE_BYTES", 1000)
     assert "--no-thumbnails" in share.Exported(made.path, 2000, {"thumbnails": 1500, "page": 500}, {}).size()
 
 

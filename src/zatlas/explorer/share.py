@@ -23,7 +23,7 @@ from zatlas.explorer.page import APP, START, not_built, page_files
 __all__ = ["LARGE_BYTES", "POLICY", "Exported", "export_file", "export_folder"]
 
 LARGE_BYTES = 15_000_000
-"""Above this a single file is slow to open and to send, and the person is told what makes it so large."""
+"""Above this an export is slow to open and to send, and the person is told what makes it so large."""
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
@@ -59,7 +59,8 @@ class Exported:
     def size(self) -> str:
         """Its size in words, and what would make a large one smaller."""
         text = f"{_megabytes(self.bytes_in_all)} in all"
-        if self.bytes_in_all <= LARGE_BYTES:
+        page_of_a_folder = self.parts.get("page", 0) if self.path.is_dir() else 0  # which a host sends compressed
+        if self.bytes_in_all - page_of_a_folder <= LARGE_BYTES:
             return text
         largest = sorted(self.parts.items(), key=lambda part: -part[1])[:3]
         listed = ", ".join(f"{name} {_megabytes(size)}" for name, size in largest)
@@ -67,7 +68,7 @@ class Exported:
         if len(self.manifest.get("models", [])) > 1:
             flags.append("--model with fewer models")
         smaller = f"; smaller with {' or '.join(flags)}" if flags else ""
-        return f"{text}, more than {_megabytes(LARGE_BYTES)}: {listed}{smaller}"
+        return f"{text}, which is large: {listed}{smaller}"
 
 
 def _megabytes(size: int) -> str:
