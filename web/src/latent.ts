@@ -165,7 +165,8 @@ export function resample(points: number[][], count: number): number[][] {
   return Array.from({ length: count }, (_, i) => {
     const target = (total * i) / (count - 1);
     let piece = along.findIndex((length) => length >= target);
-    if (piece <= 0) piece = Math.min(1, points.length - 1);
+    if (piece < 0) piece = points.length - 1; // rounding put the end behind the last point
+    piece = Math.max(piece, Math.min(1, points.length - 1));
     const length = along[piece] - along[piece - 1];
     const t = length > 0 ? (target - along[piece - 1]) / length : 0;
     return points[piece].map((value, j) => points[piece - 1][j] + t * (value - points[piece - 1][j]));

@@ -12,7 +12,7 @@ import { borders, DistanceChart, ordinal } from "./paths/DistanceChart";
 import { Player } from "./paths/Player";
 import { SaveButtons } from "./paths/SaveButtons";
 import { usePath, type UsedPath } from "./paths/usePath";
-import { ALL_WALKS, curveOf, makeWay, shownPath, stopsOf, supportCount, walkOf, type Stop } from "./paths/way";
+import { ALL_WALKS, axisWalks, curveOf, makeWay, shownPath, stopsOf, supportCount, walkOf, type Stop } from "./paths/way";
 import { WayForm } from "./paths/WayForm";
 
 export function Paths() {
@@ -118,7 +118,7 @@ function useCurrent(stops: Stop[]): [number, (index: number) => void] {
 function AllWalks({ model, path, onOpen }: { model: Model; path: PathState; onOpen: (walk: WalkInfo) => void }) {
   return (
     <>
-      {model.info.walks.map((walk) => (
+      {axisWalks(model.info.walks).map((walk) => (
         <StackedWalk key={`${model.info.name} ${walk.name}`} {...{ model, path, walk, onOpen }} />
       ))}
     </>

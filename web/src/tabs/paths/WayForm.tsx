@@ -3,15 +3,13 @@
 import type { ModelInfo, WalkInfo } from "../../manifest";
 import type { PathState } from "../../store";
 import { Ends } from "./Ends";
-import { ALL_WALKS, MOST_FRAMES } from "./way";
+import { ALL_WALKS, axisWalks, MOST_FRAMES } from "./way";
 
 const KINDS = [
   ["straight", "Straight"],
   ["spherical", "Spherical"],
   ["graph", "Along the data graph"],
 ] as const;
-
-const COUNTS = ["", "The walk", "The two walks", "The three walks", "The four walks", "The five walks", "The six walks"];
 
 interface Props {
   info: ModelInfo;
@@ -63,28 +61,49 @@ function Frames({ value, onChange }: { value: number; onChange: (frames: number)
   );
 }
 
+const NUMBERS = ["", "one", "two", "three", "four", "five", "six", "seven"];
+
 function Walks({ walks, walk, onChange }: { walks: WalkInfo[]; walk: string; onChange: Props["onChange"] }) {
+  const axes = axisWalks(walks);
+  const labels = walks.filter((item) => !axes.includes(item));
+  const count = NUMBERS[axes.length] ?? "";
   return (
     <fieldset>
-      <legend>{COUNTS[walks.length] ?? "The walks"} of this study</legend>
+      <legend>{axes.length === 1 ? "The walk of this study" : `The ${count} walks of this study`.replace("  ", " ")}</legend>
       <p class="small soft">From the image lowest on an axis to the one highest on it.</p>
       <div class="walks">
-        {walks.map((item) => (
-          <button
-            key={item.name}
-            type="button"
-            aria-pressed={walk === item.name}
-            onClick={() => onChange({ a: item.start_row, b: item.end_row, walk: item.name })}
-          >
-            {item.name}
-          </button>
-        ))}
-        {walks.length > 1 && (
+        <WalkButtons walks={axes} walk={walk} onChange={onChange} />
+        {axes.length > 1 && (
           <button type="button" aria-pressed={walk === ALL_WALKS} onClick={() => onChange({ walk: ALL_WALKS })}>
-            All {["", "", "two", "three", "four", "five", "six"][walks.length] ?? "walks"}
+            All {count || "walks"}
           </button>
         )}
       </div>
+      {labels.length > 0 && (
+        <>
+          <p class="small soft">From the lowest to the highest value of a label:</p>
+          <div class="walks">
+            <WalkButtons walks={labels} walk={walk} onChange={onChange} />
+          </div>
+        </>
+      )}
     </fieldset>
+  );
+}
+
+function WalkButtons({ walks, walk, onChange }: { walks: WalkInfo[]; walk: string; onChange: Props["onChange"] }) {
+  return (
+    <>
+      {walks.map((item) => (
+        <button
+          key={item.name}
+          type="button"
+          aria-pressed={walk === item.name}
+          onClick={() => onChange({ a: item.start_row, b: item.end_row, walk: item.name })}
+        >
+          {item.name}
+        </button>
+      ))}
+    </>
   );
 }

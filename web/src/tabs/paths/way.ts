@@ -62,6 +62,11 @@ export function walkOf(model: Model, path: PathState): WalkInfo | null {
   return model.info.walks.find((walk) => walk.name === path.walk && walk.start_row === path.a && walk.end_row === path.b) ?? null;
 }
 
+/** The walks along axes of the model, which are shown together; those along labels of the images stand apart. */
+export function axisWalks(walks: readonly WalkInfo[]): WalkInfo[] {
+  return walks.filter((walk) => walk.axis_kind !== "label");
+}
+
 export function makeWay(model: Model, { a, b }: Ends, kind: PathState["kind"], frames: number): Way {
   const none = { a, b, kind, latents: [], rowsAlong: null, words: "" };
   if (a === b) return { ...none, problem: "A and B are the same image. Choose another one for A or B." };
