@@ -14,7 +14,7 @@ const wasmComesFromThePage = {
 export default defineConfig({
   base: "./",
   plugins: [wasmComesFromThePage],
-  worker: { format: "es", plugins: () => [wasmComesFromThePage] },
+  worker: { format: "iife", plugins: () => [wasmComesFromThePage] },
   build: {
     target: "es2022",
     modulePreload: false,

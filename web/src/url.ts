@@ -29,12 +29,12 @@ async function pack(state: Partial<State>, atlasHash: string): Promise<string> {
   return `#s=${VERSION}.${atlasHash.slice(0, 12)}.${toBase64Url(bytes)}`;
 }
 
-/** Rows as differences and numbers with six digits: short, and exact enough to see no change. */
+/** Rows as differences, which are short; numbers with nine digits, which name each float32. */
 function compact(key: string, value: unknown): unknown {
   if (key === "rows" && Array.isArray(value)) {
     return (value as number[]).map((row, i) => (i ? row - (value as number[])[i - 1] : row));
   }
-  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(7)) : value;
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(9)) : value;
 }
 
 function expand(key: string, value: unknown): unknown {

@@ -118,7 +118,7 @@ function eventsOf(app: App, element: HTMLElement, setHovered: (hovered: Hovered 
     probe: (x, y) => probe(app, x, y),
     select: (rows, mode, outline) => {
       const { model, projection, axes } = app.store.get();
-      const rounded = Array.from(outline, (value) => Number(value.toPrecision(6)));
+      const rounded = Array.from(outline, (value) => Number(value.toPrecision(9)));
       select(app, { kind: "region", mode, model, projection, axes, outline: rounded }, rows);
     },
     view: (box) => app.store.set({ view: rounded(box) }),
@@ -152,22 +152,27 @@ function useFill(view: { current: MapView | null }, model: Model, kind: string):
   const theme = usePart((state) => state.theme);
   const n = app.atlas.n;
   const isFirst = useRef(true);
+  // Before the points are there the map takes nothing else.
+  const ready = () => (kind === "" ? null : view.current);
   const colouring = useMemo(() => colourBy(n, app.atlas.column(colour, model), range), [app, model, colour, range, n]);
   useEffect(() => {
     const map = view.current;
-    if (map === null) return;
+    if (map === null || kind === "") return;
     map.setPoints(app.positions(model, projection, axes).xy, !isFirst.current);
     const asked = isFirst.current ? app.store.get().view : null;
     if (asked) map.setView(asked, false);
-    else map.fit(!isFirst.current);
+    else {
+      map.fit(!isFirst.current);
+      app.store.set({ view: null });
+    }
     isFirst.current = false;
   }, [app, view, model, projection, axes, kind]);
-  useEffect(() => view.current?.setColours(colouring.rgba), [view, colouring, kind]);
-  useEffect(() => view.current?.setVisible(app.visible({ filters, search, model: model.info.name })), [app, view, filters, search, model, kind]);
-  useEffect(() => view.current?.setSelected(selection ? maskOf(n, selection.rows) : null), [view, selection, n, kind]);
-  useEffect(() => view.current?.setHalo(halo && app.isHeldOut.includes(1) ? app.isHeldOut : null), [app, view, halo, kind]);
-  useEffect(() => view.current?.setTool(tool), [view, tool, kind]);
-  useEffect(() => view.current?.setPictures(pictures ? app.atlas.thumbnails : null), [app, view, pictures, kind]);
+  useEffect(() => ready()?.setColours(colouring.rgba), [view, colouring, kind]);
+  useEffect(() => ready()?.setVisible(app.visible({ filters, search, model: model.info.name })), [app, view, filters, search, model, kind]);
+  useEffect(() => ready()?.setSelected(selection ? maskOf(n, selection.rows) : null), [view, selection, n, kind]);
+  useEffect(() => ready()?.setHalo(halo && app.isHeldOut.includes(1) ? app.isHeldOut : null), [app, view, halo, kind]);
+  useEffect(() => ready()?.setTool(tool), [view, tool, kind]);
+  useEffect(() => ready()?.setPictures(pictures ? app.atlas.thumbnails : null), [app, view, pictures, kind]);
   useEffect(() => {
     const style = getComputedStyle(app.element);
     const read = (name: string) => style.getPropertyValue(name).trim();
