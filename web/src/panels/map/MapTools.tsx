@@ -15,9 +15,9 @@ const TOOLS: { tool: MapTool; sign: IconName; title: string }[] = [
   { tool: "probe", sign: "probe", title: "Probe: drag to decode (G)" },
 ];
 const MODES: { mode: SelectMode; title: string }[] = [
-  { mode: "replace", title: "New selection" },
-  { mode: "add", title: "Add to selection (A)" },
-  { mode: "subtract", title: "Take from selection (X)" },
+  { mode: "replace", title: "New" },
+  { mode: "add", title: "Add" },
+  { mode: "subtract", title: "Take away" },
 ];
 
 interface Props {
@@ -45,15 +45,19 @@ export function MapTools({ model, view, mode, onMode, isTable, onTable, isCompac
             <Icon name={item.sign} />
           </button>
         ))}
-        {(tool === "lasso" || tool === "box") && (
-          <select value={mode} aria-label="How a region meets the selection" onChange={(event) => onMode(event.currentTarget.value as SelectMode)}>
-            {MODES.map((item) => (
-              <option key={item.mode} value={item.mode}>
-                {item.title}
-              </option>
-            ))}
-          </select>
-        )}
+        <select
+          class={`select-mode ${tool === "lasso" || tool === "box" ? "" : "unused"}`}
+          value={mode}
+          aria-label="How a region meets the selection"
+          title="How a region meets the selection (A: add, X: take away)"
+          onChange={(event) => onMode(event.currentTarget.value as SelectMode)}
+        >
+          {MODES.map((item) => (
+            <option key={item.mode} value={item.mode}>
+              {item.title}
+            </option>
+          ))}
+        </select>
         <button type="button" class="tool" aria-label="Zoom in" title="Zoom in (+)" onClick={() => view.current?.zoom(1.5)}>
           <Icon name="plus" />
         </button>
