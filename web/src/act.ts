@@ -19,13 +19,21 @@ export function inspect(app: App, row: number | null, gesture = ""): void {
 }
 
 export function steer(app: App, z: number[], origin: Origin, gesture = ""): void {
-  app.store.set({ z, origin }, gesture);
+  app.store.set({ z: withLocked(app, z), origin }, gesture);
+}
+
+/** Locked dimensions stay where they are, wherever else the latent goes. */
+function withLocked(app: App, z: number[]): number[] {
+  const { locked, z: old } = app.store.get();
+  return old === null || locked.length === 0 ? [...z] : z.map((value, j) => (locked.includes(j) ? old[j] : value));
 }
 
 /** The sliders were moved: what the picture was before is remembered as the place it came from. */
-export function slide(app: App, z: number[], gesture: string): void {
+export function slide(app: App, z: number[], gesture: string, own?: number): void {
   const { origin } = app.store.get();
-  steer(app, z, { kind: "sliders", from: origin.kind === "sliders" ? origin.from : origin }, gesture);
+  const free = withLocked(app, z);
+  if (own !== undefined) free[own] = z[own];
+  app.store.set({ z: free, origin: { kind: "sliders", from: origin.kind === "sliders" ? origin.from : origin } }, gesture);
 }
 
 /** Decode at a place of the map: exactly on a map with an inverse, else the mean of the nearest images on it. */
@@ -34,7 +42,7 @@ export function steerToPlace(app: App, x: number, y: number, gesture = ""): void
   const model = app.loaded(state.model);
   if (model === null) return;
   const { z, origin } = latentAt(app, model, state, x, y);
-  app.store.set({ z, origin, focus: null }, gesture);
+  app.store.set({ z: withLocked(app, z), origin, focus: null }, gesture);
 }
 
 export function latentAt(app: App, model: Model, state: State, x: number, y: number): { z: number[]; origin: Origin } {
@@ -78,7 +86,7 @@ export async function switchModel(app: App, name: string): Promise<void> {
   }
   const most = state.projection === "z" ? model.d : Math.max(...model.projections.map((p) => p.k));
   if (state.axes.some((axis) => axis >= most)) change.axes = [0, Math.min(1, most - 1)];
-  if (app.atlas.column(state.colour, model) === null) change.colour = "";
+  if (app.colourColumn(state.colour, model, state.regions) === null) change.colour = "";
   app.store.set(change);
   app.announce(`model ${name}, ${model.d} latent dimensions`);
 }

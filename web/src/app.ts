@@ -2,12 +2,12 @@
 
 import { createContext } from "preact";
 import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import type { Atlas, Model } from "./atlas";
+import type { Atlas, Column, Model } from "./atlas";
 import { textOf } from "./atlas";
 import type { Frames } from "./decoder";
 import { Decoder, NewestWins } from "./decoder";
 import { support, type Support } from "./latent";
-import type { Filter, State } from "./store";
+import type { Filter, Region, State } from "./store";
 import { Store, useSelected } from "./store";
 
 export interface Positions {
@@ -16,6 +16,18 @@ export interface Positions {
   titles: [string, string];
   note: string;
   hasInverse: boolean;
+}
+
+/** Name of the column that the kept selections make. */
+export const KEPT = "kept selections";
+
+/** The kept selections as a column; an image in several belongs to the first. */
+function keptColumn(n: number, regions: readonly Region[]): Column | null {
+  if (regions.length === 0) return null;
+  const values = new Uint16Array(n).fill(0xffff);
+  for (let i = regions.length - 1; i >= 0; i--) for (const row of regions[i].rows) if (row < n) values[row] = i;
+  const file = { path: "", dtype: "u16" as const, shape: [n], bytes: 0, sha256: "" };
+  return { info: { name: KEPT, title: "Kept selections", kind: "category", file, categories: regions.map((region) => region.name) }, values };
 }
 
 export class App {
@@ -69,6 +81,11 @@ export class App {
       this.positionsOf.set(key, found);
     }
     return found;
+  }
+
+  /** The column that colours the map: of the images, of a model, or the kept selections. */
+  colourColumn(name: string, model: Model | null, regions: readonly Region[]): Column | null {
+    return name === KEPT ? keptColumn(this.atlas.n, regions) : this.atlas.column(name, model);
   }
 
   /** 1 where an image passes filters and search; null when nothing is hidden. */

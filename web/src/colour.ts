@@ -66,11 +66,26 @@ export interface Colouring {
   legend: { kind: "categories"; entries: LegendEntry[] } | { kind: "range"; low: number; high: number } | { kind: "plain" };
 }
 
-/** A colour for each image by a column; the most frequent seven categories have their own, the rest are "other". */
-export function colourBy(n: number, column: Column | null, range: readonly [number, number] | null = null): Colouring {
-  if (column === null) return { rgba: filled(n, () => PLAIN), legend: { kind: "plain" } };
-  return column.info.kind === "category" ? byCategory(n, column) : byNumber(n, column, range);
+export interface Wishes {
+  /** Ends of the scale of a number. */
+  range?: readonly [number, number] | null;
+  /** Colours of categories, #rrggbb by name. */
+  own?: Readonly<Record<string, string>>;
 }
+
+/** A colour for each image by a column; the most frequent seven categories have their own, the rest are "other". */
+export function colourBy(n: number, column: Column | null, { range = null, own = {} }: Wishes = {}): Colouring {
+  if (column === null) return { rgba: filled(n, () => PLAIN), legend: { kind: "plain" } };
+  return column.info.kind === "category" ? byCategory(n, column, own) : byNumber(n, column, range);
+}
+
+/** #rrggbb as numbers; null when it is something else. */
+export function fromHex(text: string): Rgb | null {
+  const found = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
+  return found ? [parseInt(found[1], 16), parseInt(found[2], 16), parseInt(found[3], 16)] : null;
+}
+
+export const toHex = (rgb: Rgb): string => `#${rgb.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 
 function filled(n: number, colour: (i: number) => Rgb): Uint8Array {
   const rgba = new Uint8Array(n * 4);
@@ -84,7 +99,7 @@ function filled(n: number, colour: (i: number) => Rgb): Uint8Array {
   return rgba;
 }
 
-function byCategory(n: number, column: Column): Colouring {
+function byCategory(n: number, column: Column, own: Readonly<Record<string, string>>): Colouring {
   const categories = column.info.categories ?? [];
   const counts = new Uint32Array(categories.length);
   for (let i = 0; i < n; i++) if (column.values[i] < counts.length) counts[column.values[i]]++;
@@ -92,8 +107,8 @@ function byCategory(n: number, column: Column): Colouring {
   if (order.length > MOST_CATEGORIES) order.sort((a, b) => counts[b] - counts[a] || a - b);
   const named = order.slice(0, MOST_CATEGORIES);
   const rest = order.slice(MOST_CATEGORIES);
-  const colours = new Map<number, Rgb>(named.map((code, i) => [code, OKABE_ITO[i]]));
-  const entries: LegendEntry[] = named.map((code, i) => ({ colour: OKABE_ITO[i], text: categories[code], n: counts[code], codes: [code] }));
+  const colours = new Map<number, Rgb>(named.map((code, i) => [code, fromHex(own[categories[code]] ?? "") ?? OKABE_ITO[i]]));
+  const entries: LegendEntry[] = named.map((code) => ({ colour: colours.get(code) as Rgb, text: categories[code], n: counts[code], codes: [code] }));
   if (rest.length) {
     const total = rest.reduce((sum, code) => sum + counts[code], 0);
     entries.push({ colour: OTHER, text: `other (${rest.length} values)`, n: total, codes: rest });

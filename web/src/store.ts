@@ -65,6 +65,8 @@ export interface State {
   axes: [number, number];
   colour: string;
   colourRange: [number, number] | null;
+  /** Colours that the person chose (#rrggbb), by column and category. */
+  palette: Record<string, Record<string, string>>;
   pictures: boolean;
   clusterLabels: boolean;
   halo: boolean;
@@ -91,6 +93,7 @@ export const INITIAL: State = {
   axes: [0, 1],
   colour: "",
   colourRange: null,
+  palette: {},
   pictures: true,
   clusterLabels: true,
   halo: true,

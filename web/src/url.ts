@@ -100,12 +100,14 @@ function isLike(value: unknown, pattern: unknown, key: string): boolean {
   if (key === "filters") return Array.isArray(value) && value.every(isFilter);
   if (key === "origin") return isRecord(value) && isOrigin(value);
   if (key === "path") return isPath(value);
+  if (key === "palette") return isRecord(value) && Object.values(value).every((own) => isRecord(own) && Object.values(own).every(isColour));
   return typeof value === typeof pattern;
 }
 
 const isRow = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.every((number) => Number.isFinite(number) && Math.abs(number) < 1e6);
+const isColour = (value: unknown): boolean => typeof value === "string" && /^#[0-9a-f]{6}$/i.test(value);
 const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every((text) => typeof text === "string");
 
 function isSelection(value: unknown): boolean {

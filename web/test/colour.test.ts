@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Column } from "../src/atlas";
-import { cividis, colourBy, difference, MISSING, OKABE_ITO, OTHER, usualRange } from "../src/colour";
+import { cividis, colourBy, difference, fromHex, toHex, MISSING, OKABE_ITO, OTHER, usualRange } from "../src/colour";
 import { binned } from "../src/parts/Histogram";
 
 const category = (categories: string[], values: number[]): Column =>
@@ -27,9 +27,18 @@ describe("colours of categories", () => {
   });
 });
 
+describe("own colours", () => {
+  it("take the place of the usual ones", () => {
+    const { rgba } = colourBy(2, category(["a", "b"], [1, 0]), { own: { b: "#102030", a: "not a colour" } });
+    expect(at(rgba, 0)).toEqual([16, 32, 48]);
+    expect(at(rgba, 1)).toEqual([...OKABE_ITO[0]]);
+    expect(fromHex(toHex([1, 2, 255]))).toEqual([1, 2, 255]);
+  });
+});
+
 describe("colours of numbers", () => {
   it("clips to the range and marks what is missing", () => {
-    const { rgba } = colourBy(4, number([-5, 0.5, 9, NaN]), [0, 1]);
+    const { rgba } = colourBy(4, number([-5, 0.5, 9, NaN]), { range: [0, 1] });
     expect(at(rgba, 0)).toEqual([...cividis(0)]);
     expect(at(rgba, 2)).toEqual([...cividis(1)]);
     expect(at(rgba, 3)).toEqual([...MISSING]);

@@ -61,6 +61,7 @@ const RICH: State = {
   axes: [2, 0],
   colour: "label <b>&",
   colourRange: [-1.5, 2],
+  palette: { "label <b>&": { a: "#102030" } },
   view: { x: 0.25, y: -3, height: 4.5 },
   focus: 17,
   selection: { rows: [3, 4, 900, 901], recipe: [{ kind: "region", mode: "replace", model: "z16", projection: "pca", axes: [0, 1], outline: [0, 0, 1.5, 0, 1, 1] }] },

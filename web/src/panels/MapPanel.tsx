@@ -143,6 +143,8 @@ function useFill(view: { current: MapView | null }, model: Model, kind: string):
   const axes = usePart((state) => state.axes);
   const colour = usePart((state) => state.colour);
   const range = usePart((state) => state.colourRange);
+  const own = usePart((state) => state.palette[state.colour]);
+  const regions = usePart((state) => state.regions);
   const filters = usePart((state) => state.filters);
   const search = usePart((state) => state.search);
   const selection = usePart((state) => state.selection);
@@ -154,7 +156,7 @@ function useFill(view: { current: MapView | null }, model: Model, kind: string):
   const isFirst = useRef(true);
   // Before the points are there the map takes nothing else.
   const ready = () => (kind === "" ? null : view.current);
-  const colouring = useMemo(() => colourBy(n, app.atlas.column(colour, model), range), [app, model, colour, range, n]);
+  const colouring = useMemo(() => colourBy(n, app.colourColumn(colour, model, regions), { range, own: own ?? {} }), [app, model, colour, range, own, regions, n]);
   useEffect(() => {
     const map = view.current;
     if (map === null || kind === "") return;

@@ -9,6 +9,7 @@ import { meanOf } from "../latent";
 import { Icon } from "../parts/Icon";
 import { RealImage } from "../parts/RealImage";
 import type { Region, Selection } from "../store";
+import { OpenSelection } from "./OpenSelection";
 import { copyPython, saveCsv, saveJson } from "./selectionActions";
 
 const MOST_PICTURES = 40;
@@ -22,9 +23,12 @@ export function SelectionBar() {
   return (
     <div class="card selection">
       {selection === null ? (
-        <p class="soft small">
-          Nothing is selected. Draw with the lasso or the box, click an entry of the legend, or press N for the neighbours of an image.
-        </p>
+        <div class="row spread">
+          <p class="soft small">
+            Nothing is selected. Draw with the lasso or the box, click an entry of the legend, or press N for the neighbours of an image.
+          </p>
+          <OpenSelection />
+        </div>
       ) : (
         <Selected model={model} selection={selection} />
       )}
@@ -105,7 +109,7 @@ function Selected({ model, selection }: { model: Model; selection: Selection }) 
 function Counts({ rows, model }: { rows: number[]; model: Model }) {
   const { atlas } = useApp();
   const colour = usePart((state) => state.colour);
-  const columns = [...new Set([colour, "group", "split"])].map((name) => atlas.column(name, model));
+  const columns = [...new Set([colour, "cluster", "group", "split"])].map((name) => atlas.column(name, model));
   const lines = useMemo(
     () =>
       columns.flatMap((column) => {

@@ -68,11 +68,8 @@ function ResetButtons({ model }: { model: Model }) {
   );
 }
 
-/** Move along a direction; locked dimensions stay. */
-export function useSlide(): (z: number[], gesture: string) => void {
+/** Move the latent by a slider; locked dimensions stay, unless it is their own slider. */
+export function useSlide(): (z: number[], gesture: string, own?: number) => void {
   const app = useApp();
-  return (z, gesture) => {
-    const { locked, z: old } = app.store.get();
-    slide(app, old === null ? z : z.map((value, j) => (locked.includes(j) && !gesture.startsWith(`z${j} `) ? old[j] : value)), gesture);
-  };
+  return (z, gesture, own) => slide(app, z, gesture, own);
 }

@@ -1,19 +1,23 @@
 /** What the colours mean; a click on an entry selects its images, a number column has a range to stretch. */
 
-import { useMemo } from "preact/hooks";
-import { useApp, usePart } from "../../app";
+import { useMemo, useState } from "preact/hooks";
+import { KEPT, useApp, usePart } from "../../app";
 import { select } from "../../act";
 import type { Column, Model } from "../../atlas";
 import { formatNumber } from "../../atlas";
-import { cividis, colourBy, css, usualRange } from "../../colour";
+import type { LegendEntry } from "../../colour";
+import { cividis, colourBy, css, toHex, usualRange } from "../../colour";
 import { clusterName } from "../../tabs/clusters/names";
 
 export function Legend({ model }: { model: Model }) {
   const app = useApp();
   const name = usePart((state) => state.colour);
   const range = usePart((state) => state.colourRange);
-  const column = app.atlas.column(name, model);
-  const colouring = useMemo(() => colourBy(app.atlas.n, column, range), [app, column, range]);
+  const own = usePart((state) => state.palette[state.colour]);
+  const regions = usePart((state) => state.regions);
+  const [isChoosing, setChoosing] = useState(false);
+  const column = useMemo(() => app.colourColumn(name, model, regions), [app, name, model, regions]);
+  const colouring = useMemo(() => colourBy(app.atlas.n, column, { range, own: own ?? {} }), [app, column, range, own]);
   const hasHalo = usePart((state) => state.halo) && app.isHeldOut.includes(1);
   const { legend } = colouring;
   if (column === null || legend.kind === "plain") return hasHalo ? <p class="legend small">◯ ring: held out of training</p> : null;
@@ -24,10 +28,11 @@ export function Legend({ model }: { model: Model }) {
         <ul>
           {legend.entries.map((entry) => (
             <li key={entry.text}>
+              {isChoosing && entry.codes.length === 1 && <ColourInput column={name} entry={entry} />}
               <button
                 type="button"
                 class="quiet"
-                disabled={entry.codes.length === 0}
+                disabled={entry.codes.length === 0 || name === KEPT}
                 title="Select these images (Shift: add)"
                 onClick={(event) =>
                   select(app, { kind: "values", mode: event.shiftKey ? "add" : "replace", column: name, values: entry.codes.map((code) => column.info.categories?.[code] ?? "") })
@@ -39,12 +44,26 @@ export function Legend({ model }: { model: Model }) {
             </li>
           ))}
           {hasHalo && <li class="soft">◯ ring: held out of training</li>}
+          <li>
+            <button type="button" class="quiet" aria-pressed={isChoosing} onClick={() => setChoosing(!isChoosing)}>
+              Own colours
+            </button>
+          </li>
         </ul>
       ) : (
         <Range column={column} low={legend.low} high={legend.high} />
       )}
     </div>
   );
+}
+
+function ColourInput({ column, entry }: { column: string; entry: LegendEntry }) {
+  const { store } = useApp();
+  const set = (colour: string) => {
+    const { palette } = store.get();
+    store.set({ palette: { ...palette, [column]: { ...palette[column], [entry.text]: colour } } }, "palette");
+  };
+  return <input type="color" value={toHex(entry.colour)} aria-label={`Colour of ${entry.text}`} onInput={(event) => set(event.currentTarget.value)} />;
 }
 
 function Range({ column, low, high }: { column: Column; low: number; high: number }) {

@@ -1,7 +1,7 @@
 /** The bar above the map: which map, which colours, which tool. */
 
 import { useState } from "preact/hooks";
-import { useApp, usePart } from "../../app";
+import { KEPT, useApp, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import type { MapTool, MapView, SelectMode } from "../../map/MapView";
 import { Icon } from "../../parts/Icon";
@@ -111,6 +111,7 @@ function ProjectionChoice({ model }: { model: Model }) {
 function ColourChoice({ model }: { model: Model }) {
   const { atlas, store } = useApp();
   const colour = usePart((state) => state.colour);
+  const hasKept = usePart((state) => state.regions.length > 0);
   const options = (columns: typeof atlas.columns) =>
     columns.map(({ info }) => (
       <option key={info.name} value={info.name}>
@@ -122,6 +123,7 @@ function ColourChoice({ model }: { model: Model }) {
       <span class="small soft">Colour</span>{" "}
       <select value={colour} onChange={(event) => store.set({ colour: event.currentTarget.value, colourRange: null })} data-colour>
         <option value="">none</option>
+        {hasKept && <option value={KEPT}>Kept selections</option>}
         <optgroup label="The model says">{options(model.columns)}</optgroup>
         <optgroup label="Known of the images">{options(atlas.columns.filter(({ info }) => info.kind === "number" || (info.categories?.length ?? 0) < atlas.n))}</optgroup>
       </select>

@@ -12,8 +12,8 @@ export function figureOf(app: App, model: Model, view: MapView): MapFigure {
   const { atlas } = app;
   const { manifest, n } = atlas;
   const positions = app.positions(model, state.projection, state.axes);
-  const column = atlas.column(state.colour, model);
-  const { rgba, legend } = colourBy(n, column, state.colourRange);
+  const column = app.colourColumn(state.colour, model, state.regions);
+  const { rgba, legend } = colourBy(n, column, { range: state.colourRange, own: state.palette[state.colour] ?? {} });
   const element = app.element.querySelector<HTMLElement>("[data-map]");
   const hasUnit = state.projection === "z" || positions.hasInverse;
   return {

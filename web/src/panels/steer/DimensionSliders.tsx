@@ -59,7 +59,7 @@ function DimensionSlider({ model, dimension }: { model: Model; dimension: Dimens
   const set = (next: number) => {
     const z = [...(app.store.get().z ?? startLatent(model, origin))];
     z[dim] = next;
-    move(z, `z${dim} slider`);
+    move(z, `z${dim} slider`, dim);
   };
   const lock = () => {
     const { locked } = app.store.get();
