@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import chromium
 import pytest
 
 # Tests run one per core: threads of several trainings on the same cores would only wait for each other.
@@ -17,3 +18,21 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("no real images: ../shared/data is absent")
     return REAL_DATA
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    """Playwright; the test is skipped where it or the browser is absent."""
+    library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if chromium.PATH is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with library.sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    """A headless browser."""
+    started = playwright.chromium.launch(executable_path=chromium.PATH, args=chromium.ARGUMENTS)
+    yield started
+    started.close()

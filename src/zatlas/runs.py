@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,6 +25,7 @@ from zatlas.errors import DataError, FileAccessError, UsageError, WriteError
 __all__ = [
     "SCHEMA_VERSION",
     "environment",
+    "is_writable",
     "lock",
     "make_folder",
     "new_file",
@@ -117,6 +119,15 @@ def make_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise WriteError(f"cannot write into {path}", hint="choose another folder with -o")
     return path
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder; asked of the disk, because a read-only mount refuses even root."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from page_ground import ARGUMENTS, CHROMIUM, QuietHandler, View
+from page_ground import QuietHandler, View
 from phantom_study import phantom_study
 from toy_explorer import toy_bundle, toy_page, toy_study
 
@@ -66,24 +66,6 @@ def site(page_bundle, tmp_path_factory):
 def single_file(page_bundle, tmp_path_factory):
     """The exported single file."""
     return export_file(page_bundle, tmp_path_factory.mktemp("single") / "atlas.html").path
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    """Playwright, or a visible skip."""
-    library = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed (apt-get install chromium)")
-    with library.sync_playwright() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def browser(playwright):
-    """A browser with WebGL in software."""
-    started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-    yield started
-    started.close()
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """What all tests of the page in a browser stand on: an open view of it, and what torch makes of latents."""
 
 import http.server
-import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disable-background-networking"]
 APP = "document.querySelector('#zatlas').zatlas"
 MAP = "document.querySelector('[data-map]').zatlasMap"
 TABS = ("explore", "paths", "clusters", "dimensions", "models", "run")

@@ -3,8 +3,8 @@
 import io
 import itertools
 import json
-import shutil
 
+import chromium
 import numpy as np
 import pytest
 from page_ground import APP, DECODE, MAP, TABS, View, decoded
@@ -300,8 +300,8 @@ def test_no_tab_scrolls_sideways(browser, site, width):
 
 
 def test_without_webgl_the_map_still_works(playwright, site):
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis", "--disable-background-networking"]
-    started = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+    flags = [*chromium.ARGUMENTS, "--disable-3d-apis"]
+    started = playwright.chromium.launch(executable_path=chromium.PATH, args=flags)
     opened = View(started, site)
     assert opened.page.get_attribute("[data-map]", "data-kind") == "canvas"
     assert "WebGL is not available" in opened.page.inner_text(".map-area")

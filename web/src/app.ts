@@ -137,32 +137,30 @@ export class App {
   }
 }
 
+/** Columns a and b of a row-major table, by turns. */
+function pairsOf(values: Float32Array, width: number, a: number, b: number): Float32Array {
+  const xy = new Float32Array((2 * values.length) / width);
+  for (let i = 0; 2 * i < xy.length; i++) {
+    xy[2 * i] = values[i * width + a];
+    xy[2 * i + 1] = values[i * width + b];
+  }
+  return xy;
+}
+
 function mapPlane(model: Model, name: string, axes: readonly [number, number]): Positions {
   const projection = model.projections.find((candidate) => candidate.info.name === name) ?? model.projections[0];
   const [a, b] = [Math.min(axes[0], projection.k - 1), Math.min(axes[1], projection.k - 1)];
-  const n = projection.values.length / projection.k;
-  const xy = new Float32Array(2 * n);
-  for (let i = 0; i < n; i++) {
-    xy[2 * i] = projection.values[i * projection.k + a];
-    xy[2 * i + 1] = projection.values[i * projection.k + b];
-  }
   const { info } = projection;
-  return { xy, titles: [info.axes[a], info.axes[b]], note: info.note, hasInverse: info.has_inverse };
+  return { xy: pairsOf(projection.values, projection.k, a, b), titles: [info.axes[a], info.axes[b]], note: info.note, hasInverse: info.has_inverse };
 }
 
 function latentPlane(model: Model, axes: readonly [number, number]): Positions {
   const [a, b] = [Math.min(axes[0], model.d - 1), Math.min(axes[1], model.d - 1)];
-  const n = model.mean.length / model.d;
-  const xy = new Float32Array(2 * n);
-  for (let i = 0; i < n; i++) {
-    xy[2 * i] = model.mean[i * model.d + a];
-    xy[2 * i + 1] = model.mean[i * model.d + b];
-  }
   const rates = model.info.dimensions;
   const total = rates.reduce((sum, dimension) => sum + dimension.rate_nats, 0) || 1;
   const share = (100 * (rates[a].rate_nats + (a === b ? 0 : rates[b].rate_nats))) / total;
   const note = `Two of ${model.d} latent dimensions; they carry ${share.toFixed(0)} % of the rate. The others are not shown.`;
-  return { xy, titles: [`z${a}`, `z${b}`], note, hasInverse: true };
+  return { xy: pairsOf(model.mean, model.d, a, b), titles: [`z${a}`, `z${b}`], note, hasInverse: true };
 }
 
 export const AppContext = createContext<App | null>(null);

@@ -242,7 +242,7 @@ def bundle_of(
     folder = study.folder / FOLDER
     if open_bundle(folder, sources(study, options)) is not None:
         return folder
-    if not _is_writable(study.folder):
+    if not runs.is_writable(study.folder):
         spare = tempfile.mkdtemp(prefix="zatlas-explorer-")
         atexit.register(shutil.rmtree, spare, ignore_errors=True)
         folder = Path(spare) / FOLDER
@@ -298,12 +298,3 @@ def check_bundle(folder: str | Path) -> list[str]:
             problems.append(f"{path} was changed after it was written")
     here = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     return problems + [f"{path} is not listed" for path in sorted(here - set(records) - {"manifest.json"})]
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder; asked of the disk, because a read-only mount refuses even root."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

@@ -141,7 +141,7 @@ def report(made: Study, out: Path | None, talk: Talk) -> Path:
 
     A study that cannot be written into is reported to the working folder, and says so.
     """
-    if out is None and not _is_writable(made.folder):
+    if out is None and not runs.is_writable(made.folder):
         out = Path(f"{made.folder.resolve().name}-report.html")
         talk.say(f"warning: {made.folder} is read-only, so the report is written to {out} in the working folder")
     page = made.folder / "report.html" if out is None else out
@@ -153,15 +153,6 @@ def report(made: Study, out: Path | None, talk: Talk) -> Path:
     if out is None:
         made.record_files()
     return written
-
-
-def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder; asked of the disk, because a read-only mount refuses even root."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:

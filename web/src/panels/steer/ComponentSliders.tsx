@@ -3,8 +3,8 @@
 import { useApp, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import { meanLatent, pcaScores } from "../../latent";
-import { Icon } from "../../parts/Icon";
 import { startLatent, useSlide } from "../Steer";
+import { Slider } from "./Slider";
 
 const MOST = 10;
 const RANGE = 3.5;
@@ -40,31 +40,14 @@ function ComponentSlider({ model, k }: { model: Model; k: number }) {
   const range = Math.max(RANGE, Math.ceil(Math.abs(value)));
   return (
     <div class="slider" data-component={k + 1}>
-      <div class="slider-head">
-        <label for={`slider-pc${k}`}>
-          <b>PC{k + 1}</b> <span class="soft small">{(100 * share[k]).toFixed(1)} % of variance</span>
-        </label>
-        <span class="row tight">
-          <output for={`slider-pc${k}`}>{value.toFixed(2).replace("-", "−")}</output>
-          <button type="button" class="quiet tiny" onClick={() => set(start)} disabled={Math.abs(value - start) < 1e-4} aria-label={`Reset PC${k + 1}`} title="Back to where the sliders started">
-            <Icon name="reset" />
-          </button>
-        </span>
-      </div>
-      <div class="track plain">
-        <span class="ghost" style={{ left: `${(100 * (Math.max(-range, Math.min(range, start)) + range)) / (2 * range)}%` }} aria-hidden="true" />
-        <input
-          id={`slider-pc${k}`}
-          data-slider
-          type="range"
-          min={-range}
-          max={range}
-          step={0.05}
-          value={value}
-          aria-valuetext={`${value.toFixed(2)} standard deviations along component ${k + 1}`}
-          onInput={(event) => set(Number(event.currentTarget.value))}
-        />
-      </div>
+      <Slider
+        id={`slider-pc${k}`}
+        title={`PC${k + 1}`}
+        facts={`${(100 * share[k]).toFixed(1)} % of variance`}
+        unit={`standard deviations along component ${k + 1}`}
+        {...{ value, start, range }}
+        onValue={set}
+      />
     </div>
   );
 }

@@ -7,6 +7,7 @@ import type { DimensionInfo } from "../../manifest";
 import { Histogram } from "../../parts/Histogram";
 import { Icon } from "../../parts/Icon";
 import { startLatent, useSlide } from "../Steer";
+import { Slider } from "./Slider";
 
 const LEAST_RANGE = 3;
 
@@ -67,46 +68,23 @@ function DimensionSlider({ model, dimension }: { model: Model; dimension: Dimens
   };
   return (
     <div class="slider" data-dim={dim}>
-      <div class="slider-head">
-        <label for={`slider-z${dim}`}>
-          <b>z{dim}</b> <span class="soft small">{formatNumber(dimension.rate_nats, 2)} nats</span>
-        </label>
-        <span class="row tight">
-          <output for={`slider-z${dim}`}>{value.toFixed(2).replace("-", "−")}</output>
+      <Slider
+        id={`slider-z${dim}`}
+        title={`z${dim}`}
+        facts={`${formatNumber(dimension.rate_nats, 2)} nats`}
+        unit="standard deviations of the prior"
+        {...{ value, start, range }}
+        onValue={set}
+        behind={<PlacedHistogram dimension={dimension} range={range} />}
+        buttons={
           <button type="button" class="quiet tiny" aria-pressed={isLocked} onClick={lock} aria-label={`Lock z${dim}`} title={isLocked ? "Locked: only its own slider moves it" : "Lock: only its own slider moves it"}>
             <Icon name={isLocked ? "locked" : "unlocked"} />
           </button>
-          <button type="button" class="quiet tiny" onClick={() => set(start)} disabled={Math.abs(value - start) < 1e-6} aria-label={`Reset z${dim}`} title="Back to where the sliders started">
-            <Icon name="reset" />
-          </button>
-        </span>
-      </div>
-      <div class="track">
-        <PlacedHistogram dimension={dimension} range={range} />
-        <span class="ghost" style={{ left: `${(100 * (Math.max(-range, Math.min(range, start)) + range)) / (2 * range)}%` }} aria-hidden="true" />
-        <input
-          id={`slider-z${dim}`}
-          data-slider
-          type="range"
-          min={-range}
-          max={range}
-          step={0.05}
-          value={value}
-          aria-valuetext={`${value.toFixed(2)} standard deviations of the prior`}
-          onInput={(event) => set(Number(event.currentTarget.value))}
-          onKeyDown={(event) => large(event, value, range, set)}
-        />
-      </div>
+        }
+      />
       {dimension.reason && <p class="small soft">{dimension.reason}</p>}
     </div>
   );
-}
-
-function large(event: KeyboardEvent, value: number, range: number, set: (value: number) => void): void {
-  const step = { PageUp: 0.5, PageDown: -0.5 }[event.key] ?? (event.shiftKey ? { ArrowUp: 0.5, ArrowDown: -0.5 }[event.key] : undefined);
-  if (step === undefined) return;
-  event.preventDefault();
-  set(Math.max(-range, Math.min(range, value + step)));
 }
 
 /** The histogram of the data, at its place along the slider. */

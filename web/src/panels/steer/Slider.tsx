@@ -1,0 +1,67 @@
+/** A slider with its name, its value, a way back, and a tick where it started. */
+
+import type { ComponentChildren } from "preact";
+import { Icon } from "../../parts/Icon";
+
+interface Props {
+  id: string;
+  title: string;
+  facts: string;
+  value: number;
+  start: number;
+  range: number;
+  /** The value as it is read aloud, after the number. */
+  unit: string;
+  onValue: (value: number) => void;
+  /** More buttons beside the value. */
+  buttons?: ComponentChildren;
+  /** What lies behind the track. */
+  behind?: ComponentChildren;
+}
+
+const STEP = 0.05;
+const LARGE_STEP = 0.5;
+
+export function Slider({ id, title, facts, value, start, range, unit, onValue, buttons, behind }: Props) {
+  const place = (100 * (Math.max(-range, Math.min(range, start)) + range)) / (2 * range);
+  return (
+    <>
+      <div class="slider-head">
+        <label for={id}>
+          <b>{title}</b> <span class="soft small">{facts}</span>
+        </label>
+        <span class="row tight">
+          <output for={id}>{value.toFixed(2).replace("-", "−")}</output>
+          {buttons}
+          <button type="button" class="quiet tiny" onClick={() => onValue(start)} disabled={Math.abs(value - start) < 1e-4} aria-label={`Reset ${title}`} title="Back to where the sliders started">
+            <Icon name="reset" />
+          </button>
+        </span>
+      </div>
+      <div class={`track ${behind === undefined ? "plain" : ""}`}>
+        {behind}
+        <span class="ghost" style={{ left: `${place}%` }} aria-hidden="true" />
+        <input
+          id={id}
+          data-slider
+          type="range"
+          min={-range}
+          max={range}
+          step={STEP}
+          value={value}
+          aria-valuetext={`${value.toFixed(2)} ${unit}`}
+          onInput={(event) => onValue(Number(event.currentTarget.value))}
+          onKeyDown={(event) => moveFar(event, value, range, onValue)}
+        />
+      </div>
+    </>
+  );
+}
+
+/** Page keys, and arrows with Shift, take large steps. */
+function moveFar(event: KeyboardEvent, value: number, range: number, onValue: (value: number) => void): void {
+  const step = { PageUp: LARGE_STEP, PageDown: -LARGE_STEP }[event.key] ?? (event.shiftKey ? { ArrowUp: LARGE_STEP, ArrowDown: -LARGE_STEP }[event.key] : undefined);
+  if (step === undefined) return;
+  event.preventDefault();
+  onValue(Math.max(-range, Math.min(range, value + step)));
+}
