@@ -7,6 +7,7 @@ import { switchModel } from "./act";
 import { Help } from "./Help";
 import { useKeys } from "./keys";
 import { Icon } from "./parts/Icon";
+import { isNotebookDark, onNotebookTheme } from "./notebook";
 import { copyText } from "./save/share";
 import type { Tab, Theme } from "./store";
 import { TABS } from "./store";
@@ -67,6 +68,7 @@ function skipTo(event: Event, element: HTMLElement): void {
 
 function Head({ onHelp }: { onHelp: () => void }) {
   const { atlas, store } = useApp();
+  const { source } = atlas;
   const title = atlas.manifest.title || atlas.manifest.run.data;
   usePart((state) => state); // undo and redo follow every change
   return (
@@ -83,7 +85,7 @@ function Head({ onHelp }: { onHelp: () => void }) {
         <button type="button" class="quiet" disabled={!store.canRedo} onClick={store.redo} title="Redo (Ctrl+Shift+Z)" aria-label="Redo">
           <Icon name="redo" />
         </button>
-        <CopyLink />
+        {source.kind !== "notebook" && <CopyLink />}
         <ThemeChoice />
         <button type="button" class="quiet" onClick={onHelp} title="Keys and help (?)" aria-label="Keys and help">
           ?
@@ -165,13 +167,13 @@ function CopyLink() {
 }
 
 function ThemeChoice() {
-  const { store } = useApp();
+  const { store, atlas } = useApp();
   const theme = usePart((state) => state.theme);
   return (
     <label>
       <span class="visually-hidden">Theme</span>
       <select class="quiet" value={theme} title="Theme (D)" onChange={(event) => store.set({ theme: event.currentTarget.value as Theme })}>
-        <option value="system">System</option>
+        <option value="system">{atlas.source.kind === "notebook" ? "Notebook" : "System"}</option>
         <option value="light">Light</option>
         <option value="dark">Dark</option>
       </select>
@@ -179,19 +181,25 @@ function ThemeChoice() {
   );
 }
 
-/** Light or dark on the page's element, following the system when asked to. */
+/** Light or dark on the page's element, following the system, or the notebook around the page, when asked to. */
 function useTheme(): void {
-  const { element } = useApp();
+  const { element, atlas } = useApp();
+  const isInNotebook = atlas.source.kind === "notebook";
   const theme = usePart((state) => state.theme);
   useEffect(() => {
     const isDark = matchMedia("(prefers-color-scheme: dark)");
     const apply = () => {
-      element.dataset.theme = theme === "system" ? (isDark.matches ? "dark" : "light") : theme;
+      const isSystemDark = (isInNotebook ? isNotebookDark() : null) ?? isDark.matches;
+      element.dataset.theme = theme === "system" ? (isSystemDark ? "dark" : "light") : theme;
     };
     apply();
     isDark.addEventListener("change", apply);
-    return () => isDark.removeEventListener("change", apply);
-  }, [theme, element]);
+    const stop = isInNotebook ? onNotebookTheme(apply) : () => undefined;
+    return () => {
+      isDark.removeEventListener("change", apply);
+      stop();
+    };
+  }, [theme, element, isInNotebook]);
 }
 
 function Foot() {

@@ -1,4 +1,4 @@
-/** Latents to pictures: in the browser, or by the local server when the network is too heavy for it. */
+/** Latents to pictures: in the browser, or by Python (the local server, a notebook) when the network is too heavy for it. */
 
 import type { Manifest, ModelInfo, NetInfo } from "./manifest";
 import type { Answer, Request } from "./decoder.worker";
@@ -85,15 +85,15 @@ export class Decoder {
   lastMs = 0;
 
   constructor(
-    source: Source,
+    private readonly source: Source,
     private readonly manifest: Manifest,
   ) {
     this.engine = new Engine(source);
   }
 
-  /** How pictures of a model come about: in the browser, by the server, or not at all (with the reason). */
+  /** How pictures of a model come about: in the browser, by Python, or not at all (with the reason). */
   way(model: ModelInfo): { kind: "browser" | "server" } | { kind: "none"; why: string } {
-    const canServe = this.manifest.server?.decode === true;
+    const canServe = this.manifest.server?.decode === true && this.source.decode !== undefined;
     if (model.decoder === null) {
       return canServe ? { kind: "server" } : { kind: "none", why: "this atlas holds no decoder for this model" };
     }
@@ -114,7 +114,7 @@ export class Decoder {
     const input = new Float32Array(latents.length * d);
     latents.forEach((z, i) => input.set(Array.from(z).slice(0, d), i * d));
     const begin = performance.now();
-    const data = way.kind === "browser" ? await this.inBrowser(model, input, latents.length) : await this.onServer(model, latents);
+    const data = way.kind === "browser" ? await this.inBrowser(model, input, latents.length) : await this.byPython(model, latents);
     this.lastMs = performance.now() - begin;
     const { channels, side_px: side } = this.manifest.images;
     return { data, n: latents.length, channels, side };
@@ -137,14 +137,9 @@ export class Decoder {
     return outputs.image.data;
   }
 
-  private async onServer(model: ModelInfo, latents: readonly ArrayLike<number>[]): Promise<Float32Array> {
-    const answer = await fetch(new URL("api/decode", document.baseURI), {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ model: model.name, z: latents.map((z) => Array.from(z)) }),
-    });
-    if (!answer.ok) throw new DecodeError(`the server could not decode (answer ${answer.status})`);
-    return new Float32Array(await answer.arrayBuffer());
+  private async byPython(model: ModelInfo, latents: readonly ArrayLike<number>[]): Promise<Float32Array> {
+    if (this.source.decode === undefined) throw new DecodeError("there is no Python here that could decode");
+    return this.source.decode(model.name, latents.map((z) => Array.from(z)));
   }
 }
 

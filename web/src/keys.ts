@@ -60,10 +60,27 @@ export function useKeys({ openHelp, isHelpOpen }: { openHelp: () => void; isHelp
       else if (!actOn(app, event)) return;
       event.preventDefault();
     };
-    const target = app.element.ownerDocument;
-    target.addEventListener("keydown", onKey);
-    return () => target.removeEventListener("keydown", onKey);
+    // Inside another page, such as a notebook, only keys pressed in here count.
+    const target: EventTarget = isInside(app) ? app.element : app.element.ownerDocument;
+    const listener = (event: Event) => {
+      onKey(event as KeyboardEvent);
+      if (isInside(app)) requestAnimationFrame(() => keepFocus(app));
+    };
+    target.addEventListener("keydown", listener);
+    return () => target.removeEventListener("keydown", listener);
   }, [app, isHelpOpen, openHelp]);
+}
+
+function isInside(app: App): boolean {
+  return app.element.getRootNode() instanceof ShadowRoot;
+}
+
+/** What had the focus may be gone after a key: the page takes it, so that the next key does not go to the page around. */
+function keepFocus(app: App): void {
+  const { activeElement } = app.element.ownerDocument;
+  if (app.element.isConnected && (activeElement === null || activeElement === app.element.ownerDocument.body)) {
+    app.element.focus({ preventScroll: true });
+  }
 }
 
 function isTyping(event: KeyboardEvent): boolean {

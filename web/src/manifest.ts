@@ -167,6 +167,6 @@ export interface Manifest {
   comparison: ComparisonInfo | null;
   run: RunInfo;
   files: Record<string, { bytes: number; sha256: string }>;
-  /** Added by the local server to what it serves. */
+  /** Added by the local server and the notebook to what they hand out: what they can do besides. */
   server?: { decode: boolean; images: boolean };
 }

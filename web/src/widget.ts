@@ -1,114 +1,113 @@
-/** The page inside a notebook (anywidget): files come by messages, the selection and the latent go back to Python. */
+/** The page inside a notebook (anywidget): files come by messages; selection, latent, model and theme go both ways. */
 
+import { render } from "preact";
 import type { App } from "./app";
+import { slide, switchModel } from "./act";
 import { mount } from "./mount";
-import type { Source } from "./source";
-import { SourceError } from "./source";
+import type { NotebookModel } from "./notebook";
+import { NotebookSource } from "./notebook";
+import type { Selection, Step, Theme } from "./store";
 
-interface NotebookModel {
-  get(name: string): unknown;
-  set(name: string, value: unknown): void;
-  save_changes(): void;
-  on(event: string, listener: (...given: never[]) => void): void;
-  off(event: string, listener: (...given: never[]) => void): void;
-  send(content: unknown): void;
-}
+const SHARED = ["recipe", "selection", "z", "model", "theme"] as const;
+type Shared = (typeof SHARED)[number];
 
-interface FileAnswer {
-  kind: string;
-  id: number;
-  ok: boolean;
-}
+const TELL_AFTER_MS = 150;
 
-/** Asks Python for each file by a message and waits for the answer with its bytes. */
-class NotebookSource implements Source {
-  readonly kind = "notebook";
-  private count = 0;
-  private readonly waiting = new Map<number, { resolve: (bytes: ArrayBuffer) => void; reject: (error: Error) => void; path: string }>();
-
-  constructor(private readonly model: NotebookModel) {
-    model.on("msg:custom", this.answer);
-  }
-
-  read(path: string): Promise<ArrayBuffer> {
-    return new Promise((resolve, reject) => {
-      const id = ++this.count;
-      this.waiting.set(id, { resolve, reject, path });
-      this.model.send({ kind: "read", id, path });
-    });
-  }
-
-  stop(): void {
-    this.model.off("msg:custom", this.answer);
-  }
-
-  private readonly answer = (content: FileAnswer, buffers: DataView[]): void => {
-    if (content.kind !== "file") return;
-    const asker = this.waiting.get(content.id);
-    this.waiting.delete(content.id);
-    if (asker === undefined) return;
-    if (!content.ok || buffers.length === 0) asker.reject(new SourceError(`${asker.path} is not in this atlas`));
-    else asker.resolve(bytesOf(buffers[0]));
-  };
-}
-
-function bytesOf(view: DataView): ArrayBuffer {
-  const bytes = new Uint8Array(view.byteLength);
-  bytes.set(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
-  return bytes.buffer;
-}
-
-async function show({ model, el }: { model: NotebookModel; el: HTMLElement }): Promise<() => void> {
+/** Shows the page in an output cell; what it answers takes the page away again. */
+function show({ model, el }: { model: NotebookModel; el: HTMLElement }): () => void {
   const holder = document.createElement("div");
   const element = document.createElement("div");
   holder.attachShadow({ mode: "open" }).append(element);
+  holder.addEventListener("keydown", keepFromNotebook);
   element.classList.add("embedded");
-  element.style.height = `${Number(model.get("height")) || 720}px`;
+  element.tabIndex = -1; // a click anywhere in the page takes the keys there
+  element.textContent = "Opening the atlas. Python answers when no cell is running.";
   el.append(holder);
+  const resize = () => {
+    element.style.height = `${Number(model.get("height")) || 720}px`;
+  };
+  resize();
+  model.on("change:height", resize);
   const source = new NotebookSource(model);
-  const app = await mount(element, source, { usesHash: false, model: String(model.get("model") ?? "") });
-  const stop = app ? follow(app, model) : () => undefined;
+  const ends: (() => void)[] = [() => source.stop(), () => model.off("change:height", resize), () => holder.remove()];
+  let isOver = false;
+  void mount(element, source, { usesHash: false, model: String(model.get("model") ?? "") }).then((app) => {
+    if (app === null) return;
+    ends.unshift(...(isOver ? [] : [follow(app, model)]), () => render(null, element), () => app.decoder.stop());
+    if (isOver) for (const end of ends) end();
+  });
   return () => {
-    stop();
-    source.stop();
-    app?.decoder.stop();
-    holder.remove();
+    isOver = true;
+    for (const end of ends) end();
   };
 }
 
-/** Keeps the traits of the Python object equal to the state of the page, and back for the selection and the model. */
+/** Keys pressed in the page do nothing to the cells of the notebook; those with Ctrl do, but for undo and redo. */
+function keepFromNotebook(event: KeyboardEvent): void {
+  const isCommand = event.ctrlKey || event.metaKey || event.altKey;
+  if (!isCommand || event.defaultPrevented || event.key.toLowerCase() === "z") event.stopPropagation();
+}
+
+/** Keeps the traits of the Python object equal to the state of the page. Only what changed is told: a widget may be shown twice. */
 function follow(app: App, model: NotebookModel): () => void {
-  let isOwn = false;
+  const told = new Map<Shared, string>();
   const tell = () => {
-    const { selection, z, model: name, theme } = app.store.get();
-    isOwn = true;
-    model.set("selection", selection?.rows ?? []);
-    model.set("recipe", JSON.stringify(selection?.recipe ?? []));
-    model.set("z", z ?? []);
-    model.set("model", name);
-    model.set("theme", theme);
-    model.save_changes();
-    isOwn = false;
+    const state = stateOf(app);
+    const changed = SHARED.filter((name) => told.get(name) !== JSON.stringify(state[name]));
+    for (const name of changed) told.set(name, JSON.stringify(state[name]));
+    for (const name of changed) if (!isSame(name, model.get(name), state[name])) model.set(name, state[name]);
+    if (changed.length > 0) model.save_changes();
   };
-  const hear = () => {
-    if (isOwn) return;
-    const rows = (model.get("selection") as number[]).filter((row) => row < app.atlas.n);
-    const old = app.store.get().selection?.rows ?? [];
-    if (rows.join() === old.join()) return;
-    app.store.set({ selection: rows.length ? { rows, recipe: [{ kind: "rows", mode: "replace", rows }] } : null });
+  const hear = (name: Shared) => () => {
+    const value = model.get(name);
+    if (isSame(name, value, stateOf(app)[name])) return;
+    const recipe = model.get("recipe");
+    take(app, name, value, told.get("recipe") === JSON.stringify(recipe) ? "" : String(recipe));
+    told.set(name, JSON.stringify(stateOf(app)[name]));
   };
   let timer = 0;
   const stop = app.store.subscribe(() => {
     clearTimeout(timer);
-    timer = window.setTimeout(tell, 150);
+    timer = window.setTimeout(tell, TELL_AFTER_MS);
   });
-  model.on("change:selection", hear);
+  const listeners = SHARED.filter((name) => name !== "recipe").map((name) => [`change:${name}`, hear(name)] as const);
+  for (const [, listener] of listeners) listener();
+  for (const [event, listener] of listeners) model.on(event, listener);
   tell();
   return () => {
     clearTimeout(timer);
     stop();
-    model.off("change:selection", hear);
+    for (const [event, listener] of listeners) model.off(event, listener);
   };
+}
+
+function stateOf(app: App): Record<Shared, unknown> {
+  const { selection, z, model, theme } = app.store.get();
+  return { recipe: JSON.stringify(selection?.recipe ?? []), selection: selection?.rows ?? [], z: z ?? [], model, theme };
+}
+
+/** Whether two values mean the same; the order of selected rows means nothing. */
+function isSame(name: Shared, a: unknown, b: unknown): boolean {
+  return name === "selection" ? ascending(a).join() === ascending(b).join() : JSON.stringify(a) === JSON.stringify(b);
+}
+
+function ascending(rows: unknown): number[] {
+  return [...(rows as number[])].sort((a, b) => a - b);
+}
+
+/** Do as Python, or another view of the widget, says; what makes no sense here is left alone. */
+function take(app: App, name: Shared, value: unknown, recipe: string): void {
+  const { store, atlas } = app;
+  if (name === "selection") store.set({ selection: selectionOf(ascending(value).filter((row) => row < atlas.n), recipe) });
+  else if (name === "model" && atlas.manifest.models.some((known) => known.name === value)) void switchModel(app, String(value));
+  else if (name === "theme" && value !== "") store.set({ theme: value as Theme });
+  else if (name === "z" && (value as number[]).length === store.get().z?.length) slide(app, value as number[], "notebook");
+}
+
+function selectionOf(rows: number[], recipe: string): Selection | null {
+  if (rows.length === 0) return null;
+  const steps = recipe === "" ? [] : (JSON.parse(recipe) as Step[]);
+  return { rows, recipe: steps.length > 0 ? steps : [{ kind: "rows", mode: "replace", rows }] };
 }
 
 export default { render: show };

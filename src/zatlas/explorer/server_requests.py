@@ -12,7 +12,10 @@ from typing import Any, NoReturn
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-__all__ = ["MOST_BODY_BYTES", "MOST_LATENTS", "Refused", "latents_asked_for", "problem", "read_body", "row_asked_for"]
+__all__ = [
+    "MOST_BODY_BYTES", "MOST_LATENTS", "Refused", "latents_among", "latents_asked_for", "problem", "read_body",
+    "row_asked_for",
+]  # fmt: skip
 
 MOST_BODY_BYTES = 1_000_000
 MOST_LATENTS = 64
@@ -91,7 +94,19 @@ def latents_asked_for(content_type: str, body: bytes, latent_dims: Mapping[str, 
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Refused(415, "not-json", "the body must be application/json")
-    asked = _parsed(body)
+    return latents_among(_parsed(body), latent_dims)
+
+
+def latents_among(asked: Any, latent_dims: Mapping[str, int]) -> tuple[str, list[list[float]]]:
+    """The model and the latents (n, d) that are asked for.
+
+    Args:
+        asked: {"model": name, "z": [[d numbers], ...]}.
+        latent_dims: Number of dimensions d of each model that can be asked for.
+
+    Raises:
+        Refused: 404 no such model, 422 latents of another shape or range.
+    """
     if not isinstance(asked, dict) or set(asked) != {"model", "z"}:
         raise Refused(422, "fields", "the body must be an object with the two fields model and z")
     model, latents = asked["model"], asked["z"]

@@ -7,23 +7,22 @@ works in Jupyter, VS Code, marimo and Colab.
 
 import functools
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from zatlas import runs
 from zatlas.errors import DataError, UsageError
 from zatlas.explorer.bundle import bundle_of
-from zatlas.explorer.page import page_files, static_folder, widget_script
-from zatlas.explorer.server_files import Shelf
-from zatlas.explorer.server_requests import Refused
+from zatlas.explorer.page import static_folder, widget_script
+from zatlas.explorer.widget_answers import Answers
 from zatlas.studies.study import Study
 
 __all__ = ["explore"]
 
 _SMALLEST_PX, _LARGEST_PX = 200, 4000
-_MOST_PATH = 1024
+_THEMES = ("", "system", "light", "dark")
 
 
 def explore(study: Study | str | Path, *, model: str = "", height: int = 720) -> Any:
@@ -70,15 +69,16 @@ def _widget_class() -> Any:
 
         height = traitlets.Int(720, help="height of the cell [px]").tag(sync=True)
         selection = traitlets.List(traitlets.Int(), help="selected rows of the atlas").tag(sync=True)
-        recipe = traitlets.Unicode("{}", help="how the selection was made, as JSON").tag(sync=True)
+        recipe = traitlets.Unicode("[]", help="how the selection was made, as JSON").tag(sync=True)
         z = traitlets.List(traitlets.Float(), help="the latent that is steered").tag(sync=True)
         model = traitlets.Unicode("", help="the model shown").tag(sync=True)
-        theme = traitlets.Unicode("", help="light, dark, or empty: as the notebook").tag(sync=True)
+        theme = traitlets.Unicode("", help="light, dark, or system: as the notebook").tag(sync=True)
 
         def __init__(self, study: Study, bundle: Path, page: Path, script: str, model: str, height: int) -> None:
-            self._files = _Files(bundle, page)
+            self._answers = Answers(bundle, page, study)
             self._study = study
             self._tables: dict[str, pd.DataFrame] = {}
+            self._is_page_speaking = False
             super().__init__(_esm=script, model=model, height=height)
             self.on_msg(self._answer)
 
@@ -94,23 +94,48 @@ def _widget_class() -> Any:
             return self._tables[name]
 
         def _answer(self, _: Any, content: Any, buffers: Any) -> None:
-            asked = _asked_for(content)
-            if asked is None:
-                return
-            found = self._files.read(asked[1])
-            self.send({"kind": "file", "id": asked[0], "ok": found is not None}, [found] if found is not None else [])
+            answer = self._answers.answer(content)
+            if answer is not None:
+                self.send(*answer)
+
+        def set_state(self, sync_data: dict[str, Any]) -> None:
+            """Take what a page says."""
+            self._is_page_speaking = True
+            try:
+                super().set_state(sync_data)
+            finally:
+                self._is_page_speaking = False
+
+        @traitlets.observe("selection")  # type: ignore[misc, untyped-decorator, unused-ignore]
+        def _selected_by_hand(self, change: Any) -> None:
+            if not self._is_page_speaking:
+                step = {"kind": "rows", "mode": "replace", "rows": sorted(change["new"])}
+                self.recipe = json.dumps([step] if change["new"] else [], separators=(",", ":"))
 
         @traitlets.validate("selection")  # type: ignore[misc, untyped-decorator, unused-ignore]
         def _rows_exist(self, proposal: Any) -> list[int]:
             rows = list(dict.fromkeys(proposal["value"]))
-            if rows and (min(rows) < 0 or max(rows) >= self._files.n):
-                raise traitlets.TraitError(f"rows of the atlas are numbered 0 to {self._files.n - 1}")
+            if rows and (min(rows) < 0 or max(rows) >= self._answers.n):
+                raise traitlets.TraitError(f"rows of the atlas are numbered 0 to {self._answers.n - 1}")
             return rows
 
         @traitlets.validate("model")  # type: ignore[misc, untyped-decorator, unused-ignore]
         def _is_model(self, proposal: Any) -> str:
             if proposal["value"] not in self._study.names:
                 raise traitlets.TraitError(f"the models of this study are {', '.join(self._study.names)}")
+            return str(proposal["value"])
+
+        @traitlets.validate("z")  # type: ignore[misc, untyped-decorator, unused-ignore]
+        def _is_finite(self, proposal: Any) -> list[float]:
+            z = [float(value) for value in proposal["value"]]
+            if not all(map(math.isfinite, z)):
+                raise traitlets.TraitError("a latent is made of finite numbers")
+            return z
+
+        @traitlets.validate("theme")  # type: ignore[misc, untyped-decorator, unused-ignore]
+        def _is_theme(self, proposal: Any) -> str:
+            if proposal["value"] not in _THEMES:
+                raise traitlets.TraitError("the themes are light, dark and system")
             return str(proposal["value"])
 
         @traitlets.validate("recipe")  # type: ignore[misc, untyped-decorator, unused-ignore]
@@ -122,30 +147,3 @@ def _widget_class() -> Any:
             return str(proposal["value"])
 
     return Explorer
-
-
-class _Files:
-    """The files that the page may ask for: its own and those of the manifest."""
-
-    def __init__(self, bundle: Path, page: Path) -> None:
-        manifest = runs.read_json(bundle / "manifest.json")
-        self.n = int(manifest["images"]["n"])
-        self._page = Shelf(page, page_files(page), may_be_links=True)
-        self._data = Shelf(bundle, ["manifest.json", *manifest["files"]])
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes of a file by its path relative to the page; None when there is no such file."""
-        try:
-            return self._data.read(path[5:]) if path.startswith("data/") else self._page.read(path)
-        except Refused:
-            return None
-
-
-def _asked_for(content: Any) -> tuple[Any, str] | None:
-    """The number and the path of a request of the page; None for any other message."""
-    if not isinstance(content, dict) or content.get("kind") != "read":
-        return None
-    number, path = content.get("id"), content.get("path")
-    if isinstance(number, int | str) and isinstance(path, str) and len(path) <= _MOST_PATH:
-        return number, path
-    return None

@@ -151,7 +151,6 @@ function useFill(view: { current: MapView | null }, model: Model, kind: string):
   const tool = usePart((state) => state.tool);
   const pictures = usePart((state) => state.pictures);
   const halo = usePart((state) => state.halo);
-  const theme = usePart((state) => state.theme);
   const n = app.atlas.n;
   const isFirst = useRef(true);
   // Before the points are there the map takes nothing else.
@@ -178,11 +177,15 @@ function useFill(view: { current: MapView | null }, model: Model, kind: string):
   useEffect(() => {
     const style = getComputedStyle(app.element);
     const read = (name: string) => style.getPropertyValue(name).trim();
-    const timer = requestAnimationFrame(() =>
-      view.current?.setTheme({ background: read("--surface"), ink: read("--ink"), accent: read("--accent"), faint: read("--line") }),
-    );
-    return () => cancelAnimationFrame(timer);
-  }, [app, view, theme, kind]);
+    const paint = () => view.current?.setTheme({ background: read("--surface"), ink: read("--ink"), accent: read("--accent"), faint: read("--line") });
+    const timer = requestAnimationFrame(paint);
+    const observer = new MutationObserver(paint); // the theme of the system, or of a notebook, may change too
+    observer.observe(app.element, { attributes: true, attributeFilter: ["data-theme"] });
+    return () => {
+      cancelAnimationFrame(timer);
+      observer.disconnect();
+    };
+  }, [app, view, kind]);
 }
 
 /** The map in words, for people who do not see it. */

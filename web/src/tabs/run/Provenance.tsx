@@ -98,7 +98,8 @@ export function Nets({ model }: { model: Model }) {
   const { decoder, encoder } = model.info;
   const app = useApp();
   const way = app.decoder.way(model.info);
-  const ways = { browser: "runs in this browser", server: "runs on the local server", none: "" };
+  const python = app.atlas.source.kind === "notebook" ? "runs in the Python of the notebook" : "runs on the local server";
+  const ways = { browser: "runs in this browser", server: python, none: "" };
   return (
     <div class="two">
       <Net title="Decoder" what="latent to picture" net={decoder} where={ways[way.kind]} />
