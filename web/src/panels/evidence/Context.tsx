@@ -32,9 +32,11 @@ function Section({ row }: { row: number }) {
   const [y, x, h, w] = found.box;
   const share = (part: number, of: number) => `${(100 * part) / of}%`;
   return (
-    <div class="section-place">
-      <img class="full" src={found.url} alt="The whole section" onLoad={(event) => setSize([event.currentTarget.naturalWidth, event.currentTarget.naturalHeight])} />
-      {size && <span class="tile-box" style={{ left: share(x, size[0]), top: share(y, size[1]), width: share(w, size[0]), height: share(h, size[1]) }} />}
+    <div>
+      <div class="section-place">
+        <img class="full" src={found.url} alt="The whole section" onLoad={(event) => setSize([event.currentTarget.naturalWidth, event.currentTarget.naturalHeight])} />
+        {size && <span class="tile-box" style={{ left: share(x, size[0]), top: share(y, size[1]), width: share(w, size[0]), height: share(h, size[1]) }} />}
+      </div>
       <p class="small soft">The frame marks the tile. Below it: full resolution.</p>
       <Full row={row} />
     </div>

@@ -45,6 +45,17 @@ export function MapTools({ model, view, mode, onMode, isTable, onTable, isCompac
             <Icon name={item.sign} />
           </button>
         ))}
+        <button type="button" class="tool" aria-label="Zoom in" title="Zoom in (+)" onClick={() => view.current?.zoom(1.5)}>
+          <Icon name="plus" />
+        </button>
+        <button type="button" class="tool" aria-label="Zoom out" title="Zoom out (−)" onClick={() => view.current?.zoom(1 / 1.5)}>
+          <Icon name="minus" />
+        </button>
+        <button type="button" class="tool" aria-label="Fit" title="Fit everything (0)" onClick={() => view.current?.fit(true)}>
+          <Icon name="fit" />
+        </button>
+        {!isCompact && <ShowMenu isTable={isTable} onTable={onTable} />}
+        {!isCompact && <FigureButtons model={model} view={view} />}
         <select
           class={`select-mode ${tool === "lasso" || tool === "box" ? "" : "unused"}`}
           value={mode}
@@ -58,17 +69,6 @@ export function MapTools({ model, view, mode, onMode, isTable, onTable, isCompac
             </option>
           ))}
         </select>
-        <button type="button" class="tool" aria-label="Zoom in" title="Zoom in (+)" onClick={() => view.current?.zoom(1.5)}>
-          <Icon name="plus" />
-        </button>
-        <button type="button" class="tool" aria-label="Zoom out" title="Zoom out (−)" onClick={() => view.current?.zoom(1 / 1.5)}>
-          <Icon name="minus" />
-        </button>
-        <button type="button" class="tool" aria-label="Fit" title="Fit everything (0)" onClick={() => view.current?.fit(true)}>
-          <Icon name="fit" />
-        </button>
-        {!isCompact && <ShowMenu isTable={isTable} onTable={onTable} />}
-        {!isCompact && <FigureButtons model={model} view={view} />}
       </div>
     </div>
   );
