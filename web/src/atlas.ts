@@ -2,7 +2,8 @@
 
 import type { BundleFile, ColumnInfo, Manifest, ModelInfo, ProjectionInfo } from "./manifest";
 import { SCHEMA_VERSION } from "./manifest";
-import { Pictures } from "./pictures";
+import type { PictureStore } from "./pictures";
+import { Pictures, PicturesOnDemand } from "./pictures";
 import type { Source } from "./source";
 import { SourceError } from "./source";
 
@@ -42,7 +43,8 @@ export class Atlas {
     readonly names: string[],
     readonly columns: Column[],
     readonly thumbnails: Pictures | null,
-    readonly originals: Pictures | null,
+    /** Images as the model sees them: from the bundle, or made by Python's side when asked for. */
+    readonly originals: PictureStore | null,
   ) {
     this.n = manifest.images.n;
   }
@@ -60,7 +62,8 @@ export class Atlas {
       Promise.all(manifest.columns.map((info) => readColumn(source, info))),
     ]);
     const pictures = (sheets: Manifest["thumbnails"]) => (sheets ? new Pictures(source, sheets, manifest.images.n) : null);
-    return new Atlas(source, manifest, names, columns, pictures(manifest.thumbnails), pictures(manifest.originals));
+    const originals = pictures(manifest.originals) ?? onDemand(source, manifest);
+    return new Atlas(source, manifest, names, columns, pictures(manifest.thumbnails), originals);
   }
 
   /** A model with its columns; read once, then kept. */
@@ -93,6 +96,11 @@ export class Atlas {
     if (column && code >= 0) for (let i = 0; i < this.n; i++) mask[i] = column.values[i] === code ? 1 : 0;
     return mask;
   }
+}
+
+function onDemand(source: Source, manifest: Manifest): PictureStore | null {
+  if (manifest.server?.images !== true || source.image === undefined) return null;
+  return new PicturesOnDemand((row) => source.image?.(row) as Promise<Blob>, manifest.images.side_px);
 }
 
 async function readModel(source: Source, info: ModelInfo): Promise<Model> {

@@ -10,7 +10,42 @@ export interface Cell {
   y: number;
 }
 
-export class Pictures implements PictureSource {
+/** Square pictures of the images, one at a time. */
+export interface PictureStore {
+  /** Side of each [px]. */
+  readonly size: number;
+  get(row: number): Promise<Cell>;
+}
+
+/** Images as the model sees them, made from those at full resolution that Python reads; the last few are kept. */
+export class PicturesOnDemand implements PictureStore {
+  private readonly kept = new Map<number, Promise<Cell>>();
+
+  constructor(
+    private readonly read: (row: number) => Promise<Blob>,
+    readonly size: number,
+  ) {}
+
+  get(row: number): Promise<Cell> {
+    let cell = this.kept.get(row);
+    if (cell === undefined) {
+      cell = this.make(row);
+      cell.catch(() => this.kept.delete(row));
+      this.kept.set(row, cell);
+      if (this.kept.size > MOST_KEPT) this.kept.delete(this.kept.keys().next().value as number);
+    }
+    return cell;
+  }
+
+  private async make(row: number): Promise<Cell> {
+    const options: ImageBitmapOptions = { colorSpaceConversion: "none", resizeWidth: this.size, resizeHeight: this.size, resizeQuality: "high" };
+    return { sheet: await createImageBitmap(await this.read(row), options), x: 0, y: 0 };
+  }
+}
+
+const MOST_KEPT = 24;
+
+export class Pictures implements PictureSource, PictureStore {
   readonly size: number;
   private readonly loaded: (ImageBitmap | null)[];
   private readonly pending = new Map<number, Promise<ImageBitmap>>();

@@ -10,11 +10,14 @@ export function Evidence() {
   const app = useApp();
   const model = useModel();
   const focus = usePart((state) => state.focus);
+  const origin = usePart((state) => state.origin);
   if (model === null) return null;
+  const isInspecting = focus !== null && origin.kind === "image" && origin.row === focus;
+  const inspected = focus === null ? <NothingInspected key="real" /> : <Inspected key={`real ${focus}`} model={model} row={focus} />;
+  const generated = <Generated key="generated" model={model} />;
   return (
     <>
-      <Generated model={model} />
-      {focus === null ? <NothingInspected /> : <Inspected key={focus} model={model} row={focus} />}
+      {isInspecting ? [inspected, generated] : [generated, inspected]}
       {model.info.encoder !== null && app.atlas.manifest.images.channels === 1 && <DropPlace model={model} />}
     </>
   );

@@ -22,13 +22,15 @@ export function Generated({ model }: { model: Model }) {
   const latents = useMemo(() => (wanted && wanted.length === model.d ? [wanted] : null), [wanted, model]);
   const decoded = useDecoded(model, latents);
   const way = app.decoder.way(model.info);
-  if (z === null || z.length !== model.d) return null;
+  const except = origin.kind === "image" ? origin.row : undefined;
+  const support = useMemo(() => (z?.length === model.d ? app.support(model, z, except) : null), [app, model, z, except]);
+  if (z === null || support === null) return null;
   const title = origin.kind === "image" ? "Reconstruction" : "At the sliders";
   return (
     <div class="card evidence-generated" data-z={JSON.stringify(decoded.shown?.[0] ? Array.from(decoded.shown[0]) : null)}>
       <div class="row spread">
         <h2>{title}</h2>
-        <Badge model={model} z={z} except={origin.kind === "image" ? origin.row : undefined} />
+        <SupportBadge value={support} k={model.info.support.k} />
       </div>
       {way.kind === "none" ? (
         <p class="message problem">No picture: {way.why}</p>
@@ -43,15 +45,10 @@ export function Generated({ model }: { model: Model }) {
         </p>
       )}
       {way.kind !== "none" && !isLive && <p class="small soft">{model.info.decoder?.words ?? "Decoded by the server when a slider is released."}</p>}
-      <Nearest model={model} z={z} except={origin.kind === "image" ? origin.row : undefined} />
+      <p class="small">{supportSentence(support, model.info.support.k)}</p>
+      <Nearest model={model} z={z} except={except} />
     </div>
   );
-}
-
-function Badge({ model, z, except }: { model: Model; z: number[]; except: number | undefined }) {
-  const app = useApp();
-  const value = app.support(model, z, except);
-  return <SupportBadge value={value} k={model.info.support.k} />;
 }
 
 /** Where the picture comes from, in words. */
@@ -69,12 +66,9 @@ export function inWords(app: App, origin: Origin): string {
 }
 
 function Nearest({ model, z, except }: { model: Model; z: number[]; except: number | undefined }) {
-  const app = useApp();
   const found = useMemo(() => nearest(model, z, NEIGHBOURS, except === undefined ? {} : { except }), [model, z, except]);
-  const value = app.support(model, z, except);
   return (
     <div class="near-images">
-      <p class="small">{supportSentence(value, model.info.support.k)}</p>
       <h3>Nearest real images</h3>
       <p class="small soft">In all {model.d} latent dimensions, with the distance.</p>
       <ul class="thumbs">

@@ -11,6 +11,7 @@ import { Icon } from "../../parts/Icon";
 import { RealImage } from "../../parts/RealImage";
 import { greysOf, greysOfFrame, paintDifference } from "../../parts/pixels";
 import type { Frames } from "../../decoder";
+import type { Cell } from "../../pictures";
 import { Context } from "./Context";
 import { Spread } from "./Spread";
 
@@ -63,14 +64,15 @@ export function Difference({ row, frames, hasTitle = true }: { row: number; fram
   useEffect(() => {
     if (pictures === null || frames === null) return;
     let isWanted = true;
-    void pictures.get(row).then((cell) => {
+    const show = (cell: Cell) => {
       if (!isWanted || canvas.current === null) return;
       const side = Math.min(pictures.size, frames.side);
       const original = greysOf(cell, pictures.size, side);
       const again = shrunk(greysOfFrame(frames, 0, atlas.manifest.images.display), frames.side, side);
       paintDifference(canvas.current, again, original, side, MOST_DIFFERENCE);
       setThere(true);
-    });
+    };
+    pictures.get(row).then(show, () => setThere(false));
     return () => {
       isWanted = false;
     };
