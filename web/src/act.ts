@@ -79,7 +79,7 @@ export async function switchModel(app: App, name: string): Promise<void> {
   const state = app.store.get();
   const row = state.focus;
   const change: Partial<State> = { model: name, locked: [], view: null };
-  change.z = row === null ? null : [...latentOf(model, row)];
+  change.z = row === null ? meanLatent(model) : [...latentOf(model, row)];
   change.origin = row === null ? { kind: "mean" } : { kind: "image", row };
   if (state.projection !== "z" && !model.projections.some((p) => p.info.name === state.projection)) {
     change.projection = model.projections[0].info.name;

@@ -63,13 +63,17 @@ function follow(app: App, model: NotebookModel): () => void {
     if (isSame(name, value, stateOf(app)[name])) return;
     const recipe = model.get("recipe");
     take(app, name, value, told.get("recipe") === JSON.stringify(recipe) ? "" : String(recipe));
-    told.set(name, JSON.stringify(stateOf(app)[name]));
+    // A model comes when it is loaded; what else was not taken is told as it is.
+    if (isSame(name, value, stateOf(app)[name])) told.set(name, JSON.stringify(stateOf(app)[name]));
+    else if (name !== "model") told.delete(name);
+    later();
   };
   let timer = 0;
-  const stop = app.store.subscribe(() => {
+  const later = () => {
     clearTimeout(timer);
     timer = window.setTimeout(tell, TELL_AFTER_MS);
-  });
+  };
+  const stop = app.store.subscribe(later);
   const listeners = SHARED.filter((name) => name !== "recipe").map((name) => [`change:${name}`, hear(name)] as const);
   for (const [, listener] of listeners) listener();
   for (const [event, listener] of listeners) model.on(event, listener);
@@ -83,7 +87,8 @@ function follow(app: App, model: NotebookModel): () => void {
 
 function stateOf(app: App): Record<Shared, unknown> {
   const { selection, z, model, theme } = app.store.get();
-  return { recipe: JSON.stringify(selection?.recipe ?? []), selection: selection?.rows ?? [], z: z ?? [], model, theme };
+  const mean = app.atlas.manifest.models.find((known) => known.name === model)?.pca.mean ?? [];
+  return { recipe: JSON.stringify(selection?.recipe ?? []), selection: selection?.rows ?? [], z: z ?? mean, model, theme };
 }
 
 /** Whether two values mean the same; the order of selected rows means nothing. */
@@ -101,7 +106,7 @@ function take(app: App, name: Shared, value: unknown, recipe: string): void {
   if (name === "selection") store.set({ selection: selectionOf(ascending(value).filter((row) => row < atlas.n), recipe) });
   else if (name === "model" && atlas.manifest.models.some((known) => known.name === value)) void switchModel(app, String(value));
   else if (name === "theme" && value !== "") store.set({ theme: value as Theme });
-  else if (name === "z" && (value as number[]).length === store.get().z?.length) slide(app, value as number[], "notebook");
+  else if (name === "z" && (value as number[]).length === (stateOf(app).z as number[]).length) slide(app, value as number[], "notebook");
 }
 
 function selectionOf(rows: number[], recipe: string): Selection | null {
