@@ -1,4 +1,4 @@
-"""The reference describes every key of a manifest, and every key of the page."""
+"""The documentation describes every key of a manifest and of the keyboard, and names what stands on the page."""
 
 import re
 from pathlib import Path
@@ -80,3 +80,12 @@ def test_every_key_of_the_page_is_listed() -> None:
     assert len(pairs) == shown.count('keys: "')
     assert re.findall(r"^\| (?!keys)([^|-][^|]*) \| (.+) \|$", text, flags=re.MULTILINE) == pairs
     assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == re.findall(r'title: "([^"]+)"', shown)
+
+
+def test_words_quoted_in_the_tutorial_stand_on_the_page() -> None:
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "tutorials" / "explore.md").read_text(encoding="utf-8"))
+    page = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "web" / "src").rglob("*.ts*"))
+    page = re.sub(r"\s+", " ", page).replace('All {count || "walks"}', "All five")
+    quoted = re.findall(r"\*\*([A-Z][^*]+)\*\*|(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)
+    assert len(quoted) > 10
+    assert [words for pair in quoted for words in pair if words and words not in page] == []
