@@ -236,8 +236,9 @@ def _add_export(verbs: Any) -> None:
     parser.add_argument("--with-originals", action="store_true", help="with the images as the model sees them")
     parser.add_argument("--no-thumbnails", action="store_true", help="without small images")
     parser.add_argument(
-        "--no-encoder", action="store_true", help="without what places an image of one's own on the map"
-    )
+        "--encoder", action=argparse.BooleanOptionalAction, default=None,
+        help="what places an image of one's own on the map (default: in a folder, but not in a single file)",
+    )  # fmt: skip
 
 
 def _add_study_input(parser: argparse.ArgumentParser) -> None:

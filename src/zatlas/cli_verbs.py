@@ -209,12 +209,16 @@ def _open_browser(address: str) -> None:
 def export(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas export STUDY`"""
     from zatlas.explorer.page import page_files
-    from zatlas.explorer.share import export_file, export_folder
+    from zatlas.explorer.share import check_file, check_folder, export_file, export_folder
     from zatlas.studies.study import Study
 
     if bool(options.out) == bool(options.single_file):
         raise UsageError("export needs one place to write", hint="-o DIR for a web host, or --single-file FILE.html")
     page_files()
+    if options.out:
+        check_folder(Path(options.out))
+    else:
+        check_file(Path(options.single_file))
     with _bundle_to_export(options, Study(options.study)) as bundle:
         if options.out:
             made = export_folder(bundle, Path(options.out))
@@ -234,15 +238,15 @@ def _bundle_to_export(options: argparse.Namespace, made: Study) -> Iterator[Path
     """The study's own explorer files, or others made for this export alone."""
     from zatlas.explorer.bundle import bundle_of, write_bundle
 
-    wanted = (options.model, options.with_originals, options.no_thumbnails, options.no_encoder)
-    if not any(wanted):
+    with_encoder = not options.single_file if options.encoder is None else options.encoder
+    if with_encoder and not (options.model or options.with_originals or options.no_thumbnails):
         yield bundle_of(made, talk=_talk(options))
         return
     with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
         folder = Path(spare) / "explorer"
         write_bundle(
             made, folder, models=options.model, with_originals=options.with_originals,
-            with_thumbnails=not options.no_thumbnails, with_encoder=not options.no_encoder, talk=_talk(options),
+            with_thumbnails=not options.no_thumbnails, with_encoder=with_encoder, talk=_talk(options),
         )  # fmt: skip
         yield folder
 

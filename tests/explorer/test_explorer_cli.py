@@ -73,7 +73,7 @@ def test_a_folder_is_exported_and_says_what_is_inside(finished, capsys, tmp_path
 def test_one_file_with_choices(finished, capsys, tmp_path):
     before = (finished.folder / "explorer" / "manifest.json").read_bytes()
     file = tmp_path / "atlas.html"
-    flags = ("--model", "z3", "--with-originals", "--no-thumbnails", "--no-encoder", "--json")
+    flags = ("--model", "z3", "--with-originals", "--no-thumbnails", "--json")
     code, out, err = run("export", finished.folder, "--single-file", file, *flags, capsys=capsys)
     assert code == 0, err
     record = json.loads(out)
@@ -84,7 +84,8 @@ def test_one_file_with_choices(finished, capsys, tmp_path):
     assert "data/z3/mean.f32" in text
     assert "data/z2/" not in text
     assert (finished.folder / "explorer" / "manifest.json").read_bytes() == before, "originals stay out of the study"
-    _, _, err = run("export", finished.folder, "--single-file", file, capsys=capsys)
+    _, out, err = run("export", finished.folder, "--single-file", file, capsys=capsys)
+    assert "  - the encoder" not in out.splitlines()
     assert err.rstrip().splitlines()[-1] == f"next: open {file} in a browser"
 
 

@@ -20,7 +20,7 @@ from zatlas.errors import DataError, UsageError
 from zatlas.explorer.bundle import check_bundle
 from zatlas.explorer.page import APP, START, not_built, page_files
 
-__all__ = ["LARGE_BYTES", "POLICY", "Exported", "export_file", "export_folder"]
+__all__ = ["LARGE_BYTES", "POLICY", "Exported", "check_file", "check_folder", "export_file", "export_folder"]
 
 LARGE_BYTES = 15_000_000
 """Above this an export is slow to open and to send, and the person is told what makes it so large."""
@@ -88,7 +88,7 @@ def export_folder(bundle: Path, out: Path, *, page: Path | None = None) -> Expor
         DataError: the page was not built, or the bundle is damaged.
     """
     out = out.resolve()
-    _check_folder(out)
+    check_folder(out)
     files = {**page_files(page), **_data_files(bundle)}
     runs.make_folder(out.parent)
     with runs.new_folder(out) as temporary:
@@ -100,7 +100,12 @@ def export_folder(bundle: Path, out: Path, *, page: Path | None = None) -> Expor
     return Exported(out, sum(sizes.values()), _parts(sizes, manifest), manifest)
 
 
-def _check_folder(out: Path) -> None:
+def check_folder(out: Path) -> None:
+    """Whether a folder may be exported to; asked before the long work.
+
+    Raises:
+        UsageError: it holds something that zatlas export did not write.
+    """
     if not out.exists():
         return
     if not out.is_dir():
@@ -144,7 +149,7 @@ def export_file(bundle: Path, out: Path, *, page: Path | None = None) -> Exporte
         UsageError: `out` is something else.
         DataError: the page was not built, is not one script, or the bundle is damaged.
     """
-    _check_file(out)
+    check_file(out)
     built = page_files(page)
     manifest = runs.read_json(bundle / "manifest.json")
     inside = {name: path for name, path in built.items() if name not in (START, APP)} | _data_files(bundle)
@@ -160,7 +165,12 @@ def export_file(bundle: Path, out: Path, *, page: Path | None = None) -> Exporte
     return Exported(out, out.stat().st_size, _parts(sizes, manifest), manifest)
 
 
-def _check_file(out: Path) -> None:
+def check_file(out: Path) -> None:
+    """Whether a single file may be exported to; asked before the long work.
+
+    Raises:
+        UsageError: its name is not that of a page, or it is something that zatlas export did not write.
+    """
     if out.is_dir():
         raise UsageError(f"{out} is a folder", hint="--single-file needs the name of a file, such as atlas.html")
     if out.suffix.lower() not in (".html", ".htm"):
