@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from toy_explorer import toy_finished
 
+from zatlas import runs
 from zatlas.explorer.bundle import write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -13,10 +14,17 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory):
-    """Of a real study with two models."""
+def folder(tmp_path_factory):
+    """Where a real study with two models lies, of which the bundle is in xray-study/explorer."""
     folder = tmp_path_factory.mktemp("docs-bundle")
-    return write_bundle(toy_finished(folder), folder / "explorer", with_originals=True)
+    write_bundle(toy_finished(folder), folder / "xray-study" / "explorer", with_originals=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(folder):
+    """Its manifest."""
+    return runs.read_json(folder / "xray-study" / "explorer" / "manifest.json")
 
 
 def sections() -> dict[str, str]:
@@ -61,10 +69,8 @@ def test_every_key_of_columns_sheets_and_files_is_described(manifest) -> None:
     assert set(manifest["names"]) == first_cells(sections()["File entries"])
 
 
-def test_python_shown_reads_a_bundle(manifest, tmp_path, monkeypatch) -> None:
-    folder = tmp_path / "xray-study"
-    write_bundle(toy_finished(tmp_path), folder / "explorer")
-    monkeypatch.chdir(tmp_path)
+def test_python_shown_reads_a_bundle(folder, manifest, monkeypatch) -> None:
+    monkeypatch.chdir(folder)
     code = re.search(r"^```python\n(.*?)^```", (REFERENCE / "bundle.md").read_text(), flags=re.MULTILINE | re.DOTALL)
     names: dict = {}
     exec(code[1], names)
