@@ -223,6 +223,16 @@ def test_keys_stay_where_they_are_pressed(notebook):
     assert "Enter" in page.evaluate("heard.splice(0)"), "the keys that run a cell do"
 
 
+def test_shift_and_the_mouse_mark_no_cells(notebook):
+    page = notebook.page
+    page.evaluate("() => { window.presses = 0; out.addEventListener('mousedown', () => presses++, true); }")
+    place = notebook.app("el.querySelector('[data-map]').zatlasMap.place(5)")
+    page.locator("[data-map]").click(position=place, modifiers=["Shift"])
+    assert (page.evaluate("presses"), notebook.app("app.store.get().selection.rows.length")) == (0, 1)
+    page.locator("[data-map]").click(position=place)
+    assert page.evaluate("presses") == 1
+
+
 def test_two_views_of_one_widget_agree_and_leave_nothing_behind(notebook):
     page = notebook.page
     notebook.say(selection=[4, 5])

@@ -41,7 +41,7 @@ export async function mount(element: HTMLElement, source: Source, options: Mount
     (element as HTMLElement & { zatlas?: App }).zatlas = app;
     return app;
   } catch (error) {
-    showFailure(element, error);
+    showFailure(element, error, source.kind);
     return null;
   }
 }
@@ -85,20 +85,24 @@ function keepLink(app: App): void {
   window.addEventListener("hashchange", () => location.reload());
 }
 
-function showFailure(element: HTMLElement, error: unknown): void {
+function showFailure(element: HTMLElement, error: unknown, kind: Source["kind"]): void {
   const reason = error instanceof Error ? error.message : String(error);
   const title = document.createElement("h1");
   title.textContent = "The atlas could not be opened";
   const words = document.createElement("p");
   words.textContent = reason;
   const hint = document.createElement("p");
-  hint.textContent =
-    location.protocol === "file:"
-      ? "A folder made by zatlas export needs a web server: python3 -m http.server. Only a file made with --single-file opens by a double click."
-      : "If this page came from zatlas explore, start it again and use the new address that it prints.";
+  hint.textContent = hintFor(kind);
   const box = document.createElement("div");
   box.className = "failure card";
   box.setAttribute("role", "alert");
   box.append(title, words, hint);
   element.replaceChildren(box);
+}
+
+function hintFor(kind: Source["kind"]): string {
+  if (kind === "notebook") return "Run the cell again.";
+  return location.protocol === "file:"
+    ? "A folder made by zatlas export needs a web server: python3 -m http.server. Only a file made with --single-file opens by a double click."
+    : "If this page came from zatlas explore, start it again and use the new address that it prints.";
 }

@@ -5,7 +5,7 @@ import type { App } from "./app";
 import { slide, switchModel } from "./act";
 import { mount } from "./mount";
 import type { NotebookModel } from "./notebook";
-import { NotebookSource } from "./notebook";
+import { isNotebookDark, NotebookSource } from "./notebook";
 import type { Selection, Step, Theme } from "./store";
 
 const SHARED = ["recipe", "selection", "z", "model", "theme"] as const;
@@ -20,16 +20,21 @@ function show({ model, el }: { model: NotebookModel; el: HTMLElement }): () => v
   holder.attachShadow({ mode: "open" }).append(element);
   holder.addEventListener("keydown", keepFromNotebook);
   element.classList.add("embedded");
+  element.style.minHeight = "0"; // the height is that of the cell
   element.tabIndex = -1; // a click anywhere in the page takes the keys there
-  element.textContent = "Opening the atlas. Python answers when no cell is running.";
+  element.dataset.theme = isNotebookDark() ? "dark" : "light";
+  const words = document.createElement("p");
+  words.textContent = "Opening the atlas. Python answers when no cell is running.";
+  element.append(words);
   el.append(holder);
   const resize = () => {
     element.style.height = `${Number(model.get("height")) || 720}px`;
   };
   resize();
   model.on("change:height", resize);
+  const release = keepShiftFromNotebook(holder);
   const source = new NotebookSource(model);
-  const ends: (() => void)[] = [() => source.stop(), () => model.off("change:height", resize), () => holder.remove()];
+  const ends: (() => void)[] = [() => source.stop(), () => model.off("change:height", resize), release, () => holder.remove()];
   let isOver = false;
   void mount(element, source, { usesHash: false, model: String(model.get("model") ?? "") }).then((app) => {
     if (app === null) return;
@@ -46,6 +51,15 @@ function show({ model, el }: { model: NotebookModel; el: HTMLElement }): () => v
 function keepFromNotebook(event: KeyboardEvent): void {
   const isCommand = event.ctrlKey || event.metaKey || event.altKey;
   if (!isCommand || event.defaultPrevented || event.key.toLowerCase() === "z") event.stopPropagation();
+}
+
+/** Shift and the mouse add to the selection of images here; Jupyter would mark all cells from the active one to this. */
+function keepShiftFromNotebook(holder: HTMLElement): () => void {
+  const keep = (event: MouseEvent) => {
+    if (event.shiftKey && event.composedPath().includes(holder)) event.stopPropagation();
+  };
+  document.addEventListener("mousedown", keep, true);
+  return () => document.removeEventListener("mousedown", keep, true);
 }
 
 /** Keeps the traits of the Python object equal to the state of the page. Only what changed is told: a widget may be shown twice. */

@@ -1,8 +1,9 @@
 """The explorer in a notebook: `za.explore(study)`.
 
-The page runs in the output cell and asks the kernel for its files; what a person selects there, Python reads:
-`widget.selected` is a table of the selected images, `widget.z` the latent that is steered. Needs anywidget, which
-works in Jupyter, VS Code, marimo and Colab.
+The page runs in the output cell and asks the kernel for its files, for latents too heavy to decode in a browser, and
+for images at their full size. What a person selects there, Python reads: `widget.selected` is a table of the selected
+images, `widget.z` the latent that is steered; what Python sets, the page shows. Needs anywidget, which works in
+Jupyter, VS Code, marimo and Colab.
 """
 
 import functools
@@ -35,7 +36,8 @@ def explore(study: Study | str | Path, *, model: str = "", height: int = 720) ->
 
     Returns:
         A widget with `selection` (rows of the atlas), `selected` (the same as a table), `recipe` (how the selection
-        was made), `z` (the latent that is steered), `model` and `theme`; each can be observed.
+        was made), `z` (the latent that is steered), `model` and `theme`; each can be observed, and all but `selected`
+        and `recipe` set.
 
     Raises:
         DataError: anywidget is not installed, the page was not built, or the study is not finished.
