@@ -274,16 +274,16 @@ def _fitted(costs: Sequence[tuple[float, float]]) -> dict[str, Any]:
     design = np.stack([np.ones_like(million), million], axis=1) / ms[:, None]
     (constant, slope), *_ = np.linalg.lstsq(design, np.ones_like(ms), rcond=None)
     live, release = (float(constant + slope * limit) for limit in (LIVE, ON_RELEASE))
-    within = [
+    slow = [
         name for name, (size, took) in zip(map(str, SHAPES), costs, strict=True) if size <= LIVE and took > LIVE_GOAL_MS
     ]
     print(f"\nFitted: {constant:.1f} ms + {slope:.3f} ms per million multiply-adds.")
     print(f"Live (at most {LIVE} million): {live:.0f} ms, {1000 / live:.0f} pictures per second; "
           f"{verdict(live, LIVE_GOAL_MS)} (goal {LIVE_GOAL_MS:.0f} ms, 30 per second)")  # fmt: skip
-    if within:
-        print(f"Slower than {LIVE_GOAL_MS:.0f} ms though within the limit: {', '.join(within)}")
+    if slow:
+        print(f"Slower than {LIVE_GOAL_MS:.0f} ms though within the limit: {', '.join(slow)}")
     print(f"On release (at most {ON_RELEASE} million): {release:.0f} ms")
-    return {"constant_ms": constant, "ms_per_million": slope, "live_ms": live, "on_release_ms": release, "slow": within}
+    return {"constant_ms": constant, "ms_per_million": slope, "live_ms": live, "on_release_ms": release, "slow": slow}
 
 
 def verdict(value: float, goal: float) -> str:

@@ -108,12 +108,13 @@ def write_bundle(folder: Path, n: int, networks: Networks, *, with_thumbnails: b
 
 def _columns(files: Files, mean: np.ndarray, rng: np.random.Generator) -> list[dict[str, Any]]:
     n = len(mean)
-    group = pd.Series(pd.Categorical.from_codes(rng.integers(0, _GROUPS, n), [f"P{i:02d}" for i in range(_GROUPS)]))
-    parts = pd.Series(pd.Categorical.from_codes(rng.choice(3, n, p=(0.7, 0.15, 0.15)), ["train", "validation", "test"]))
+    groups, parts = pd.Index([f"P{i:02d}" for i in range(_GROUPS)]), pd.Index(["train", "validation", "test"])
+    group = pd.Series(pd.Categorical.from_codes(rng.integers(0, _GROUPS, n), groups))
+    part = pd.Series(pd.Categorical.from_codes(rng.choice(3, n, p=(0.7, 0.15, 0.15)), parts))
     age = (50 + 10 * mean[:, 0] / mean[:, 0].std() + 5 * rng.standard_normal(n)).astype(np.float32)
     return [
         category_column(files, "columns/000", "group", group),
-        category_column(files, "columns/001", "split", parts),
+        category_column(files, "columns/001", "split", part),
         number_column(files, "columns/002", "age", age, title="age"),
     ]
 

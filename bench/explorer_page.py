@@ -1,8 +1,8 @@
 """The page in a browser, for `explorer.py`: opens it cold, moves the mouse as a person does, and listens to frames.
 
 Chromium by Playwright, with WebGL computed by the processor (SwiftShader) or switched off. Times are those of the
-page's own clock. A map counts as drawn when a pixel of it has been read back, which waits until everything asked of
-WebGL is done, and not merely asked for.
+page's own clock. A map counts as drawn when a pixel of it has been read back, which waits until everything is done, and
+not merely asked for.
 """
 
 import contextlib
@@ -40,6 +40,7 @@ WATCH = """
     const canvas = layer();
     const gl = canvas.getContext('webgl2') || canvas.getContext('webgl');
     if (gl) gl.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+    else canvas.getContext('2d').getImageData(0, 0, 1, 1);
   });
   const isDrawn = () => {
     const map = document.querySelector('[data-map]')?.zatlasMap;
