@@ -405,6 +405,19 @@ def test_a_wildcard_needs_a_name(bundle, page):
         server.serve(server.Offer(bundle=bundle, page=page), host="0.0.0.0", is_understood=True)
 
 
+@pytest.mark.parametrize(
+    ("host", "allowed", "address"),
+    [
+        ("127.0.0.1", (), "http://127.0.0.1:80/"),
+        ("::1", (), "http://[::1]:80/"),
+        ("0.0.0.0", ("box.lab", "0.0.0.0"), "http://box.lab:80/"),
+        ("192.168.0.7", ("192.168.0.7",), "http://192.168.0.7:80/"),
+    ],
+)
+def test_the_address_that_is_printed_can_be_opened(host, allowed, address):
+    assert server._address(host, 80, allowed) == address
+
+
 def test_a_port_that_is_taken(bundle, page):
     (first, *others) = server._listeners("127.0.0.1", 0)
     try:

@@ -45,6 +45,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _KEEP_ALIVE_S = 5
 _STOPS_WITHIN_S = 0
 _TICKS_PER_S = 10
+_ANY_ADDRESS = ("0.0.0.0", "::")
 _WORDS = {404: ("not-found", "there is nothing at this address"), 405: ("method", "this address is only read")}
 
 
@@ -242,7 +243,7 @@ def serve(
             timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_STOPS_WITHIN_S,
         )  # fmt: skip
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
-        address = "" if unix_socket else f"http://{_shown(host)}:{port}/"
+        address = "" if unix_socket else _address(host, port, allowed)
         server = _Server(config, offer.worker, lambda: on_ready(address, offer.door))
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(server.serve(sockets=sockets))
@@ -285,9 +286,14 @@ def _check_host(host: str, door: Door, *, is_understood: bool, is_socket: bool) 
             f"--host {host} lets other computers reach the images, over a connection that is not encrypted",
             hint="ssh -L PORT:localhost:PORT reaches this computer safely; or add --i-understand",
         )
-    if host in ("0.0.0.0", "::") and not door.allowed_hosts:
+    if host in _ANY_ADDRESS and not door.allowed_hosts:
         raise UsageError(f"--host {host} needs the name by which others reach it", hint="add --allowed-host NAME")
     return (*door.allowed_hosts, _shown(host))
+
+
+def _address(host: str, port: int, allowed: tuple[str, ...]) -> str:
+    """What a person opens: a server that listens everywhere is reached by its name."""
+    return f"http://{allowed[0] if host in _ANY_ADDRESS else _shown(host)}:{port}/"
 
 
 def _shown(host: str) -> str:

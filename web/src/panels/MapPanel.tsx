@@ -12,13 +12,13 @@ import { Hover } from "./map/Hover";
 import type { Hovered } from "./map/Hover";
 import { Legend } from "./map/Legend";
 import { MapTools } from "./map/MapTools";
+import type { DrawnPath } from "./map/marks";
 import { useMarks } from "./map/marks";
 import { mapKey } from "./map/mapKeys";
 import { TableView } from "./map/TableView";
 
 interface Props {
-  /** Latents of a path to draw, with the indices of those that are frames. */
-  path?: { z: number[][]; dots: number[] } | null;
+  path?: DrawnPath | null;
   isCompact?: boolean;
 }
 

@@ -64,7 +64,7 @@ function OneWay({ used }: { used: UsedPath }) {
   const decoded = useDecoded(model, used.latents);
   const [current, go] = useCurrent(stops);
   const walk = walkOf(model, path);
-  const onMap = useMemo(() => ({ z: used.latents, dots: stops.map((stop) => stop.index) }), [used, stops]);
+  const onMap = useMemo(() => ({ z: used.latents, dots: stops.map((stop) => stop.index), ends: [used.a, used.b] as [number, number] }), [used, stops]);
   const frames = decoded.frames !== null && decoded.frames.n === stops.length ? decoded.frames : null;
   return (
     <>

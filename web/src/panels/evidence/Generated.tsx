@@ -25,7 +25,7 @@ export function Generated({ model }: { model: Model }) {
   const except = origin.kind === "image" ? origin.row : undefined;
   const support = useMemo(() => (z?.length === model.d ? app.support(model, z, except) : null), [app, model, z, except]);
   if (z === null || support === null) return null;
-  const title = origin.kind === "image" ? "Reconstruction" : "At the sliders";
+  const title = origin.kind === "image" ? "Reconstruction, larger" : "At the sliders";
   return (
     <div class="card evidence-generated" data-z={JSON.stringify(decoded.shown?.[0] ? Array.from(decoded.shown[0]) : null)}>
       <div class="row spread">
@@ -46,6 +46,9 @@ export function Generated({ model }: { model: Model }) {
       )}
       {way.kind !== "none" && !isLive && <p class="small soft">{model.info.decoder?.words ?? "Decoded by the server when a slider is released."}</p>}
       <p class="small">{supportSentence(support, model.info.support.k)}</p>
+      {origin.kind === "blend" && (
+        <p class="small soft">A mean of latents lies between them: it says that images are near in latent space, not that there are any at this place of the map.</p>
+      )}
       <Nearest model={model} z={z} except={except} />
     </div>
   );

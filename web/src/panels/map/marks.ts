@@ -10,7 +10,14 @@ import type { MapLabel, MapMarks, MapPath, MapView } from "../../map/MapView";
 import type { State } from "../../store";
 import { clusterName, onClusterNames } from "../../tabs/clusters/names";
 
-export function useMarks(view: { current: MapView | null }, model: Model, path: { z: number[][]; dots: number[] } | null, kind: string): void {
+/** A way to draw: its latents, which of them are frames, and the images at its ends. */
+export interface DrawnPath {
+  z: number[][];
+  dots: number[];
+  ends: [number, number];
+}
+
+export function useMarks(view: { current: MapView | null }, model: Model, path: DrawnPath | null, kind: string): void {
   const app = useApp();
   const state = usePart((whole) => whole);
   useEffect(() => {
@@ -20,7 +27,7 @@ export function useMarks(view: { current: MapView | null }, model: Model, path: 
   }, [app, view, model, path, kind, state.focus, state.z, state.origin, state.projection, state.axes, state.clusterLabels, state.colour]);
 }
 
-function marksOf(app: App, model: Model, state: State, path: { z: number[][]; dots: number[] } | null): MapMarks {
+function marksOf(app: App, model: Model, state: State, path: DrawnPath | null): MapMarks {
   return {
     focus: state.focus,
     cursor: placeOf(app, model, state),
@@ -48,7 +55,7 @@ function ellipseOf(app: App, model: Model, state: State, row: number): MapMarks[
 }
 
 /** A path on the map; on a map without an inverse only its real ends have a place. */
-function pathOn(app: App, model: Model, state: State, path: { z: number[][]; dots: number[] }): MapPath | null {
+function pathOn(app: App, model: Model, state: State, path: DrawnPath): MapPath | null {
   const { projection, axes } = state;
   const isFlat = projection === "z" || app.positions(model, projection, axes).hasInverse;
   if (!isFlat) return pathOnMap(app, model, state, path);
@@ -61,9 +68,7 @@ function pathOn(app: App, model: Model, state: State, path: { z: number[][]; dot
   return { xy, dots: path.dots };
 }
 
-function pathOnMap(app: App, model: Model, state: State, path: { z: number[][] }): MapPath | null {
-  const { a, b } = state.path;
-  if (a === null || b === null || path.z.length < 2) return null;
+function pathOnMap(app: App, model: Model, state: State, { ends: [a, b] }: DrawnPath): MapPath {
   const { xy } = app.positions(model, state.projection, state.axes);
   return { xy: Float32Array.of(xy[2 * a], xy[2 * a + 1], xy[2 * b], xy[2 * b + 1]), dots: [0, 1] };
 }
