@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { useApp, usePart } from "../../app";
 import type { App } from "../../app";
 import { placeOf } from "../../act";
-import type { Model } from "../../atlas";
+import type { Column, Model } from "../../atlas";
 import { pcaScores } from "../../latent";
 import type { MapLabel, MapMarks, MapPath, MapView } from "../../map/MapView";
 import type { State } from "../../store";
@@ -78,19 +78,31 @@ function clusterLabels(app: App, model: Model, state: State): MapLabel[] {
   const column = model.columns.find((item) => item.info.name === "cluster");
   if (!column) return [];
   const { xy } = app.positions(model, state.projection, state.axes);
-  const places = new Map<number, { xs: number[]; ys: number[] }>();
-  for (let i = 0; i < column.values.length; i++) {
-    const code = column.values[i];
-    let place = places.get(code);
-    if (!place) places.set(code, (place = { xs: [], ys: [] }));
-    place.xs.push(xy[2 * i]);
-    place.ys.push(xy[2 * i + 1]);
-  }
-  const named = [...places].filter(([code]) => column.info.categories?.[code] !== undefined);
-  return named.map(([code, { xs, ys }]) => ({ x: median(xs), y: median(ys), text: clusterName(app, model, Number(column.info.categories?.[code])) }));
+  return middlesOf(column, xy).map(({ code, x, y }) => ({ x, y, text: clusterName(app, model, Number(column.info.categories?.[code])) }));
 }
 
-function median(values: number[]): number {
-  const sorted = Float32Array.from(values).sort();
-  return sorted[sorted.length >> 1];
+interface Middle {
+  code: number;
+  x: number;
+  y: number;
+}
+
+const middles = new WeakMap<Float32Array, Middle[]>();
+
+/** Median place of the images of each category; sorted once for a map, not at each move of a slider. */
+function middlesOf(column: Column, xy: Float32Array): Middle[] {
+  let found = middles.get(xy);
+  if (found === undefined) {
+    found = (column.info.categories ?? []).flatMap((_, code) => middleOf(column, xy, code));
+    middles.set(xy, found);
+  }
+  return found;
+}
+
+function middleOf(column: Column, xy: Float32Array, code: number): Middle[] {
+  const rows: number[] = [];
+  for (let i = 0; i < column.values.length; i++) if (column.values[i] === code) rows.push(i);
+  if (rows.length === 0) return [];
+  const median = (axis: 0 | 1) => Float32Array.from(rows, (row) => xy[2 * row + axis]).sort()[rows.length >> 1];
+  return [{ code, x: median(0), y: median(1) }];
 }
