@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def browser(playwright):
     started = playwright.chromium.launch(executable_path=chromium.PATH, args=chromium.ARGUMENTS)
     yield started
     started.close()
+
+
+@pytest.fixture(autouse=True)
+def _log_as_found():
+    """The command line points the log at its own stderr, which is gone after the test."""
+    logger = logging.getLogger("zatlas")
+    found = logger.handlers[:], logger.propagate, logger.level
+    yield
+    logger.handlers[:], logger.propagate = found[0], found[1]
+    logger.setLevel(found[2])

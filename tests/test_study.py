@@ -160,7 +160,7 @@ def test_report_again_from_a_moved_study_without_its_images(xray_study, tmp_path
 
 def test_report_of_a_read_only_study_goes_to_the_working_folder(xray_study, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zatlas.studies.steps._is_writable", lambda folder: False)
+    monkeypatch.setattr("zatlas.runs.is_writable", lambda folder: False)
     before = tree_hashes(xray_study)
     assert zatlas("report", xray_study) == 0
     assert "is read-only" in capsys.readouterr().err

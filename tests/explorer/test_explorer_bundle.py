@@ -251,7 +251,7 @@ def test_bundle_is_built_once_and_again_when_the_atlas_changes(xray, tmp_path, m
     assert runs.read_json(bundle_of(study_here, **few) / "manifest.json")["atlas_hash"] != old
     (folder / "names.json").unlink()
     assert check_bundle(bundle_of(study_here, **few)) == []
-    monkeypatch.setattr(bundle_module, "_is_writable", lambda folder: False)
+    monkeypatch.setattr(runs, "is_writable", lambda folder: False)
     shutil.rmtree(folder)
     said: list[str] = []
     spare = bundle_of(study_here, **few, talk=Talk(say=said.append))

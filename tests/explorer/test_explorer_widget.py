@@ -220,11 +220,10 @@ def za_script(folder: Path) -> Path:
 
 
 def test_without_anywidget_it_says_what_to_install(made, monkeypatch):
-    widget._widget_class.cache_clear()
+    monkeypatch.delitem(sys.modules, "zatlas.explorer.widget_class", raising=False)
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(DataError, match=r"(?s)needs anywidget.*pip install \"zatlas\[notebook\]\""):
         za.explore(made)
-    widget._widget_class.cache_clear()
 
 
 def test_a_file_that_has_gone_is_not_there(made, bundle, page, tmp_path):
