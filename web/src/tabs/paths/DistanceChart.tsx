@@ -29,7 +29,7 @@ export function DistanceChart({ curve, stops, support, current, height = 280 }: 
   return (
     <div class="distance-chart" ref={box}>
       <svg width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={inWords(stops, support)}>
-        <Bands {...{ x, y, most, support }} />
+        <Bands {...{ x, y, most, support }} isNames={false} />
         <Axes {...{ x, y, most, height }} />
         {shown && <line class="now" x1={x(shown.t)} x2={x(shown.t)} y1={TOP} y2={height - BOTTOM} />}
         <path class="curve" d={line} />
@@ -42,6 +42,7 @@ export function DistanceChart({ curve, stops, support, current, height = 280 }: 
             r={stop.index === current ? 5.5 : 3.2}
           />
         ))}
+        <Bands {...{ x, y, most, support }} isNames />
       </svg>
     </div>
   );
@@ -52,9 +53,11 @@ interface BandsProps {
   y: (distance: number) => number;
   most: number;
   support: SupportInfo;
+  /** The names of the bands, which lie over the curve, or else the bands, which lie under it. */
+  isNames: boolean;
 }
 
-function Bands({ x, y, most, support: { within, near } }: BandsProps) {
+function Bands({ x, y, most, support: { within, near }, isNames }: BandsProps) {
   const bands = [
     { level: "within", low: 0, high: within, text: "● within the data" },
     { level: "near", low: within, high: near, text: "◐ near the data" },
@@ -66,9 +69,9 @@ function Bands({ x, y, most, support: { within, near } }: BandsProps) {
         const room = y(low) - y(high);
         return (
           <g key={level} class={`band ${level}`}>
-            <rect x={x(0)} width={x(1) - x(0)} y={y(high)} height={Math.max(0, room)} />
-            {level !== "off" && <line x1={x(0)} x2={x(1)} y1={y(high)} y2={y(high)} />}
-            {room > 14 && (
+            {!isNames && <rect x={x(0)} width={x(1) - x(0)} y={y(high)} height={Math.max(0, room)} />}
+            {!isNames && level !== "off" && <line x1={x(0)} x2={x(1)} y1={y(high)} y2={y(high)} />}
+            {isNames && room > 14 && (
               <text x={x(1) - 6} y={y(high) + 13} text-anchor="end">
                 {text}
               </text>
