@@ -59,7 +59,7 @@ export class Atlas {
     }
     const [names, columns] = await Promise.all([
       readJson<string[]>(source, manifest.names),
-      Promise.all(manifest.columns.map((info) => readColumn(source, info))),
+      Promise.all(manifest.columns.filter((info) => isTelling(manifest, info)).map((info) => readColumn(source, info))),
     ]);
     const pictures = (sheets: Manifest["thumbnails"]) => (sheets ? new Pictures(source, sheets, manifest.images.n) : null);
     const originals = pictures(manifest.originals) ?? onDemand(source, manifest);
@@ -96,6 +96,11 @@ export class Atlas {
     if (column && code >= 0) for (let i = 0; i < this.n; i++) mask[i] = column.values[i] === code ? 1 : 0;
     return mask;
   }
+}
+
+/** Of whole images the corner and the size are always the same. */
+function isTelling(manifest: Manifest, { name }: ColumnInfo): boolean {
+  return manifest.images.is_tiled || !["y_px", "x_px", "size_px"].includes(name);
 }
 
 function onDemand(source: Source, manifest: Manifest): PictureStore | null {
