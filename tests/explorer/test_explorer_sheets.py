@@ -101,4 +101,4 @@ def test_nothing_is_written_when_nothing_is_wanted(tiles, tmp_path):
 
 def test_images_of_two_channels_are_shown_by_their_mean():
     scaled = np.stack([np.zeros((1, 2, 2)), np.ones((1, 2, 2))], axis=1).astype(np.float32)
-    assert (sheets._shown(scaled, (0.0, 1.0)) == 0.5).all()
+    assert (sheets.shown(scaled, (0.0, 1.0)) == 0.5).all()

@@ -28,9 +28,10 @@ from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network, compute_copy
 from zatlas.model.objective import distortion, rate
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.transforms import Scaling
 from zatlas.training.shards import one_thread_per_operator, pool_of
 
-__all__ = ["PRECISIONS", "encode", "grey_limits", "in_shards"]
+__all__ = ["PRECISIONS", "as_shown", "encode", "grey_limits", "in_shards", "known_grey_limits"]
 
 log = logging.getLogger(__name__)
 
@@ -162,15 +163,29 @@ def grey_limits(tiles: Tiles, *, most: int = 512) -> tuple[float, float]:
     0 and 1 for minmax scaling. For standardised 8-bit images what 0 and 255 become; for other standardised ones the
     extremes of at most `most` tiles spread evenly.
     """
-    low, high = tiles.scaling.limits
-    if np.isfinite([low, high]).all():
-        return low, high
-    if set(tiles.images.table["dtype"]) == {"uint8"}:
-        low, high = tiles.scaling.apply(np.array([0, 255], np.uint8)).tolist()
-        return low, high
+    known = known_grey_limits(tiles.scaling, set(tiles.images.table["dtype"]))
+    if known is not None:
+        return known
     rows = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).astype(np.int64))
     extremes = [_extremes(tiles.take(part)) for part in np.array_split(rows, -(-len(rows) // 64))]
     return min(low for low, _ in extremes), max(high for _, high in extremes)
+
+
+def known_grey_limits(scaling: Scaling, dtypes: set[str]) -> tuple[float, float] | None:
+    """`grey_limits` where they follow from the grey scale alone: minmax scaling, or images of 8 bits; else None."""
+    low, high = scaling.limits
+    if not np.isfinite([low, high]).all():
+        if dtypes != {"uint8"}:
+            return None
+        low, high = scaling.apply(np.array([0, 255], np.uint8)).tolist()
+    return float(low), float(high)
+
+
+def as_shown(scaled: Float[np.ndarray, "*shape"], limits: tuple[float, float]) -> Float[np.ndarray, "*shape"]:
+    """Greys of the network's scale as they are shown: clipped, 0 the darkest of `limits` and 1 the brightest."""
+    low, high = limits
+    span = np.float32(max(high - low, 1e-12))
+    return np.asarray(np.clip((scaled - np.float32(low)) / span, 0, 1), np.float32)
 
 
 def _extremes(pixels: np.ndarray) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
-from zatlas.atlas.encode import grey_limits
+from zatlas.atlas.encode import as_shown, grey_limits
 from zatlas.atlas.features import image_features, named_changes
 from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, spacing, traversal, traversal_order
 from zatlas.atlas.projections import derived_seed, nearest_neighbours
@@ -46,8 +46,7 @@ class View:
 
     def display(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale as shown, clipped to 0..1."""
-        shown = (scaled - np.float32(self.low)) / np.float32(self.high - self.low)
-        return np.asarray(np.clip(shown, 0, 1), np.float32)
+        return as_shown(scaled, (self.low, self.high))
 
     def take(self, tiles: Tiles, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n c h w"]:
         """Some grid tiles as shown."""

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zatlas import runs
 from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.encode import grey_limits
+from zatlas.atlas.encode import grey_limits, known_grey_limits
 from zatlas.atlas.results import StudyResults
 from zatlas.errors import DataError, FileAccessError, WriteError
 from zatlas.explorer import facts
@@ -87,11 +85,20 @@ def write_bundle(
         WriteError: the folder cannot be written.
     """
     options = BundleOptions(
-        models=tuple(dict.fromkeys(study.name(name) for name in models)), with_originals=with_originals,
-        with_thumbnails=with_thumbnails, with_encoder=with_encoder,
+        models=_chosen(study, models), with_originals=with_originals, with_thumbnails=with_thumbnails,
+        with_encoder=with_encoder,
     )  # fmt: skip
-    with runs.new_folder(Path(folder)) as temporary:
-        manifest = _write(study, temporary, options, talk or Talk())
+    return _write_whole(study, Path(folder), options, talk or Talk())
+
+
+def _chosen(study: Study, models: Sequence[str]) -> tuple[str, ...]:
+    """Names of models in full, each once."""
+    return tuple(dict.fromkeys(study.name(name) for name in models))
+
+
+def _write_whole(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> dict[str, Any]:
+    with runs.new_folder(folder) as temporary:
+        manifest = _write(study, temporary, options, talk)
         runs.write_json(temporary / "manifest.json", manifest)
     return manifest
 
@@ -105,7 +112,7 @@ def _write(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> di
     first = atlases[names[0]]
     vaes = {name: study.vae(name) for name in names}
     wants_pictures = options.with_originals or options.with_thumbnails
-    limits, note = _known_limits(results, vaes[names[0]].scaling), ""
+    limits, note = known_grey_limits(vaes[names[0]].scaling, {results.data.dtype}), ""
     tiles = None
     if wants_pictures or limits is None:
         tiles, found, note = _pictures(study, first, talk, is_wanted=wants_pictures)
@@ -181,16 +188,6 @@ def _check_rows(tiles: "Tiles", atlas: Atlas) -> None:
         raise DataError("the images are not those of the atlas", hint="make the atlas again with zatlas study")
 
 
-def _known_limits(results: StudyResults, scaling: Scaling) -> tuple[float, float] | None:
-    """`grey_limits` where they follow from the grey scale alone: for minmax scaling and for 8-bit images."""
-    low, high = scaling.limits
-    if not np.isfinite([low, high]).all():
-        if results.data.dtype != "uint8":
-            return None
-        low, high = scaling.apply(np.array([0, 255], np.uint8)).tolist()
-    return float(low), float(high)
-
-
 def _measured_limits(results: StudyResults, scaling: Scaling) -> tuple[float, float]:
     """The darkest and brightest pixel of training: a little wider than `grey_limits`, which looks at some images."""
     measured = results.data.statistics.get("training") or results.data.statistics
@@ -220,25 +217,14 @@ def sources(study: Study, options: BundleOptions) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bundle_of(
-    study: Study,
-    *,
-    models: Sequence[str] = (),
-    with_originals: bool = False,
-    with_thumbnails: bool = True,
-    with_encoder: bool = True,
-    talk: Talk | None = None,
-) -> Path:
+def bundle_of(study: Study, *, models: Sequence[str] = (), with_encoder: bool = True, talk: Talk | None = None) -> Path:
     """The folder of the study's bundle, STUDY/explorer; built when it is not there or not of these atlases.
 
     Arguments as for `write_bundle`. A study that cannot be written into gets its bundle in a temporary folder, which
     is removed when the process ends.
     """
     talk = talk or Talk()
-    options = BundleOptions(
-        models=tuple(dict.fromkeys(study.name(name) for name in models)), with_originals=with_originals,
-        with_thumbnails=with_thumbnails, with_encoder=with_encoder,
-    )  # fmt: skip
+    options = BundleOptions(models=_chosen(study, models), with_encoder=with_encoder)
     folder = study.folder / FOLDER
     if open_bundle(folder, sources(study, options)) is not None:
         return folder
@@ -247,10 +233,7 @@ def bundle_of(
         atexit.register(shutil.rmtree, spare, ignore_errors=True)
         folder = Path(spare) / FOLDER
         talk.say(f"{study.folder} is read-only, so its explorer is built in a temporary folder")
-    write_bundle(
-        study, folder, models=options.models, with_originals=with_originals, with_thumbnails=with_thumbnails,
-        with_encoder=with_encoder, talk=talk,
-    )  # fmt: skip
+    _write_whole(study, folder, options, talk)
     return folder
 
 

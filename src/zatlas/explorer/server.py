@@ -10,7 +10,6 @@ full size, and the place of a tile in its section.
 import asyncio
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import secrets
@@ -18,7 +17,6 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -28,10 +26,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from zatlas import runs
-from zatlas.errors import DataError, UsageError
+from zatlas.errors import UsageError
 from zatlas.explorer.page import START, page_files, static_folder
-from zatlas.explorer.server_files import Shelf
+from zatlas.explorer.server_files import About, Shelf
 from zatlas.explorer.server_guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard, PatientProtocol
 from zatlas.explorer.server_requests import Refused, latents_asked_for, problem, read_body, row_asked_for
 from zatlas.explorer.server_work import Decoders, Images, Worker
@@ -101,16 +98,13 @@ class _Site:
     def __init__(self, offer: Offer) -> None:
         self.worker = offer.worker
         self.page = Shelf(offer.page, page_files(offer.page), may_be_links=True)
-        manifest = runs.read_json(offer.bundle / "manifest.json")
-        listed, n, display, self.latent_dims = _facts(manifest)
-        hashes = {name: str(entry["sha256"]) for name, entry in listed.items()}
-        self.bundle = Shelf(offer.bundle, listed, hashes)
-        self.n = n
+        about = About.read(offer.bundle)
+        self.bundle = Shelf(offer.bundle, about.hashes, about.hashes)
+        self.n, self.latent_dims = about.n, about.latent_dims
         self.decoders = Decoders(offer.study) if offer.study else None
-        self.images = Images(offer.study, n, display) if offer.study else None
+        self.images = Images(offer.study, about.n, about.display) if offer.study else None
         has_images = self.images is not None and self.images.may_be_there
-        manifest["server"] = {"decode": self.decoders is not None, "images": has_images}
-        self.manifest = json.dumps(manifest, allow_nan=False).encode()
+        self.manifest = about.manifest_with(decode=self.decoders is not None, images=has_images)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -165,19 +159,6 @@ class _Site:
         if self.images is None:
             raise Refused(404, "images-gone", "the images of this study are not where they were")
         return self.images, row
-
-
-def _facts(manifest: Any) -> tuple[dict[str, dict[str, Any]], int, tuple[float, float], dict[str, int]]:
-    """What the server needs of a manifest: listed files, rows, display range, latent dimensions by model."""
-    try:
-        if manifest["schema_version"] != 1:
-            raise DataError("the explorer's files were made by a newer zatlas", hint="pip install --upgrade zatlas")
-        images = manifest["images"]
-        display = (float(images["display"]["low"]), float(images["display"]["high"]))
-        dims = {str(model["name"]): int(model["latent_dim"]) for model in manifest["models"]}
-        return dict(manifest["files"]), int(images["n"]), display, dims
-    except (KeyError, TypeError, ValueError) as err:
-        raise DataError("the explorer's manifest.json is incomplete", hint="make the explorer's files again") from err
 
 
 async def _health(_: Request) -> Response:

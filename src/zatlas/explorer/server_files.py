@@ -5,6 +5,7 @@ links and only inside its folder, as it was when the server started.
 """
 
 import asyncio
+import json
 import mimetypes
 import os
 import re
@@ -12,15 +13,17 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from zatlas import runs
 from zatlas.errors import DataError
 from zatlas.explorer.server_requests import Refused
 
-__all__ = ["Shelf"]
+__all__ = ["About", "Shelf"]
 
 _CHUNK_BYTES = 262_144
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -33,6 +36,47 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".webp": "image/webp",
 }
+
+
+@dataclass(frozen=True)
+class About:
+    """What a manifest says to those who serve its bundle."""
+
+    manifest: dict[str, Any]
+    hashes: dict[str, str]
+    """sha256 of the listed files."""
+    n: int
+    """Rows of the atlas."""
+    display: tuple[float, float]
+    """Network grey scale shown as black and as white."""
+    latent_dims: dict[str, int]
+    """Number of latent dimensions by model."""
+
+    @classmethod
+    def read(cls, bundle: Path) -> "About":
+        """Of the bundle in a folder.
+
+        Raises:
+            FileAccessError: there is no manifest.
+            DataError: it is damaged, incomplete or of a newer zatlas.
+        """
+        manifest = runs.read_json(bundle / "manifest.json")
+        try:
+            if manifest["schema_version"] != 1:
+                raise DataError("the explorer's files were made by a newer zatlas", hint="pip install --upgrade zatlas")
+            images = manifest["images"]
+            display = (float(images["display"]["low"]), float(images["display"]["high"]))
+            dims = {str(model["name"]): int(model["latent_dim"]) for model in manifest["models"]}
+            hashes = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+            return cls(manifest, hashes, int(images["n"]), display, dims)
+        except (AttributeError, KeyError, TypeError, ValueError) as err:
+            hint = "make the explorer's files again"
+            raise DataError("the explorer's manifest.json is incomplete", hint=hint) from err
+
+    def manifest_with(self, *, decode: bool, images: bool) -> bytes:
+        """The manifest as it is handed out: with what can be asked for besides the files."""
+        server = {"decode": decode, "images": images}
+        return json.dumps({**self.manifest, "server": server}, allow_nan=False).encode()
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from zatlas.errors import ZatlasError
 from zatlas.explorer.server_requests import Refused
+from zatlas.explorer.sheets import eight_bits, shown
 from zatlas.images.source import ImageSource
 from zatlas.studies.data import StudyData, locate
 from zatlas.studies.study import Study
@@ -294,10 +295,8 @@ def _block_means(x: Float[np.ndarray, "c h w"], step: int) -> Float[np.ndarray, 
 
 def _grey(x: Shaped[np.ndarray, "c h w"], display: tuple[float, float]) -> UInt8[np.ndarray, "h w *c"]:
     """Network grey scale to 8 bits as shown: (h, w), or (h, w, 3) for colour; other channels are averaged."""
-    low, high = display
-    shown = np.clip((x - np.float32(low)) / np.float32(max(high - low, 1e-12)), 0, 1)
-    eight_bits = np.rint(shown * 255 if len(x) == 3 else shown.mean(axis=0, keepdims=True) * 255).astype(np.uint8)
-    return np.asarray(np.moveaxis(eight_bits, 0, -1) if len(x) == 3 else eight_bits[0])
+    picture = eight_bits(shown(x[None], display))[0]
+    return np.asarray(picture if len(x) == 3 else picture[..., 0])
 
 
 def _png(grey: UInt8[np.ndarray, "h w *c"]) -> bytes:

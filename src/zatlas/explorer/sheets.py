@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from zatlas.atlas.encode import as_shown
 from zatlas.explorer.columns import Files
 from zatlas.tiles.loader import Tiles
 
-__all__ = ["THUMBNAIL_PX", "Layout", "Sheet", "area_average", "layout", "write_sheets"]
+__all__ = ["THUMBNAIL_PX", "Layout", "Sheet", "area_average", "eight_bits", "layout", "shown", "write_sheets"]
 
 THUMBNAIL_PX = 64
 _LARGEST_PX = 4096
@@ -138,25 +139,25 @@ def write_sheets(
     batch = max(1, _BATCH_VALUES // (tiles.channels * side * side))
     for start in range(0, n, batch):
         rows = np.arange(start, min(start + batch, n))
-        shown = _shown(tiles.take(rows), limits)
+        pictures = shown(tiles.take(rows), limits)
         if thumbnails is not None:
-            thumbnails.add(_bytes(area_average(shown, small_px)))
+            thumbnails.add(eight_bits(area_average(pictures, small_px)))
         if originals is not None:
-            originals.add(_bytes(shown))
+            originals.add(eight_bits(pictures))
         if on_progress is not None:
             on_progress(int(rows[-1]) + 1, n)
     return tuple(made.info() if made is not None else None for made in (thumbnails, originals))  # type: ignore[return-value]
 
 
-def _shown(scaled: Float[np.ndarray, "b c h w"], limits: tuple[float, float]) -> Float[np.ndarray, "b k h w"]:
+def shown(scaled: Float[np.ndarray, "b c h w"], limits: tuple[float, float]) -> Float[np.ndarray, "b k h w"]:
     """On the display scale 0..1; images of two, four or more channels show the mean of them."""
-    low, high = limits
-    shown = np.clip((scaled - np.float32(low)) / np.float32(high - low), 0, 1)
-    return np.asarray(shown if shown.shape[1] in (1, 3) else shown.mean(axis=1, keepdims=True))
+    greys = as_shown(scaled, limits)
+    return np.asarray(greys if greys.shape[1] in (1, 3) else greys.mean(axis=1, keepdims=True))
 
 
-def _bytes(shown: Float[np.ndarray, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
-    return np.ascontiguousarray(np.rint(shown * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+def eight_bits(greys: Float[np.ndarray, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
+    """Pictures on 0..1 as bytes, channels last."""
+    return np.ascontiguousarray(np.rint(greys * 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 def area_average(images: Float[np.ndarray, "b c h w"], size_px: int) -> Float[np.ndarray, "b c s s"]:

@@ -4,14 +4,12 @@ The page asks by messages with a number, and gets that number back. As on the se
 path: files are those that the manifest lists, images are numbers.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
-from zatlas import runs
 from zatlas.explorer.page import page_files
-from zatlas.explorer.server_files import Shelf
+from zatlas.explorer.server_files import About, Shelf
 from zatlas.explorer.server_requests import Refused, latents_among
 from zatlas.explorer.server_work import Decoders, Images, IsOver
 from zatlas.studies.study import Study
@@ -35,17 +33,14 @@ class Answers:
     """
 
     def __init__(self, bundle: Path, page: Path, study: Study) -> None:
-        manifest = runs.read_json(bundle / "manifest.json")
-        images, display = manifest["images"], manifest["images"]["display"]
-        self.n = int(images["n"])
-        self._dims = {str(model["name"]): int(model["latent_dim"]) for model in manifest["models"]}
+        about = About.read(bundle)
+        self.n, self._dims = about.n, about.latent_dims
         self._page = Shelf(page, page_files(page), may_be_links=True)
-        self._data = Shelf(bundle, manifest["files"])
+        self._data = Shelf(bundle, about.hashes)
         self._decoders = Decoders(study)
-        self._images = Images(study, self.n, (float(display["low"]), float(display["high"])))
+        self._images = Images(study, self.n, about.display)
         self._is_opening = False
-        manifest["server"] = {"decode": True, "images": self._images.may_be_there}
-        self._manifest = json.dumps(manifest, allow_nan=False).encode()
+        self._manifest = about.manifest_with(decode=True, images=self._images.may_be_there)
 
     def answer(self, content: Any) -> Answer | None:
         """The answer to a message and its buffers; None to what is no question.
