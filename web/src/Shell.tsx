@@ -70,7 +70,8 @@ function Head({ onHelp }: { onHelp: () => void }) {
   const { atlas, store } = useApp();
   const { source } = atlas;
   const title = atlas.manifest.title || atlas.manifest.run.data;
-  usePart((state) => state); // undo and redo follow every change
+  const canUndo = usePart(() => store.canUndo);
+  const canRedo = usePart(() => store.canRedo);
   return (
     <header class="head">
       <h1 title={title}>
@@ -79,10 +80,10 @@ function Head({ onHelp }: { onHelp: () => void }) {
       <ModelChoice />
       <Tabs />
       <div class="row tools">
-        <button type="button" class="quiet" disabled={!store.canUndo} onClick={store.undo} title="Undo (Ctrl+Z)" aria-label="Undo">
+        <button type="button" class="quiet" disabled={!canUndo} onClick={store.undo} title="Undo (Ctrl+Z)" aria-label="Undo">
           <Icon name="undo" />
         </button>
-        <button type="button" class="quiet" disabled={!store.canRedo} onClick={store.redo} title="Redo (Ctrl+Shift+Z)" aria-label="Redo">
+        <button type="button" class="quiet" disabled={!canRedo} onClick={store.redo} title="Redo (Ctrl+Shift+Z)" aria-label="Redo">
           <Icon name="redo" />
         </button>
         {source.kind !== "notebook" && <CopyLink />}

@@ -3,7 +3,8 @@
 import type { App } from "./app";
 import type { Model } from "./atlas";
 import { latentOf } from "./atlas";
-import { blendNear, meanLatent, nearest, pcaInverse, pcaScores } from "./latent";
+import { blendNear, meanLatent, pcaInverse, pcaScores } from "./latent";
+import { rowsOfStep, rowsWhere } from "./save/recipe";
 import type { Origin, Selection, State, Step } from "./store";
 
 /** Inspect a real image: it comes into focus and the sliders go to its latent. */
@@ -91,25 +92,15 @@ export async function switchModel(app: App, name: string): Promise<void> {
   app.announce(`model ${name}, ${model.d} latent dimensions`);
 }
 
-/** Rows that a step stands for. */
-export function rowsOf(app: App, step: Step, given?: ArrayLike<number>): number[] {
+/** Rows that a step stands for, ascending; of values and ranges only those that the filters show. */
+function rowsOf(app: App, step: Step, given?: ArrayLike<number>): number[] {
   if (given) return Array.from(given);
-  const state = app.store.get();
   if (step.kind === "rows") return step.rows;
-  if (step.kind === "neighbours") {
-    const model = app.loaded(step.model);
-    if (model === null) return [];
-    const found = nearest(model, latentOf(model, step.row), step.k, { except: step.row }).map(({ row }) => row);
-    return [step.row, ...found].sort((a, b) => a - b);
-  }
-  const mask = new Uint8Array(app.atlas.n).fill(1);
-  if (step.kind === "values") app.apply({ kind: "values", column: step.column, values: step.values }, state.model, mask);
-  if (step.kind === "range") app.apply({ kind: "range", column: step.column, low: step.low, high: step.high }, state.model, mask);
-  if (step.kind === "region") return [];
-  const visible = app.visible(state);
-  const rows: number[] = [];
-  for (let i = 0; i < mask.length; i++) if (mask[i] && (visible === null || visible[i])) rows.push(i);
-  return rows;
+  const visible = app.visible(app.store.get());
+  if (step.kind === "filters") return rowsWhere(visible ?? new Uint8Array(app.atlas.n).fill(1));
+  const rows = rowsOfStep(app, step) ?? [];
+  if (step.kind === "neighbours") return rows.sort((a, b) => a - b);
+  return visible === null ? rows : rows.filter((row) => visible[row]);
 }
 
 /** Replace the selection, add to it or take away from it. */

@@ -3,7 +3,7 @@
 import { createContext } from "preact";
 import { useContext, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Atlas, Column, Model } from "./atlas";
-import { textOf } from "./atlas";
+import { meets, textOf } from "./atlas";
 import type { Frames } from "./decoder";
 import { Decoder, NewestWins } from "./decoder";
 import { support, type Support } from "./latent";
@@ -115,15 +115,8 @@ export class App {
   apply(filter: Filter, modelName: string, mask: Uint8Array): void {
     const column = this.atlas.column(filter.column, this.loaded(modelName));
     if (column === null) return;
-    if (filter.kind === "range") {
-      for (let i = 0; i < mask.length; i++) {
-        const value = column.values[i];
-        if (!(value >= filter.low && value <= filter.high)) mask[i] = 0;
-      }
-      return;
-    }
-    const codes = new Set(filter.values.map((value) => column.info.categories?.indexOf(value) ?? -1));
-    for (let i = 0; i < mask.length; i++) if (!codes.has(column.values[i])) mask[i] = 0;
+    const passes = meets(column, filter);
+    for (let i = 0; i < mask.length; i++) if (!passes(i)) mask[i] = 0;
   }
 
   support(model: Model, z: ArrayLike<number>, except?: number): Support {

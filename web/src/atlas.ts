@@ -149,6 +149,17 @@ async function readColumn(source: Source, info: ColumnInfo): Promise<Column> {
   return { info, values: new kind(buffer) };
 }
 
+/** What a value must be: within a range, or one of some categories. */
+export type Criterion = { kind: "range"; low: number; high: number } | { kind: "values"; values: readonly string[] };
+
+/** Whether the value of a row meets a criterion; a missing value never does. */
+export function meets(column: Column, criterion: Criterion): (row: number) => boolean {
+  const { values, info } = column;
+  if (criterion.kind === "range") return (row) => values[row] >= criterion.low && values[row] <= criterion.high;
+  const codes = new Set(criterion.values.map((value) => info.categories?.indexOf(value) ?? -1));
+  return (row) => codes.has(values[row]);
+}
+
 /** Whether row `i` of a column has a value. */
 export function isKnown(column: Column, i: number): boolean {
   const value = column.values[i];

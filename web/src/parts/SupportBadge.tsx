@@ -9,9 +9,14 @@ export function supportWords({ level }: Support): string {
   return WORDS[level];
 }
 
+/** "2nd", "3rd", "5th"; "" for the nearest itself. */
+export function ordinal(k: number): string {
+  return k === 1 ? "" : `${k}${k === 2 ? "nd" : k === 3 ? "rd" : "th"}`;
+}
+
 export function supportSentence({ level, percentile, distance }: Support, k: number): string {
   const share = Math.round(100 * percentile);
-  const where = `The ${k}th nearest training image is ${distance.toPrecision(2)} away`;
+  const where = `${["The", ordinal(k), "nearest"].filter(Boolean).join(" ")} training image is ${distance.toPrecision(2)} away`;
   const compared = share >= 100 ? "farther than for any training image" : `farther than for ${share} % of the training images`;
   const meaning = { within: "", near: " Trust details with care.", off: " The model was not trained here: do not read details." }[level];
   return `${where}, ${compared}.${meaning}`;

@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import type { Model } from "../atlas";
-import { latentOf } from "../atlas";
+import { latentOf, meets } from "../atlas";
 import { nearest } from "../latent";
 import type { Selection, Step } from "../store";
 
@@ -40,7 +40,8 @@ export function isRepeatable(app: Context, selection: Selection): boolean {
   return found !== null && found.tooMany.length + found.missing.length === 0;
 }
 
-function rowsOfStep(app: Context, step: Step): number[] | null {
+/** Rows that a step alone stands for, whatever filters are set; null when it cannot be repeated. */
+export function rowsOfStep(app: Context, step: Step): number[] | null {
   if (step.kind === "rows") return step.rows;
   if (step.kind === "neighbours") return withModel(app, step.model, (model) => neighbours(model, step.row, step.k));
   if (step.kind === "region") {
@@ -49,14 +50,8 @@ function rowsOfStep(app: Context, step: Step): number[] | null {
   if (step.kind === "filters") return null;
   const column = app.atlas.column(step.column, app.loaded(app.store.get().model));
   if (column === null) return null;
-  const { values, info } = column;
-  const rows: number[] = [];
-  const codes = step.kind === "values" ? new Set(step.values.map((value) => info.categories?.indexOf(value) ?? -1)) : null;
-  for (let i = 0; i < values.length; i++) {
-    const isIn = step.kind === "range" ? values[i] >= step.low && values[i] <= step.high : codes?.has(values[i]);
-    if (isIn) rows.push(i);
-  }
-  return rows;
+  const passes = meets(column, step);
+  return rowsWhere(Uint8Array.from(column.values, (_, row) => Number(passes(row))));
 }
 
 function withModel(app: Context, name: string, rows: (model: Model) => number[]): number[] | null {

@@ -1,29 +1,23 @@
 /** The map as a figure for print. */
 
-import { useState } from "preact/hooks";
 import { useApp } from "../../app";
 import type { Model } from "../../atlas";
 import type { MapView } from "../../map/MapView";
 import { mapFigure, mapSvg } from "../../save/figure";
 import type { MapFigure } from "../../save/figure";
-import { Icon } from "../../parts/Icon";
+import { Menu } from "../../parts/Menu";
 import { save, saveCanvas } from "../../save/files";
 import { figureOf } from "./figureOf";
 
 export function FigureButtons({ model, view }: { model: Model; view: { current: MapView | null } }) {
   const app = useApp();
-  const [isOpen, setOpen] = useState(false);
   const run = (make: (figure: MapFigure) => Promise<void> | void) => {
-    setOpen(false);
     if (view.current) void make(figureOf(app, model, view.current));
   };
   return (
-    <span class="menu" onKeyDown={(event) => event.key === "Escape" && isOpen && (event.preventDefault(), setOpen(false))}>
-      <button type="button" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
-        Figure <Icon name="down" />
-      </button>
-      {isOpen && (
-        <div class="menu-body card">
+    <Menu title="Figure">
+      {(close) => (
+        <div class="menu-body card" onClick={close}>
           <button type="button" onClick={() => run((figure) => save("map.svg", mapSvg(figure), "image/svg+xml"))}>
             SVG, with legend and caption
           </button>
@@ -32,6 +26,6 @@ export function FigureButtons({ model, view }: { model: Model; view: { current: 
           </button>
         </div>
       )}
-    </span>
+    </Menu>
   );
 }

@@ -1,11 +1,11 @@
 /** The bar above the map: which map, which colours, which tool. */
 
-import { useState } from "preact/hooks";
 import { KEPT, useApp, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import type { MapTool, MapView, SelectMode } from "../../map/MapView";
 import { Icon } from "../../parts/Icon";
 import type { IconName } from "../../parts/Icon";
+import { Menu } from "../../parts/Menu";
 import { FigureButtons } from "./FigureButtons";
 
 const TOOLS: { tool: MapTool; sign: IconName; title: string }[] = [
@@ -133,7 +133,6 @@ function ColourChoice({ model }: { model: Model }) {
 
 function ShowMenu({ isTable, onTable }: { isTable: boolean; onTable: (isTable: boolean) => void }) {
   const app = useApp();
-  const [isOpen, setOpen] = useState(false);
   const pictures = usePart((state) => state.pictures);
   const labels = usePart((state) => state.clusterLabels);
   const halo = usePart((state) => state.halo);
@@ -144,11 +143,8 @@ function ShowMenu({ isTable, onTable }: { isTable: boolean; onTable: (isTable: b
       </label>
     );
   return (
-    <span class="menu" onKeyDown={(event) => event.key === "Escape" && isOpen && (event.preventDefault(), setOpen(false))}>
-      <button type="button" aria-expanded={isOpen} onClick={() => setOpen(!isOpen)}>
-        Show <Icon name="down" />
-      </button>
-      {isOpen && (
+    <Menu title="Show">
+      {() => (
         <fieldset class="menu-body card">
           <legend class="visually-hidden">What the map shows</legend>
           {box("Pictures where there is room", pictures, (isOn) => app.store.set({ pictures: isOn }), app.atlas.thumbnails !== null)}
@@ -157,6 +153,6 @@ function ShowMenu({ isTable, onTable }: { isTable: boolean; onTable: (isTable: b
           {box("A table instead of the map", isTable, onTable)}
         </fieldset>
       )}
-    </span>
+    </Menu>
   );
 }

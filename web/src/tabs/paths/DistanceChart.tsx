@@ -1,8 +1,8 @@
 /** How far the way runs from the training images, with the two borders that the badges use. */
 
-import { useEffect, useRef, useState } from "preact/hooks";
 import { formatNumber } from "../../atlas";
 import type { SupportInfo } from "../../manifest";
+import { useWidth } from "../../parts/charts/useWidth";
 import type { Curve, Stop } from "./way";
 
 interface Props {
@@ -17,10 +17,11 @@ const LEFT = 40;
 const RIGHT = 8;
 const TOP = 10;
 const BOTTOM = 22;
+const LEAST_WIDTH = 200;
 
 export function DistanceChart({ curve, stops, support, current, height = 280 }: Props) {
-  const box = useRef<HTMLDivElement>(null);
-  const width = useWidth(box, 420);
+  const [box, found] = useWidth<HTMLDivElement>(420);
+  const width = Math.max(LEAST_WIDTH, found);
   const most = 1.12 * Math.max(support.near, ...curve.distances.filter(Number.isFinite));
   const x = (t: number) => LEFT + t * (width - LEFT - RIGHT);
   const y = (distance: number) => TOP + (1 - Math.min(1, distance / (most || 1))) * (height - TOP - BOTTOM);
@@ -140,18 +141,3 @@ export function borders({ within, near }: SupportInfo): string {
   return `● Within the data: up to ${number(within)}, as for 95 % of the training images. ◐ Near: up to ${number(near)}, as for 99.5 %. ○ Off: above.`;
 }
 
-export function ordinal(k: number): string {
-  return k === 1 ? "" : `${k}${k === 2 ? "nd" : k === 3 ? "rd" : "th"}`;
-}
-
-function useWidth(ref: { current: HTMLElement | null }, before: number): number {
-  const [width, setWidth] = useState(before);
-  useEffect(() => {
-    const element = ref.current;
-    if (element === null) return;
-    const observer = new ResizeObserver(() => setWidth(Math.max(200, Math.round(element.clientWidth))));
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, [ref]);
-  return width;
-}
