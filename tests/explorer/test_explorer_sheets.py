@@ -9,6 +9,7 @@ from PIL import Image
 from zatlas import phantom
 from zatlas.explorer import sheets
 from zatlas.explorer.columns import Files
+from zatlas.explorer.greys import shown
 from zatlas.explorer.sheets import Layout, Sheet, area_average, layout, write_sheets
 from zatlas.images.readers import open_images
 from zatlas.tiles.loader import Tiles
@@ -101,4 +102,4 @@ def test_nothing_is_written_when_nothing_is_wanted(tiles, tmp_path):
 
 def test_images_of_two_channels_are_shown_by_their_mean():
     scaled = np.stack([np.zeros((1, 2, 2)), np.ones((1, 2, 2))], axis=1).astype(np.float32)
-    assert (sheets.shown(scaled, (0.0, 1.0)) == 0.5).all()
+    assert (shown(scaled, (0.0, 1.0)) == 0.5).all()

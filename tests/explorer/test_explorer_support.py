@@ -8,8 +8,9 @@ from example_results import example_results
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zatlas.atlas.encode import known_grey_limits
 from zatlas.explorer import support
-from zatlas.explorer.bundle import _known_limits, _measured_limits
+from zatlas.explorer.bundle import _measured_limits
 from zatlas.explorer.dimensions import Described, _correlations, _reason, eta, spearman
 from zatlas.explorer.facts import base_name, comparison, is_synthetic, privacy, run, title
 from zatlas.explorer.model_part import _counts
@@ -201,10 +202,8 @@ def test_privacy_in_words(thumbnails, originals, level):
 
 def test_display_limits_without_images():
     results = example_results()
-    assert _known_limits(results, Scaling("minmax", 3, 7)) == (0.0, 1.0)
-    results.data.dtype = "uint8"
-    assert _known_limits(results, Scaling("standardise", 100, 50)) == (-2.0, pytest.approx(3.1))
-    results.data.dtype = "float32"
-    assert _known_limits(results, Scaling("standardise", 100, 50)) is None
+    assert known_grey_limits(Scaling("minmax", 3, 7), {results.data.dtype}) == (0.0, 1.0)
+    assert known_grey_limits(Scaling("standardise", 100, 50), {"uint8"}) == (-2.0, pytest.approx(3.1))
+    assert known_grey_limits(Scaling("standardise", 100, 50), {"float32"}) is None
     results.data.statistics = {"min": -9, "max": 99, "training": {"min": 0.0, "max": 200.0}}
     assert _measured_limits(results, Scaling("standardise", 100, 50)) == (-2.0, 2.0)

@@ -31,7 +31,7 @@ from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.shards import one_thread_per_operator, pool_of
 
-__all__ = ["PRECISIONS", "as_shown", "encode", "grey_limits", "in_shards", "known_grey_limits"]
+__all__ = ["PRECISIONS", "encode", "grey_limits", "in_shards", "known_grey_limits"]
 
 log = logging.getLogger(__name__)
 
@@ -179,13 +179,6 @@ def known_grey_limits(scaling: Scaling, dtypes: set[str]) -> tuple[float, float]
             return None
         low, high = scaling.apply(np.array([0, 255], np.uint8)).tolist()
     return float(low), float(high)
-
-
-def as_shown(scaled: Float[np.ndarray, "*shape"], limits: tuple[float, float]) -> Float[np.ndarray, "*shape"]:
-    """Greys of the network's scale as they are shown: clipped, 0 the darkest of `limits` and 1 the brightest."""
-    low, high = limits
-    span = np.float32(max(high - low, 1e-12))
-    return np.asarray(np.clip((scaled - np.float32(low)) / span, 0, 1), np.float32)
 
 
 def _extremes(pixels: np.ndarray) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
-from zatlas.atlas.encode import as_shown, grey_limits
+from zatlas.atlas.encode import grey_limits
 from zatlas.atlas.features import image_features, named_changes
 from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, spacing, traversal, traversal_order
 from zatlas.atlas.projections import derived_seed, nearest_neighbours
@@ -21,6 +21,7 @@ from zatlas.atlas.results import Gallery, Samples, Traversal, Walk
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.transforms import as_shown
 
 __all__ = ["View", "decoded", "galleries", "neighbours", "samples", "traversals", "walks"]
 

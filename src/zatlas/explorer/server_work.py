@@ -19,8 +19,8 @@ from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
 from zatlas.errors import ZatlasError
+from zatlas.explorer.greys import eight_bits, shown
 from zatlas.explorer.server_requests import Refused
-from zatlas.explorer.sheets import eight_bits, shown
 from zatlas.images.source import ImageSource
 from zatlas.studies.data import StudyData, locate
 from zatlas.studies.study import Study

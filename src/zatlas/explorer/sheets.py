@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from zatlas.atlas.encode import as_shown
 from zatlas.explorer.columns import Files
+from zatlas.explorer.greys import eight_bits, shown
 from zatlas.tiles.loader import Tiles
 
-__all__ = ["THUMBNAIL_PX", "Layout", "Sheet", "area_average", "eight_bits", "layout", "shown", "write_sheets"]
+__all__ = ["THUMBNAIL_PX", "Layout", "Sheet", "area_average", "layout", "write_sheets"]
 
 THUMBNAIL_PX = 64
 _LARGEST_PX = 4096
@@ -147,17 +147,6 @@ def write_sheets(
         if on_progress is not None:
             on_progress(int(rows[-1]) + 1, n)
     return tuple(made.info() if made is not None else None for made in (thumbnails, originals))  # type: ignore[return-value]
-
-
-def shown(scaled: Float[np.ndarray, "b c h w"], limits: tuple[float, float]) -> Float[np.ndarray, "b k h w"]:
-    """On the display scale 0..1; images of two, four or more channels show the mean of them."""
-    greys = as_shown(scaled, limits)
-    return np.asarray(greys if greys.shape[1] in (1, 3) else greys.mean(axis=1, keepdims=True))
-
-
-def eight_bits(greys: Float[np.ndarray, "b c h w"]) -> UInt8[np.ndarray, "b h w c"]:
-    """Pictures on 0..1 as bytes, channels last."""
-    return np.ascontiguousarray(np.rint(greys * 255).astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 def area_average(images: Float[np.ndarray, "b c h w"], size_px: int) -> Float[np.ndarray, "b c s s"]:

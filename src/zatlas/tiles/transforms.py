@@ -15,7 +15,7 @@ from jaxtyping import Float32, Int, Shaped
 from zatlas.errors import DataError, UsageError
 from zatlas.tiles.samplers import SYMMETRY, random_words
 
-__all__ = ["N_SYMMETRIES", "SCALINGS", "Scaling", "symmetries", "turn_each", "turned", "turned_spans"]
+__all__ = ["N_SYMMETRIES", "SCALINGS", "Scaling", "as_shown", "symmetries", "turn_each", "turned", "turned_spans"]
 
 SCALINGS = ("minmax", "standardise")
 N_SYMMETRIES = 8
@@ -140,6 +140,18 @@ class Scaling:
                 f"the grey scale is incomplete: {dict(values)}, expected kind, offset and factor",
                 hint="train the model again, or put back its config.toml",
             ) from err
+
+
+def as_shown(scaled: Shaped[np.ndarray, "*shape"], limits: tuple[float, float]) -> Float32[np.ndarray, "*shape"]:
+    """Scaled greys as they are shown: clipped, 0 the darkest of `limits` and 1 the brightest.
+
+    Example:
+        >>> as_shown(np.array([-1.0, 0.5, 3.0]), (0.0, 2.0))
+        array([0.  , 0.25, 1.  ], dtype=float32)
+    """
+    low, high = limits
+    span = np.float32(max(high - low, 1e-12))
+    return np.asarray(np.clip((scaled - np.float32(low)) / span, 0, 1), np.float32)
 
 
 def symmetries(seed: int, epoch: int, indices: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
