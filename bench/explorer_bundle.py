@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from analysis_points import latents
 
-from zatlas import phantom, runs
+from zatlas import files, phantom
 from zatlas.atlas.projections import fit_pca
 from zatlas.explorer import facts, support
 from zatlas.explorer.bundle import SCHEMA_VERSION
@@ -77,22 +77,22 @@ def write_bundle(folder: Path, n: int, networks: Networks, *, with_thumbnails: b
     """Write a bundle of `n` images into a new folder, which is returned."""
     from zatlas.explorer.onnx_export import write_net
 
-    files, rng = Files(folder), np.random.default_rng(n)
+    writer, rng = Files(folder), np.random.default_rng(n)
     mean = latents(n, D)
     names = files.json("names", [f"image_{row:07d}" for row in range(n)])
-    columns = _columns(files, mean, rng)
+    columns = _columns(writer, mean, rng)
     side = networks.shape.size
-    thumbnails = _thumbnails(files, n, min(THUMBNAIL_PX, side)) if with_thumbnails else None
-    model = _model(files, mean, rng)
-    model["decoder"] = write_net(files, f"{NAME}/decoder.onnx", networks.decoder)
-    model["encoder"] = networks.encoder and write_net(files, f"{NAME}/encoder.onnx", networks.encoder)
+    thumbnails = _thumbnails(writer, n, min(THUMBNAIL_PX, side)) if with_thumbnails else None
+    model = _model(writer, mean, rng)
+    model["decoder"] = write_net(writer, f"{NAME}/decoder.onnx", networks.decoder)
+    model["encoder"] = networks.encoder and write_net(writer, f"{NAME}/encoder.onnx", networks.encoder)
     privacy = facts.privacy(
         n=n, labels=["age"], has_thumbnails=with_thumbnails, has_originals=False, side_px=side,
         thumbnail_px=min(THUMBNAIL_PX, side), has_decoder=True, has_encoder=bool(networks.encoder),
     )  # fmt: skip
     record = "".join(entry["sha256"] for entry in files.records.values())
     manifest = {
-        "schema_version": SCHEMA_VERSION, "title": "Made-up latents", "zatlas": runs.environment()["zatlas"],
+        "schema_version": SCHEMA_VERSION, "title": "Made-up latents", "zatlas": files.environment()["zatlas"],
         "atlas_hash": hashlib.sha256(record.encode("ascii")).hexdigest(), "privacy": privacy,
         "images": {
             "n": n, "side_px": side, "channels": 1, "is_tiled": False, "unit": "grey value",
@@ -102,24 +102,24 @@ def write_bundle(folder: Path, n: int, networks: Networks, *, with_thumbnails: b
         "names": names, "columns": columns, "thumbnails": thumbnails, "originals": None, "models": [model],
         "comparison": None, "run": _run(n), "files": dict(sorted(files.records.items())),
     }  # fmt: skip
-    runs.write_json(folder / "manifest.json", manifest)
+    files.write_json(folder / "manifest.json", manifest)
     return folder
 
 
-def _columns(files: Files, mean: np.ndarray, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _columns(writer: Files, mean: np.ndarray, rng: np.random.Generator) -> list[dict[str, Any]]:
     n = len(mean)
     groups, parts = pd.Index([f"P{i:02d}" for i in range(_GROUPS)]), pd.Index(["train", "validation", "test"])
     group = pd.Series(pd.Categorical.from_codes(rng.integers(0, _GROUPS, n), groups))
     part = pd.Series(pd.Categorical.from_codes(rng.choice(3, n, p=(0.7, 0.15, 0.15)), parts))
     age = (50 + 10 * mean[:, 0] / mean[:, 0].std() + 5 * rng.standard_normal(n)).astype(np.float32)
     return [
-        category_column(files, "columns/000", "group", group),
-        category_column(files, "columns/001", "split", part),
-        number_column(files, "columns/002", "age", age, title="age"),
+        category_column(writer, "columns/000", "group", group),
+        category_column(writer, "columns/001", "split", part),
+        number_column(writer, "columns/002", "age", age, title="age"),
     ]
 
 
-def _model(files: Files, mean: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+def _model(writer: Files, mean: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
     n, pca = len(mean), fit_pca(mean)
     near = support.neighbours(mean) if n <= _EXACT else _beside(mean)
     cluster = (np.digitize(mean[:, 0], np.quantile(mean[:, 0], np.linspace(0, 1, _CLUSTERS + 1)[1:-1]))).astype(int)
@@ -129,8 +129,8 @@ def _model(files: Files, mean: np.ndarray, rng: np.random.Generator) -> dict[str
         "name": NAME, "latent_dim": D, "likelihood": "bernoulli", "beta": 1.0, "effective_beta": 1.0,
         "n_parameters": 1_000_000, "mean": files.array(f"{NAME}/mean", mean, "f32"),
         "log_var": files.array(f"{NAME}/log_var", rng.normal(-3, 0.5, mean.shape), "f32"),
-        "columns": _model_columns(files, cluster, near, rng),
-        "projections": _projections(files, mean, pca, rng),
+        "columns": _model_columns(writer, cluster, near, rng),
+        "projections": _projections(writer, mean, pca, rng),
         "pca": {
             "mean": plain(pca.center), "components": plain(pca.components), "sd": plain(np.sqrt(pca.variance)),
             "explained_ratio": plain(pca.explained_ratio),
@@ -160,26 +160,26 @@ def _beside(mean: np.ndarray) -> support.Neighbours:
 
 
 def _model_columns(
-    files: Files, cluster: np.ndarray, near: support.Neighbours, rng: np.random.Generator
+    writer: Files, cluster: np.ndarray, near: support.Neighbours, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     n = len(cluster)
     made_up = {"distortion_nats": (100, 20), "rate_nats": (20, 3), "psnr_db": (25, 2)}
     kept = rng.integers(0, _K + 1, n) / _K
     return [
-        category_column(files, f"{NAME}/cluster", "cluster", pd.Series(pd.Categorical(cluster))),
+        category_column(writer, f"{NAME}/cluster", "cluster", pd.Series(pd.Categorical(cluster))),
         *(
-            number_column(files, f"{NAME}/{name}", name, rng.normal(middle, sd, n))
+            number_column(writer, f"{NAME}/{name}", name, rng.normal(middle, sd, n))
             for name, (middle, sd) in made_up.items()
         ),
         number_column(
-            files, f"{NAME}/neighbour_distance", "neighbour_distance", support.neighbour_distance(near),
+            writer, f"{NAME}/neighbour_distance", "neighbour_distance", support.neighbour_distance(near),
             title="Distance to neighbours", description="distance to the 5th nearest other image",
         ),
-        number_column(files, f"{NAME}/tsne_kept", "tsne_kept", kept, title="Neighbours kept by t-SNE"),
+        number_column(writer, f"{NAME}/tsne_kept", "tsne_kept", kept, title="Neighbours kept by t-SNE"),
     ]  # fmt: skip
 
 
-def _projections(files: Files, mean: np.ndarray, pca: Any, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _projections(writer: Files, mean: np.ndarray, pca: Any, rng: np.random.Generator) -> list[dict[str, Any]]:
     scores = pca.transform(mean)[:, :10]
     bent = scores / scores.std(axis=0)
     points = 20 * np.stack([np.sin(bent[:, 0]) + bent[:, 2], np.cos(bent[:, 1]) + bent[:, 3]], axis=1)
@@ -219,11 +219,11 @@ def _clusters(cluster: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
     return {"k": _CLUSTERS, "silhouette": 0.3, "stability": 0.9, "text": "Made up.", "items": items}
 
 
-def _thumbnails(files: Files, n: int, size: int) -> dict[str, Any]:
+def _thumbnails(writer: Files, n: int, size: int) -> dict[str, Any]:
     """Sheets of synthetic radiographs."""
     if n > _MOST_PICTURES:
         raise ValueError(f"pictures for at most {_MOST_PICTURES} images")
-    sheet = Sheet(files, "thumbnails", size, n, is_lossless=False)
+    sheet = Sheet(writer, "thumbnails", size, n, is_lossless=False)
     path, labels = phantom.radiographs(files.folder / "images.npz", images=n, size=size)
     with np.load(path) as stored:
         images = stored[stored.files[0]]
@@ -235,7 +235,7 @@ def _thumbnails(files: Files, n: int, size: int) -> dict[str, Any]:
 def _run(n: int) -> dict[str, Any]:
     counts = {"train": int(0.7 * n), "validation": int(0.15 * n), "test": int(0.15 * n)}
     return {
-        "command": ["python", "bench/explorer.py"], "seed": 0, "environment": runs.environment(), "fingerprint": "",
+        "command": ["python", "bench/explorer.py"], "seed": 0, "environment": files.environment(), "fingerprint": "",
         "split": {"counts": counts, "reason": "made up", "warnings": []}, "training": {}, "config": {},
         "data": "made up", "is_synthetic": True,
     }  # fmt: skip

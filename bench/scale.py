@@ -152,7 +152,7 @@ def analyse(n: int, d: int = ANALYSED_DIM) -> dict[str, float]:
 def train(n: int, side: int = 64, d: int = ANALYSED_DIM) -> dict[str, float]:
     """Seconds per epoch of a small network on n tiles, after a first epoch and without evaluation."""
     from zatlas.config import ModelConfig, TrainConfig
-    from zatlas.training.fit import Step
+    from zatlas.progress import Step
     from zatlas.vae import VAE
 
     tiles = _tiles(n, side)

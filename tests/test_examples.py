@@ -74,10 +74,10 @@ def test_brain_sections_runs(tmp_path: Path) -> None:
 
 def assert_complete(study: Path, models: list[str]) -> None:
     """A study is whole: report, figures, and for each model weights, history and atlas."""
-    from zatlas import Study, runs
+    from zatlas import Study, files
 
     assert Study(study).state == "complete"
-    assert runs.verify(study) == []
+    assert files.verify(study) == []
     assert (study / "report.html").stat().st_size < 20_000_000
     assert list((study / "figures").glob("*.svg"))
     for name in models:

@@ -18,7 +18,7 @@ import pytest
 import safetensors.numpy
 
 import zatlas as za
-from zatlas import cli, runs
+from zatlas import cli, files
 from zatlas.errors import DataError, UsageError
 
 SMALL = [
@@ -71,8 +71,8 @@ def test_everything_is_there_and_verified(which, request):
                  "data/rejected.csv", "models/z2/weights.safetensors", "models/z2/history.csv", "models/z2/config.toml",
                  "atlases/z4.h5ad"):  # fmt: skip
         assert (out / name).is_file(), name
-    assert runs.verify(out) == []
-    assert runs.read_json(out / "manifest.json")["state"] == "complete"
+    assert files.verify(out) == []
+    assert files.read_json(out / "manifest.json")["state"] == "complete"
     assert (out / "report.html").stat().st_size < 20_000_000
     kinds = {suffix: len(list((out / "figures").glob(f"*.{suffix}"))) for suffix in ("png", "svg", "csv")}
     assert kinds["png"] == kinds["svg"] == kinds["csv"] > 20
@@ -93,7 +93,7 @@ def test_statistics_are_pooled_over_the_training_part(section_study):
     study = za.Study(section_study)
     data = study.data()
     pixels = np.concatenate([data.originals[int(r)].read().ravel() for r in np.flatnonzero(data.split.part != "test")])
-    stored = runs.read_json(section_study / "data" / "stats.json")["training"]
+    stored = files.read_json(section_study / "data" / "stats.json")["training"]
     assert stored["mean"] == pytest.approx(pixels.mean(dtype=np.float64), rel=1e-12)
     assert stored["std"] == pytest.approx(pixels.std(dtype=np.float64), rel=1e-9)
     assert (stored["min"], stored["max"], stored["count"]) == (pixels.min(), pixels.max(), pixels.size)
@@ -160,7 +160,7 @@ def test_report_again_from_a_moved_study_without_its_images(xray_study, tmp_path
 
 def test_report_of_a_read_only_study_goes_to_the_working_folder(xray_study, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zatlas.runs.is_writable", lambda folder: False)
+    monkeypatch.setattr("zatlas.files.is_writable", lambda folder: False)
     before = tree_hashes(xray_study)
     assert zatlas("report", xray_study) == 0
     assert "is read-only" in capsys.readouterr().err
@@ -220,7 +220,7 @@ def test_inspect_tells_what_is_there(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "9 images" in out
     assert "suggested hold-out: B0" in out
-    stored = runs.read_json(tmp_path / "found" / "stats.json")
+    stored = files.read_json(tmp_path / "found" / "stats.json")
     assert {"min", "max", "mean", "std", "count", "groups", "training"} <= set(stored)
     assert (tmp_path / "found" / "figures" / "data-contact-sheet.png").is_file()
 
@@ -245,5 +245,5 @@ def test_killed_at_random_moments_ends_with_the_same_weights(radiographs, tmp_pa
     assert kills > 0
     for name in ("z2", "z4"):
         weights = [tmp_path / which / "models" / name / "weights.safetensors" for which in ("calm", "killed")]
-        assert runs.sha256(weights[0]) == runs.sha256(weights[1])
-    assert runs.verify(tmp_path / "killed") == []
+        assert files.sha256(weights[0]) == files.sha256(weights[1])
+    assert files.verify(tmp_path / "killed") == []

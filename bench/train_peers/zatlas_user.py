@@ -15,8 +15,8 @@ from common import Clock, read_task, report, test_loss
 
 import zatlas as za
 from zatlas.config import ModelConfig, TrainConfig
+from zatlas.progress import Step
 from zatlas.training.devices import raise_allocator_thresholds
-from zatlas.training.fit import Step
 
 _PLANNED = 100  # times the epochs that are run
 

@@ -3,16 +3,11 @@
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
-from zatlas.studies.talk import Talk
-
-if TYPE_CHECKING:
-    from zatlas.training.fit import Step
-else:  # which imports torch
-    Step = Any
+from zatlas.progress import Step, Talk
 
 __all__ = ["terminal_talk"]
 

@@ -21,7 +21,7 @@ from zatlas.cli import study_config
 from zatlas.cli_talk import terminal_talk
 from zatlas.config import StudyConfig
 from zatlas.errors import UsageError, ZatlasError
-from zatlas.studies.talk import Talk
+from zatlas.progress import Talk
 
 if TYPE_CHECKING:
     from zatlas.explorer.server_guard import Door

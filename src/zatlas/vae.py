@@ -22,15 +22,16 @@ import pandas as pd
 import tomli_w
 import torch
 
-from zatlas import runs
+from zatlas import files
 from zatlas.config import ModelConfig, TrainConfig, from_dict, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.model.network import Network, NetworkConfig, Posterior, build, load_weights
+from zatlas.progress import Step
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
-from zatlas.training.fit import Step, fit
+from zatlas.training.fit import fit
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas
@@ -149,7 +150,7 @@ class VAE:
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
-            folder = runs.make_folder(Path(run) if run is not None else Path(spare))
+            folder = files.make_folder(Path(run) if run is not None else Path(spare))
             _write_config(folder, self.model, shape, tiles.scaling, settings, self.seed)
             self.history = fit(
                 network, tiles, validation=validation, test=test, config=settings, beta=self.model.beta,
@@ -236,7 +237,7 @@ class VAE:
     def save(self, folder: str | Path) -> Path:
         """Write config.toml and weights.safetensors, which `zatlas.load` opens and other tools read."""
         target = Path(folder)
-        with runs.new_folder(target) as temporary:
+        with files.new_folder(target) as temporary:
             _write_config(temporary, self.model, self.network.config, self.scaling, None, self.seed)
             self.network.save_weights(temporary / "weights.safetensors")
         return target
@@ -291,7 +292,7 @@ def _write_config(
     folder: Path, model: ModelConfig, shape: NetworkConfig, scaling: Scaling, train: TrainConfig | None, seed: int
 ) -> None:
     record: dict[str, Any] = {
-        "schema_version": runs.SCHEMA_VERSION,
+        "schema_version": files.SCHEMA_VERSION,
         "seed": seed,
         "model": to_dict(model),
         "network": to_dict(shape),
@@ -299,4 +300,4 @@ def _write_config(
     }
     if train is not None:
         record["train"] = to_dict(train)
-    runs.write_text(folder / "config.toml", tomli_w.dumps(record))
+    files.write_text(folder / "config.toml", tomli_w.dumps(record))

@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from zatlas import phantom, runs
+from zatlas import files, phantom
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, StudyConfig, TilesConfig, TrainConfig
+from zatlas.progress import Talk
 from zatlas.studies.study import Study, analyse, compare, embed_model, study
-from zatlas.studies.talk import Talk
 
 HOSTILE = ("<img src=x onerror=alert(1)>", '"><script>alert(2)</script>', "plain")
 
@@ -28,7 +28,7 @@ def phantom_study(folder: Path, *, images: int = 160, size: int = 32) -> Study:
     for name in made.names:
         embed_model(made, data, name, Talk())
         analyse(made, data, name, Talk())
-    facts = {"command": ["zatlas", "study"], "seed": 0, "environment": runs.environment()}
+    facts = {"command": ["zatlas", "study"], "seed": 0, "environment": files.environment()}
     compare(made, data, {**facts, "fingerprint": data.fingerprint}, Talk())
     return made
 

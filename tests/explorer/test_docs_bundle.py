@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_explorer import toy_finished
 
-from zatlas import runs
+from zatlas import files
 from zatlas.explorer.bundle import write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def manifest(folder):
     """Its manifest."""
-    return runs.read_json(folder / "xray-study" / "explorer" / "manifest.json")
+    return files.read_json(folder / "xray-study" / "explorer" / "manifest.json")
 
 
 def sections() -> dict[str, str]:

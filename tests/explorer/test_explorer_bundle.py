@@ -14,15 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
-from zatlas import phantom, runs
+from zatlas import files, phantom
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.explorer import bundle as bundle_module
 from zatlas.explorer.bundle import bundle_of, check_bundle, write_bundle
 from zatlas.explorer.model_part import model_part
 from zatlas.explorer.sheets import Layout
+from zatlas.progress import Talk
 from zatlas.studies.study import Study, analyse, compare, embed_model, study
-from zatlas.studies.talk import Talk
 
 N = 60
 
@@ -43,7 +43,7 @@ def finished(folder: Path) -> Study:
     for name in made.names:
         embed_model(made, data, name, Talk())
         analyse(made, data, name, Talk())
-    facts = {"command": command, "seed": 0, "environment": runs.environment(), "fingerprint": data.fingerprint}
+    facts = {"command": command, "seed": 0, "environment": files.environment(), "fingerprint": data.fingerprint}
     compare(made, data, facts, Talk())
     return made
 
@@ -247,11 +247,11 @@ def test_bundle_is_built_once_and_again_when_the_atlas_changes(xray, tmp_path, m
     atlas = study_here.atlas("z2")
     atlas.mean[0] += 1
     atlas.save(study_here.folder / "atlases" / "z2.h5ad")
-    old = runs.read_json(folder / "manifest.json")["atlas_hash"]
-    assert runs.read_json(bundle_of(study_here, **few) / "manifest.json")["atlas_hash"] != old
+    old = files.read_json(folder / "manifest.json")["atlas_hash"]
+    assert files.read_json(bundle_of(study_here, **few) / "manifest.json")["atlas_hash"] != old
     (folder / "names.json").unlink()
     assert check_bundle(bundle_of(study_here, **few)) == []
-    monkeypatch.setattr(runs, "is_writable", lambda folder: False)
+    monkeypatch.setattr(files, "is_writable", lambda folder: False)
     shutil.rmtree(folder)
     said: list[str] = []
     spare = bundle_of(study_here, **few, talk=Talk(say=said.append))
@@ -269,8 +269,8 @@ def test_check_finds_changed_missing_and_foreign_files(whole, tmp_path):
     assert sorted(check_bundle(folder)) == [
         "names.json was changed after it was written", "patient.dcm is not listed", "z2/mean.f32 is missing",
     ]  # fmt: skip
-    manifest = runs.read_json(folder / "manifest.json")
-    runs.write_json(folder / "manifest.json", {**manifest, "files": {"../secret": {"bytes": 1, "sha256": ""}}})
+    manifest = files.read_json(folder / "manifest.json")
+    files.write_json(folder / "manifest.json", {**manifest, "files": {"../secret": {"bytes": 1, "sha256": ""}}})
     assert "../secret lies outside the bundle" in check_bundle(folder)
     with pytest.raises(FileAccessError):
         check_bundle(tmp_path / "nothing")

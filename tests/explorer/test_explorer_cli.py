@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from toy_explorer import TOKEN, toy_finished
 
-from zatlas import cli, cli_verbs, runs
+from zatlas import cli, cli_verbs, files
 from zatlas.errors import DataError
 from zatlas.explorer import page as page_module
 from zatlas.explorer.bundle import check_bundle
@@ -50,7 +50,7 @@ def test_a_study_makes_its_explorer_and_says_how_to_open_it(finished, tmp_path, 
     code, _, err = run("study", made.folder, capsys=capsys)
     assert code == 0, err
     assert check_bundle(made.folder / "explorer") == []
-    assert runs.verify(made.folder) == []
+    assert files.verify(made.folder) == []
     at = (made.folder / "explorer").stat().st_mtime_ns
     assert run("study", made.folder, capsys=capsys)[0] == 0
     assert (made.folder / "explorer").stat().st_mtime_ns == at, "it was up to date"

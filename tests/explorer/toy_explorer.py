@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from starlette.testclient import TestClient
 
-from zatlas import runs
+from zatlas import files
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.explorer.server import Offer, app, serve
 from zatlas.explorer.server_guard import Door
+from zatlas.progress import Talk
 from zatlas.studies.study import Study, analyse, compare, embed_model, study
-from zatlas.studies.talk import Talk
 
 TOKEN = "toy-token"
 PORT = 8765
@@ -49,7 +49,7 @@ def toy_finished(folder: Path) -> Study:
     for name in made.names:
         embed_model(made, data, name, Talk())
         analyse(made, data, name, Talk())
-    facts = {"command": [], "seed": 0, "environment": runs.environment(), "fingerprint": data.fingerprint}
+    facts = {"command": [], "seed": 0, "environment": files.environment(), "fingerprint": data.fingerprint}
     compare(made, data, facts, Talk())
     return made
 
@@ -57,16 +57,16 @@ def toy_finished(folder: Path) -> Study:
 def toy_bundle(folder: Path, made: Study | None, *, n: int = 24) -> Path:
     """The files that a page needs least: names, latents, something called decoder.onnx, and the manifest."""
     folder.mkdir(parents=True)
-    files = {
+    contents = {
         "names.json": json.dumps([f"image {row}" for row in range(n)]).encode(),
         "z2/mean.f32": np.arange(2 * n, dtype="<f4").tobytes(),
         "z3/mean.f32": np.arange(3 * n, dtype="<f4").tobytes(),
         "z3/decoder.onnx": bytes(range(256)) * 40,
     }
-    for name, content in files.items():
+    for name, content in contents.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-    listed = {name: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for name, b in files.items()}
+    listed = {name: {"bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for name, b in contents.items()}
     manifest = {
         "schema_version": 1,
         "title": "Toy",
@@ -80,7 +80,7 @@ def toy_bundle(folder: Path, made: Study | None, *, n: int = 24) -> Path:
         "models": [{"name": "z2", "latent_dim": 2}, {"name": "z3", "latent_dim": 3}],
         "files": listed,
     }
-    runs.write_json(folder / "manifest.json", manifest)
+    files.write_json(folder / "manifest.json", manifest)
     return folder
 
 

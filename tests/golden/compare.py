@@ -1,8 +1,8 @@
 """Holds two studies against each other, file by file: `python tests/golden/compare.py STUDY OTHER [--tolerance T]`.
 
 Each file is the same to the byte, or the same but for clocks and versions (the values named in `CLOCKS`), or its
-numbers differ by so much of their largest value, or it differs. A figure or page that lies in one of the studies only by
-its hash in manifest.json is compared by that hash. Exit code 0 when nothing differs by more than the tolerance.
+numbers differ by so much of their largest value, or it differs. A figure or page that lies in one of the studies only
+by its hash in manifest.json is compared by that hash. Exit code 0 when nothing differs by more than the tolerance.
 """
 
 import argparse

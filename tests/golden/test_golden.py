@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import zatlas as za
-from zatlas import cli, runs
+from zatlas import cli, files
 from zatlas.explorer.bundle import write_bundle
 
 GOLDEN = Path(__file__).parent / "study"
@@ -59,7 +59,7 @@ def test_figures_are_drawn_from_the_same_numbers(study, tmp_path):
     assert drawn.keys() == stored.keys()
     for name, path in stored.items():
         pd.testing.assert_frame_equal(pd.read_csv(drawn[name]), pd.read_csv(path), rtol=1e-6)
-    listed = runs.read_json(GOLDEN / "manifest.json")["files"]
+    listed = files.read_json(GOLDEN / "manifest.json")["files"]
     pictures = {name.removeprefix("figures/") for name in listed if name.endswith((".png", ".svg"))}
     folder = tmp_path / "drawn-figures"
     assert {path.name for path in folder.iterdir() if path.suffix in (".png", ".svg")} == pictures
@@ -67,7 +67,7 @@ def test_figures_are_drawn_from_the_same_numbers(study, tmp_path):
 
 def test_explorer_files_are_written(study):
     write_bundle(study, study.folder / "explorer")
-    written = runs.read_json(study.folder / "explorer" / "manifest.json")
+    written = files.read_json(study.folder / "explorer" / "manifest.json")
     assert [model["name"] for model in written["models"]] == study.names
 
 

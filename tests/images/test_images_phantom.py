@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from zatlas import runs
+from zatlas import files
 from zatlas.errors import UsageError, WriteError
 from zatlas.images import phantom
 from zatlas.images.phantom_radiographs import draw_radiograph, patient_of
@@ -77,7 +77,7 @@ def test_contiguous_sections_can_be_mapped(tmp_path):
 def test_the_same_seed_gives_the_same_file(tmp_path):
     small = {"brains": 2, "images": 2, "min_px": 64, "max_px": 90}
     first, again, other = (
-        runs.sha256(phantom.sections(tmp_path / f"{i}.h5", seed=seed, **small)) for i, seed in enumerate([5, 5, 6])
+        files.sha256(phantom.sections(tmp_path / f"{i}.h5", seed=seed, **small)) for i, seed in enumerate([5, 5, 6])
     )
     assert first == again != other
 
@@ -157,7 +157,7 @@ def test_radiographs_are_laid_out_like_the_real_files(tmp_path):
 
 def test_the_same_seed_gives_the_same_radiographs(tmp_path):
     paths = [phantom.radiographs(tmp_path / f"{i}.npz", images=4, size=32, seed=s) for i, s in enumerate([5, 5, 6])]
-    first, again, other = ([runs.sha256(path) for path in pair] for pair in paths)
+    first, again, other = ([files.sha256(path) for path in pair] for pair in paths)
     assert first == again
     assert first[0] != other[0]
 

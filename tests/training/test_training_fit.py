@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from zatlas import runs
+from zatlas import files
 from zatlas.config import TrainConfig
 from zatlas.errors import TrainingError, UsageError
 from zatlas.model.network import build, load_weights
@@ -31,7 +31,7 @@ LIKELIHOODS = ["bernoulli", "gaussian"]
 def outcome(run):
     """What must be equal between two runs: the weights' hash and the history without its clocks."""
     history = pd.read_csv(run / "history.csv").drop(columns=CLOCKS)
-    return runs.sha256(run / "weights.safetensors"), history.to_csv()
+    return files.sha256(run / "weights.safetensors"), history.to_csv()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_test_part_steers_nothing(tmp_path, undisturbed):
         patch.setattr(fit_module._Training, "_evaluate", nonsense_on_test)
         _, history = train(tmp_path)
     assert history["test_elbo_nats"].isna().all()
-    assert runs.sha256(tmp_path / "weights.safetensors") == undisturbed["gaussian"][0]
+    assert files.sha256(tmp_path / "weights.safetensors") == undisturbed["gaussian"][0]
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -130,7 +130,7 @@ class _Killed(BaseException):
 
 @pytest.mark.parametrize("place", ["new_file", "new_folder", "write_csv", "_flush", "sha256"])
 def test_dying_at_any_write_loses_nothing(tmp_path, monkeypatch, place, undisturbed):
-    original, calls = getattr(runs, place), iter(range(10**6))
+    original, calls = getattr(files, place), iter(range(10**6))
 
     def dying(*args, **kwargs):
         if next(calls) == budget:
@@ -138,7 +138,7 @@ def test_dying_at_any_write_loses_nothing(tmp_path, monkeypatch, place, undistur
         return original(*args, **kwargs)
 
     deaths, budget = 0, 0
-    monkeypatch.setattr(runs, place, dying)
+    monkeypatch.setattr(files, place, dying)
     while True:
         calls = iter(range(10**6))
         try:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from zatlas import runs
+from zatlas import files
 from zatlas.atlas import clusters, projections
 from zatlas.errors import DataError, FileAccessError, UsageError
 
@@ -197,7 +197,7 @@ class Atlas:
         if {"y_px", "x_px"} <= set(self.table):
             maps["spatial"] = _centres(self.table)
         plain = [{**entry, "name": str(entry["name"])} for entry in columns]
-        about = {"schema_version": runs.SCHEMA_VERSION, "info": _json(self.info), "columns": _json(plain)}
+        about = {"schema_version": files.SCHEMA_VERSION, "info": _json(self.info), "columns": _json(plain)}
         return anndata.AnnData(
             X=self.mean.copy(),
             obs=obs,
@@ -217,7 +217,7 @@ class Atlas:
         about = adata.uns.get("zatlas")
         if about is None or adata.X is None or "log_var" not in adata.layers:
             raise DataError("this AnnData is not an atlas of zatlas", hint="make one with zatlas embed STUDY")
-        if int(about["schema_version"]) > runs.SCHEMA_VERSION:
+        if int(about["schema_version"]) > files.SCHEMA_VERSION:
             raise DataError("this atlas was made by a newer zatlas", hint="update zatlas")
         records = {entry["key"]: entry for entry in json.loads(str(about["columns"]))}
         restored = {
@@ -240,7 +240,7 @@ class Atlas:
             WriteError: the folder cannot be written.
         """
         target = Path(path)
-        with runs.new_file(target) as temporary:
+        with files.new_file(target) as temporary:
             self.to_anndata().write_h5ad(temporary)
         return target
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas import runs
+from zatlas import files
 from zatlas.errors import DataError
 
 __all__ = ["read_record", "write_record"]
@@ -35,9 +35,9 @@ def write_record(record: Any, folder: Path) -> None:
         TypeError: a value is of another type (an error of zatlas itself).
     """
     arrays: dict[str, np.ndarray] = {}
-    content = {"schema_version": runs.SCHEMA_VERSION, "content": _encode(record, arrays, "")}
-    with runs.new_folder(folder) as temporary:
-        runs.write_json(temporary / "results.json", content)
+    content = {"schema_version": files.SCHEMA_VERSION, "content": _encode(record, arrays, "")}
+    with files.new_folder(folder) as temporary:
+        files.write_json(temporary / "results.json", content)
         with (temporary / "arrays.npz").open("wb") as stream:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
 
@@ -53,9 +53,9 @@ def read_record(folder: Path, kinds: Mapping[str, type]) -> Any:
         FileAccessError: results.json cannot be read.
         DataError: a file is damaged or was made by a newer zatlas.
     """
-    content = runs.read_json(folder / "results.json")
+    content = files.read_json(folder / "results.json")
     hint = "remove the folder and run zatlas study again"
-    if not isinstance(content, dict) or content.get("schema_version", 0) > runs.SCHEMA_VERSION:
+    if not isinstance(content, dict) or content.get("schema_version", 0) > files.SCHEMA_VERSION:
         raise DataError("results.json was written by a newer zatlas", where=str(folder), hint="update zatlas")
     try:
         with np.load(folder / "arrays.npz", allow_pickle=False) as stored:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from zatlas import runs
+from zatlas import files
 from zatlas.atlas.records import read_record, write_record
 from zatlas.errors import DataError
 
@@ -364,14 +364,14 @@ class StudyResults:
 
     def save(self, folder: str | Path) -> None:
         """Write study.json and one sub-folder for the data, the comparison and each model, whole or not at all."""
-        with runs.new_folder(Path(folder)) as temporary:
+        with files.new_folder(Path(folder)) as temporary:
             self.data.save(temporary / "data")
             self.comparison.save(temporary / "comparison")
             for model in self.models:
                 model.save(temporary / "models" / model.name)
             names = [model.name for model in self.models]
             facts = {"models": names, "config": self.config, "provenance": self.provenance}
-            runs.write_json(temporary / "study.json", {"schema_version": runs.SCHEMA_VERSION, **facts})
+            files.write_json(temporary / "study.json", {"schema_version": files.SCHEMA_VERSION, **facts})
 
     @classmethod
     def load(cls, folder: str | Path) -> "StudyResults":
@@ -382,7 +382,7 @@ class StudyResults:
             DataError: a file is damaged.
         """
         folder = Path(folder)
-        facts = runs.read_json(folder / "study.json")
+        facts = files.read_json(folder / "study.json")
         return cls(
             data=DataSummary.load(folder / "data"),
             models=[ModelResults.load(folder / "models" / name) for name in facts["models"]],

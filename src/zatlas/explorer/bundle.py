@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from zatlas import runs
+from zatlas import files
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.encode import grey_limits, known_grey_limits
 from zatlas.atlas.results import StudyResults
@@ -25,8 +25,8 @@ from zatlas.explorer import facts
 from zatlas.explorer.columns import Files, clean, plain, row_names, shared_columns
 from zatlas.explorer.model_part import model_part, networks
 from zatlas.explorer.sheets import THUMBNAIL_PX, write_sheets
+from zatlas.progress import Talk
 from zatlas.studies.study import Study
-from zatlas.studies.talk import Talk
 from zatlas.tiles.transforms import Scaling
 
 if TYPE_CHECKING:
@@ -97,9 +97,9 @@ def _chosen(study: Study, models: Sequence[str]) -> tuple[str, ...]:
 
 
 def _write_whole(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> dict[str, Any]:
-    with runs.new_folder(folder) as temporary:
+    with files.new_folder(folder) as temporary:
         manifest = _write(study, temporary, options, talk)
-        runs.write_json(temporary / "manifest.json", manifest)
+        files.write_json(temporary / "manifest.json", manifest)
     return manifest
 
 
@@ -107,7 +107,7 @@ def _write(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> di
     """Write all files but the manifest, which is returned."""
     results = study.results()
     names = list(options.models) or study.names
-    files = Files(folder)
+    writer = Files(folder)
     atlases = {name: study.atlas(name) for name in names}
     first = atlases[names[0]]
     vaes = {name: study.vae(name) for name in names}
@@ -121,16 +121,16 @@ def _write(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> di
     thumbnails, originals = None, None
     if tiles is not None and wants_pictures:
         thumbnails, originals = write_sheets(
-            files, tiles, limits, with_thumbnails=options.with_thumbnails, with_originals=options.with_originals,
+            writer, tiles, limits, with_thumbnails=options.with_thumbnails, with_originals=options.with_originals,
             on_progress=talk.on("drawing sheets of images"),
         )  # fmt: skip
-    rows, columns = files.json("names", row_names(first)), shared_columns(files, first)
-    parts = [_model(files, name, atlases[name], vaes[name], results, limits, options, talk) for name in names]
+    rows, columns = writer.json("names", row_names(first)), shared_columns(writer, first)
+    parts = [_model(writer, name, atlases[name], vaes[name], results, limits, options, talk) for name in names]
     shape = vaes[names[0]].network.config
     labels = [clean(label) for label in first.labels]
     return {
         "schema_version": SCHEMA_VERSION, "title": clean(facts.title(results)),
-        "zatlas": runs.environment()["zatlas"], "atlas_hash": _atlas_hash(rows, columns, parts),
+        "zatlas": files.environment()["zatlas"], "atlas_hash": _atlas_hash(rows, columns, parts),
         "privacy": facts.privacy(
             n=len(first), labels=labels, has_thumbnails=thumbnails is not None, has_originals=originals is not None,
             side_px=shape.size, thumbnail_px=min(THUMBNAIL_PX, shape.size), note=note,
@@ -143,21 +143,21 @@ def _write(study: Study, folder: Path, options: BundleOptions, talk: Talk) -> di
         },
         "names": rows, "columns": columns, "thumbnails": thumbnails, "originals": originals, "models": parts,
         "comparison": facts.comparison(results.comparison, names), "run": facts.run(results, names),
-        "sources": sources(study, options), "files": dict(sorted(files.records.items())),
+        "sources": sources(study, options), "files": dict(sorted(writer.records.items())),
     }  # fmt: skip
 
 
 def _model(
-    files: Files, name: str, atlas: Atlas, vae: "VAE", results: StudyResults, limits: tuple[float, float],
+    writer: Files, name: str, atlas: Atlas, vae: "VAE", results: StudyResults, limits: tuple[float, float],
     options: BundleOptions, talk: Talk,
 ) -> dict[str, Any]:  # fmt: skip
     progress = talk.on(f"exporting {name}")
     progress(0, 2)
-    part = model_part(files, atlas, next(model for model in results.models if model.name == name))
+    part = model_part(writer, atlas, next(model for model in results.models if model.name == name))
     progress(1, 2)
     seed = int(results.config.get("seed", 0))
     part |= networks(
-        files, name, vae.network, atlas.mean, limits, seed=seed, with_encoder=options.with_encoder, say=talk.say
+        writer, name, vae.network, atlas.mean, limits, seed=seed, with_encoder=options.with_encoder, say=talk.say
     )
     progress(2, 2)
     return part
@@ -209,9 +209,9 @@ def sources(study: Study, options: BundleOptions) -> dict[str, Any]:
     names = list(options.models) or study.names
     wanted = [f"atlases/{name}.h5ad" for name in names] + [f"models/{name}/weights.safetensors" for name in names]
     wanted += [f"results/{name}/results.json" for name in (*names, "study/data", "study/comparison")]
-    found = {path: runs.sha256(study.folder / path) for path in wanted if (study.folder / path).is_file()}
+    found = {path: files.sha256(study.folder / path) for path in wanted if (study.folder / path).is_file()}
     return {
-        "files": found, "zatlas": runs.environment()["zatlas"], "models": names,
+        "files": found, "zatlas": files.environment()["zatlas"], "models": names,
         "with_originals": options.with_originals, "with_thumbnails": options.with_thumbnails,
         "with_encoder": options.with_encoder,
     }  # fmt: skip
@@ -228,7 +228,7 @@ def bundle_of(study: Study, *, models: Sequence[str] = (), with_encoder: bool = 
     folder = study.folder / FOLDER
     if open_bundle(folder, sources(study, options)) is not None:
         return folder
-    if not runs.is_writable(study.folder):
+    if not files.is_writable(study.folder):
         spare = tempfile.mkdtemp(prefix="zatlas-explorer-")
         atexit.register(shutil.rmtree, spare, ignore_errors=True)
         folder = Path(spare) / FOLDER
@@ -245,7 +245,7 @@ def open_bundle(folder: Path, wanted: dict[str, Any] | None = None) -> dict[str,
         wanted: What it must be made from (`sources`); None takes any.
     """
     try:
-        manifest = runs.read_json(folder / "manifest.json")
+        manifest = files.read_json(folder / "manifest.json")
     except (FileAccessError, DataError):
         return None
     if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
@@ -269,7 +269,7 @@ def check_bundle(folder: str | Path) -> list[str]:
         DataError: it is damaged.
     """
     folder = Path(folder)
-    records = runs.read_json(folder / "manifest.json").get("files", {})
+    records = files.read_json(folder / "manifest.json").get("files", {})
     problems = []
     for path, record in records.items():
         is_inside = not PurePosixPath(path).is_absolute() and ".." not in PurePosixPath(path).parts
@@ -277,7 +277,7 @@ def check_bundle(folder: str | Path) -> list[str]:
             problems.append(f"{path} lies outside the bundle")
         elif not (folder / path).is_file():
             problems.append(f"{path} is missing")
-        elif runs.sha256(folder / path) != record["sha256"]:
+        elif files.sha256(folder / path) != record["sha256"]:
             problems.append(f"{path} was changed after it was written")
     here = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     return problems + [f"{path} is not listed" for path in sorted(here - set(records) - {"manifest.json"})]

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from zatlas import runs
+from zatlas import files
 from zatlas.errors import DataError
 from zatlas.explorer.server_requests import Refused
 
@@ -60,7 +60,7 @@ class About:
             FileAccessError: there is no manifest.
             DataError: it is damaged, incomplete or of a newer zatlas.
         """
-        manifest = runs.read_json(bundle / "manifest.json")
+        manifest = files.read_json(bundle / "manifest.json")
         try:
             if manifest["schema_version"] != 1:
                 raise DataError("the explorer's files were made by a newer zatlas", hint="pip install --upgrade zatlas")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zatlas import runs
+from zatlas import files
 from zatlas.errors import DataError, UsageError
 from zatlas.explorer.bundle import check_bundle
 from zatlas.explorer.page import APP, START, not_built, page_files
@@ -89,14 +89,14 @@ def export_folder(bundle: Path, out: Path, *, page: Path | None = None) -> Expor
     """
     out = out.resolve()
     check_folder(out)
-    files = {**page_files(page), **_data_files(bundle)}
-    runs.make_folder(out.parent)
-    with runs.new_folder(out) as temporary:
-        for name, path in files.items():
+    carried = {**page_files(page), **_data_files(bundle)}
+    files.make_folder(out.parent)
+    with files.new_folder(out) as temporary:
+        for name, path in carried.items():
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, temporary / name)
-    manifest = runs.read_json(bundle / "manifest.json")
-    sizes = {name: (out / name).stat().st_size for name in files}
+    manifest = files.read_json(bundle / "manifest.json")
+    sizes = {name: (out / name).stat().st_size for name in carried}
     return Exported(out, sum(sizes.values()), _parts(sizes, manifest), manifest)
 
 
@@ -120,7 +120,7 @@ def check_folder(out: Path) -> None:
 
 def _is_manifest(path: Path) -> bool:
     try:
-        manifest = runs.read_json(path)
+        manifest = files.read_json(path)
     except DataError:
         return False
     return isinstance(manifest, dict) and {"schema_version", "atlas_hash", "files"} <= set(manifest)
@@ -133,7 +133,7 @@ def _data_files(bundle: Path) -> dict[str, Path]:
     if changed:
         hint = f"remove the folder {bundle}; it is made again"
         raise DataError(f"the explorer's files are damaged: {changed[0]}", where=str(bundle), hint=hint)
-    listed = runs.read_json(bundle / "manifest.json")["files"]
+    listed = files.read_json(bundle / "manifest.json")["files"]
     return {f"data/{name}": bundle / name for name in ["manifest.json", *sorted(listed)]}
 
 
@@ -151,12 +151,12 @@ def export_file(bundle: Path, out: Path, *, page: Path | None = None) -> Exporte
     """
     check_file(out)
     built = page_files(page)
-    manifest = runs.read_json(bundle / "manifest.json")
+    manifest = files.read_json(bundle / "manifest.json")
     inside = {name: path for name, path in built.items() if name not in (START, APP)} | _data_files(bundle)
     before, after = _document(built, str(manifest.get("title", "")))
     sizes = {START: len(before.encode()) + len(after.encode())}
-    runs.make_folder(out.resolve().parent)
-    with runs.new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+    files.make_folder(out.resolve().parent)
+    with files.new_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(before)
         for name, script in _carried(inside):
             sizes[name] = len(script)

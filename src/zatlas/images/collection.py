@@ -19,11 +19,11 @@ import pandas as pd
 
 from zatlas.config import SplitConfig
 from zatlas.errors import DataError
+from zatlas.files import sha256
 from zatlas.images.labels import OWN_COLUMNS, groups_from, match_labels, read_labels, with_free_names
 from zatlas.images.packing import Packed, pack, row_blocks
 from zatlas.images.source import ArraySource, ImageSource, printable
 from zatlas.images.splits import split_collection
-from zatlas.runs import sha256
 
 __all__ = ["Collection", "check_rejected", "join_labels"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.sparse
 
 from zatlas.errors import DataError, WriteError
+from zatlas.files import SCHEMA_VERSION, make_folder, new_file, read_json, write_json
 from zatlas.images.source import ArraySource, DamagedImage, ImageSource, Pixels, map_array, map_file, size_text
-from zatlas.runs import SCHEMA_VERSION, make_folder, new_file, read_json, write_json
 
 __all__ = ["Packed", "area_resized", "pack", "row_blocks"]
 

@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Literal
 
 from zatlas.errors import UsageError
-from zatlas.runs import new_file, write_csv
+from zatlas.files import new_file, write_csv
 
 __all__ = ["factor_names", "factor_ranges", "radiographs", "sections"]
 

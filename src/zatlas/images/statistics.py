@@ -19,11 +19,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from zatlas.errors import DataError
+from zatlas.files import SCHEMA_VERSION, read_json, write_json
 from zatlas.images.collection import Collection
 from zatlas.images.packing import row_blocks
 from zatlas.images.source import ImageSource, Pixels
 from zatlas.images.splits import MOST_GROUPS_TO_COMPARE
-from zatlas.runs import SCHEMA_VERSION, read_json, write_json
 
 __all__ = ["Histogram", "Statistics", "Summary", "grey_level_outliers", "statistics"]
 

@@ -18,11 +18,11 @@ import jinja2
 from PIL import Image
 
 from zatlas.atlas.results import StudyResults
+from zatlas.files import write_text
 from zatlas.report.catalogue import Recipe, catalogue
 from zatlas.report.figures import Manifest, draw
 from zatlas.report.plot_style import DPI
 from zatlas.report.sections import FigureSlot, build_sections, headline
-from zatlas.runs import write_text
 
 __all__ = ["LIMIT_BYTES", "report"]
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zatlas import runs
+from zatlas import files
 from zatlas.config import StudyConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.readers import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import Statistics, statistics
-from zatlas.studies.talk import Talk
+from zatlas.progress import Talk
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
@@ -176,21 +176,21 @@ def _statistics(study: Path, collection: Collection, split: Split, fingerprint: 
         "split_by": split.by,
         "warnings": [*split.warnings],
     }
-    if (folder / "data.json").is_file() and runs.read_json(folder / "data.json") == record:
+    if (folder / "data.json").is_file() and files.read_json(folder / "data.json") == record:
         return Statistics.load(folder / "stats.json")
     training = np.flatnonzero(split.part != "test")
     measured = statistics(collection, training_rows=training, on_progress=talk.on("measuring pixels"))
-    with runs.new_folder(folder) as temporary:
+    with files.new_folder(folder) as temporary:
         measured.save(temporary / "stats.json")
         write_table(temporary / "images.csv", collection.table)
         parts = collection.table[["image", "group"]].assign(part=split.part)
         write_table(temporary / "split.csv", parts)
         write_table(temporary / "rejected.csv", collection.rejected)
-        runs.write_json(temporary / "data.json", record)
+        files.write_json(temporary / "data.json", record)
     return measured
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """A DataFrame as CSV, whole, formulas made inert, missing values empty."""
     filled = table.astype(object).where(table.notna(), "")
-    runs.write_csv(path, [str(name) for name in table.columns], filled.itertuples(index=False))
+    files.write_csv(path, [str(name) for name in table.columns], filled.itertuples(index=False))

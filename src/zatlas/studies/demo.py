@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from zatlas import runs
+from zatlas import files
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.images import phantom
+from zatlas.progress import Talk
 from zatlas.studies.study import Study, study
-from zatlas.studies.talk import Talk
 
 __all__ = ["demo", "demo_config"]
 
@@ -33,7 +33,7 @@ def demo(out: str | Path = "zatlas-demo", *, command: Sequence[str] = (), talk: 
         command: The command line, for the manifest.
         talk: Where progress goes.
     """
-    folder = runs.make_folder(Path(out))
+    folder = files.make_folder(Path(out))
     images = folder / "cell_data.h5"
     talk = talk or Talk()
     if not images.is_file():

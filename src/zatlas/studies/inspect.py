@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas import runs
+from zatlas import files
 from zatlas.atlas.results import DataSummary
 from zatlas.config import StudyConfig
 from zatlas.errors import ZatlasError
@@ -20,11 +20,11 @@ from zatlas.images.inspection import Inspection, inspection
 from zatlas.images.readers import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import statistics
+from zatlas.progress import Talk
 from zatlas.report.catalogue import data_recipes
 from zatlas.report.figures import write_recipes
 from zatlas.studies.data import resolve, write_table
 from zatlas.studies.summary import describe
-from zatlas.studies.talk import Talk
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
@@ -131,7 +131,7 @@ def inspect(config: StudyConfig, out: Path | None = None, talk: Talk | None = No
         data.input, key=data.key, labels=data.labels, group=data.group, max_rejected=data.max_rejected,
         min_size=data.min_size,
     )  # fmt: skip
-    folder = runs.make_folder(out or Path(f"{Path(data.input).stem}-inspection"))
+    folder = files.make_folder(out or Path(f"{Path(data.input).stem}-inspection"))
     with tempfile.TemporaryDirectory(prefix="zatlas-") as cache:
         images = collection.packed(Path(cache), on_progress=talk.on("reading images"))
         return _inspect(config, images, folder, talk)

@@ -21,8 +21,8 @@ from zatlas.config import StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
 from zatlas.model.network import NetworkConfig, build
+from zatlas.progress import Talk
 from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
-from zatlas.studies.talk import Talk
 from zatlas.training.devices import choose
 from zatlas.training.shards import Shards, one_thread_per_operator
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from zatlas import runs
+from zatlas import files
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.features import feature_spread, image_features
 from zatlas.atlas.paths import axis_walk
 from zatlas.atlas.pictures import View, decoded, samples
 from zatlas.errors import UsageError
 from zatlas.images.readers import open_images
+from zatlas.progress import Talk
 from zatlas.report import plot_images
 from zatlas.report.catalogue import Recipe, safe_id
 from zatlas.report.figures import write_figures, write_recipes
 from zatlas.report.html import report as write_report
 from zatlas.studies.study import Study
-from zatlas.studies.talk import Talk
 
 __all__ = ["embed", "headline_text", "report", "sample", "walk"]
 
@@ -141,12 +141,12 @@ def report(made: Study, out: Path | None, talk: Talk) -> Path:
 
     A study that cannot be written into is reported to the working folder, and says so.
     """
-    if out is None and not runs.is_writable(made.folder):
+    if out is None and not files.is_writable(made.folder):
         out = Path(f"{made.folder.resolve().name}-report.html")
         talk.say(f"warning: {made.folder} is read-only, so the report is written to {out} in the working folder")
     page = made.folder / "report.html" if out is None else out
     figures = made.folder / "figures" if out is None else out.with_name(f"{out.stem}-figures")
-    runs.make_folder(page.parent)
+    files.make_folder(page.parent)
     results = made.results()
     manifest = write_figures(results, figures, on_progress=talk.on("drawing figures"))
     written = write_report(results, manifest, page, on_progress=talk.on("composing the page"))

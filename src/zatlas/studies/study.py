@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zatlas import runs
+from zatlas import files
 from zatlas.atlas.results import Comparison, DataSummary, ModelResults, StudyResults
 from zatlas.config import (
     StudyConfig,
@@ -26,6 +26,7 @@ from zatlas.config import (
 )
 from zatlas.errors import DataError, Interrupted, UsageError
 from zatlas.images.collection import Collection
+from zatlas.progress import Talk
 from zatlas.studies.data import (
     PCA_TILES,
     TEST_TILES,
@@ -37,7 +38,6 @@ from zatlas.studies.data import (
     relative_input,
     resolve,
 )
-from zatlas.studies.talk import Talk
 from zatlas.vae import VAE, load
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Study:
     def state(self) -> str:
         """How far the study is: planned, running or complete."""
         path = self.folder / "manifest.json"
-        return str(runs.read_json(path)["state"]) if path.is_file() else "planned"
+        return str(files.read_json(path)["state"]) if path.is_file() else "planned"
 
     def name(self, wanted: str = "") -> str:
         """The name of a model: `wanted`, which may be just the latent size, or the last one.
@@ -137,8 +137,8 @@ class Study:
 
     def record_files(self) -> None:
         """Bring manifest.json up to date with the files of the study."""
-        manifest = runs.read_json(self.folder / "manifest.json")
-        runs.write_manifest(self.folder, {k: v for k, v in manifest.items() if k not in ("schema_version", "files")})
+        manifest = files.read_json(self.folder / "manifest.json")
+        files.write_manifest(self.folder, {k: v for k, v in manifest.items() if k not in ("schema_version", "files")})
 
     def results(self) -> StudyResults:
         """All numbers and example images of the study, as the report shows them.
@@ -152,7 +152,7 @@ class Study:
         overall = self.folder / "results" / "study"
         return StudyResults(
             data=DataSummary.load(overall / "data"), models=models, comparison=Comparison.load(overall / "comparison"),
-            config=to_dict(self.config), provenance=runs.read_json(overall / "provenance.json"),
+            config=to_dict(self.config), provenance=files.read_json(overall / "provenance.json"),
         )  # fmt: skip
 
 
@@ -187,8 +187,8 @@ def study(
     if not isinstance(config, StudyConfig):
         config = read_study_config(Path(config))
     made = start(config, study_folder(config, out), force=force)
-    with runs.lock(made.folder):
-        runs.remove_leftovers(made.folder)
+    with files.lock(made.folder):
+        files.remove_leftovers(made.folder)
         _run_phases(made, command, talk, until)
     return made
 
@@ -219,8 +219,8 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
         return start(dataclasses.replace(config, data=data), folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no study", hint="give another folder with -o")
-    runs.make_folder(folder)
-    runs.write_text(folder / "study.toml", f"schema_version = {runs.SCHEMA_VERSION}\n{to_toml(config)}")
+    files.make_folder(folder)
+    files.write_text(folder / "study.toml", f"schema_version = {files.SCHEMA_VERSION}\n{to_toml(config)}")
     return Study(folder)
 
 
@@ -238,7 +238,7 @@ def _changes(old: Study, config: StudyConfig, collection: Collection) -> list[st
 def _are_its_images(folder: Path, collection: Collection) -> bool:
     """Whether these are the images that the study was made from; true as long as it has none."""
     record = folder / "data" / "data.json"
-    return not record.is_file() or bool(runs.read_json(record)["fingerprint"] == collection.fingerprint())
+    return not record.is_file() or bool(files.read_json(record)["fingerprint"] == collection.fingerprint())
 
 
 def _free_folder(folder: Path) -> Path:
@@ -247,14 +247,14 @@ def _free_folder(folder: Path) -> Path:
 
 def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> None:
     facts = _facts(made, command)
-    if made.state == "complete" and not runs.verify(made.folder):
+    if made.state == "complete" and not files.verify(made.folder):
         talk.say(f"{made.folder} is complete; nothing to do")
         return
     data = made.data(talk)
     for warning in data.split.warnings:
         talk.say(f"warning: {warning}")
     facts["fingerprint"] = data.fingerprint
-    runs.write_manifest(made.folder, {**facts, "state": "running"})
+    files.write_manifest(made.folder, {**facts, "state": "running"})
     for latent_dim in made.config.model.latent_dim:
         train_model(made, data, latent_dim, talk)
     if until == "train":
@@ -264,11 +264,11 @@ def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> 
         analyse(made, data, name, talk)
     compare(made, data, facts, talk)
     make_report(made, talk)
-    runs.write_manifest(made.folder, {**facts, "state": "complete"})
+    files.write_manifest(made.folder, {**facts, "state": "complete"})
 
 
 def _facts(made: Study, command: Sequence[str]) -> dict[str, Any]:
-    return {"command": list(command), "seed": made.config.seed, "environment": runs.environment()}
+    return {"command": list(command), "seed": made.config.seed, "environment": files.environment()}
 
 
 def train_model(made: Study, data: StudyData, latent_dim: int, talk: Talk) -> None:
@@ -276,7 +276,7 @@ def train_model(made: Study, data: StudyData, latent_dim: int, talk: Talk) -> No
     name = f"z{latent_dim}"
     folder = made.folder / "models" / name
     record = folder / "training.json"
-    if record.is_file() and runs.read_json(record)["state"] == "complete":
+    if record.is_file() and files.read_json(record)["state"] == "complete":
         return
     config = made.config
     talk.say(f"training {name} on {len(data.rows('train'))} images, {config.train.epochs} epochs")
@@ -289,7 +289,7 @@ def train_model(made: Study, data: StudyData, latent_dim: int, talk: Talk) -> No
         on_step=lambda step: talk.step(name, step),
         stop_requested=talk.stop_requested,
     )
-    if runs.read_json(record)["state"] != "complete":
+    if files.read_json(record)["state"] != "complete":
         raise Interrupted(f"training of {name} was stopped", hint="the same command goes on from the last checkpoint")
 
 
@@ -298,7 +298,7 @@ def embed_model(made: Study, data: StudyData, name: str, talk: Talk) -> Atlas:
     path = made.folder / "atlases" / f"{name}.h5ad"
     if path.is_file():
         return made.atlas(name)
-    runs.make_folder(path.parent)
+    files.make_folder(path.parent)
     tiles = data.atlas_tiles()
     extra = data.atlas_table(tiles)
     atlas = load(made.folder / "models" / name).embed(tiles, table_extra=extra, on_progress=talk.on(f"encoding {name}"))
@@ -319,7 +319,7 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
         return
     from zatlas.atlas.analysis import analyse_model
 
-    runs.make_folder(folder.parent)
+    files.make_folder(folder.parent)
     vae = load(made.folder / "models" / name)
     most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
     tiles = {part: data.fixed_tiles(part, most=n) for part, n in most.items()}
@@ -343,14 +343,14 @@ def compare(made: Study, data: StudyData, facts: dict[str, Any], talk: Talk) -> 
 
     talk.say("comparing the models")
     models = [ModelResults.load(made.folder / "results" / name) for name in made.names]
-    with runs.new_folder(folder) as temporary:
+    with files.new_folder(folder) as temporary:
         compare_models(models, [made.atlas(name) for name in made.names]).save(temporary / "comparison")
         found = inspection(data.originals, grey=data.statistics, split=data.split, seed=made.config.seed)
         tiles = data.training_tiles() if made.config.tiles.tile else None
         summary = describe(data.originals, found, data.split, made.config, data.scaling, tiles)
         summary.save(temporary / "data")
-        choices = {name: runs.read_json(made.folder / "models" / name / "training.json") for name in made.names}
-        runs.write_json(temporary / "provenance.json", {**facts, "training": choices})
+        choices = {name: files.read_json(made.folder / "models" / name / "training.json") for name in made.names}
+        files.write_json(temporary / "provenance.json", {**facts, "training": choices})
 
 
 def make_report(made: Study, talk: Talk) -> Path:

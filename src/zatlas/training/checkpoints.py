@@ -17,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from zatlas import runs
+from zatlas import files
 from zatlas.errors import ZatlasError
 from zatlas.model.network import Network, load_weights
 from zatlas.training.weights import Weights
@@ -38,13 +38,13 @@ def save(
     Raises:
         WriteError: the disk is full or cannot be written; older checkpoints are untouched.
     """
-    runs.make_folder(folder)
+    files.make_folder(folder)
     path = folder / f"step-{state['step']:08d}"
-    with runs.new_folder(path) as temporary:
+    with files.new_folder(path) as temporary:
         values, moments = temporary / "weights.safetensors", temporary / "optimizer.safetensors"
         network.save_weights(values)
         safetensors.torch.save_file(_optimizer_tensors(weights, optimizer), moments)
-        record = {**state, "sha256": {file.name: runs.sha256(file) for file in (values, moments)}}
+        record = {**state, "sha256": {file.name: files.sha256(file) for file in (values, moments)}}
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
     for old in sorted(folder.glob("step-*"))[:-_KEPT]:
@@ -58,9 +58,9 @@ def load_newest(
     """Load the newest intact checkpoint into network and optimizer; returns its record, None when there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
-            record: dict[str, Any] = runs.read_json(path / "state.json")
+            record: dict[str, Any] = files.read_json(path / "state.json")
             for name, expected in record["sha256"].items():
-                if not (path / name).is_file() or runs.sha256(path / name) != expected:
+                if not (path / name).is_file() or files.sha256(path / name) != expected:
                     raise KeyError(name)
         except (ZatlasError, KeyError, TypeError) as err:
             log.warning("checkpoint %s is damaged (%s) and is left out", path.name, str(err).splitlines()[0])

@@ -27,18 +27,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from zatlas import runs
+from zatlas import files
 from zatlas.config import TrainConfig, to_dict
 from zatlas.errors import TrainingError, UsageError
 from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight, updated_log_noise_var
+from zatlas.progress import Step
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
 from zatlas.training.devices import Devices, choose
 from zatlas.training.pace import Pace
 from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise, one_thread_per_operator
 
-__all__ = ["Step", "evaluate", "fit", "learning_rate_at"]
+__all__ = ["evaluate", "fit", "learning_rate_at"]
 
 log = logging.getLogger(__name__)
 
@@ -49,24 +50,6 @@ _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
 _LONG_WAIT = 0.25  # share of an epoch spent waiting for images, above which the log warns
 _EVALUATION_BATCH = 64  # images; the noise of an evaluation depends on it
 _NORMS_KEPT = 100  # steps over which the median norm of the gradient is taken
-
-
-@dataclass(frozen=True)
-class Step:
-    """What `on_step` is told after each step; losses are means over the images of this batch [nats per image]."""
-
-    epoch: int
-    epochs: int
-    step: int
-    n_steps: int
-    images_per_s: float
-    seconds_left: float
-    distortion_nats: float
-    rate_nats: float
-    elbo_nats: float
-    active_dims: int
-    n_dims: int
-    learning_rate: float
 
 
 @dataclass
@@ -212,8 +195,8 @@ class _Training:
 
     def resume(self) -> bool:
         """Load the newest checkpoint, or begin; returns whether anything is left to do."""
-        runs.make_folder(self.run)
-        runs.remove_leftovers(self.run)
+        files.make_folder(self.run)
+        files.remove_leftovers(self.run)
         record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.shards.weights, self.optimizer)
         if record is None:
             self._save_best()
@@ -307,7 +290,7 @@ class _Training:
         state.epoch, state.index = state.epoch + 1, 0
         state.sum_distortion = state.sum_rate = state.epoch_seconds = state.wait_seconds = 0.0
         table = self.history()
-        runs.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
+        files.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
 
     def history(self) -> pd.DataFrame:
         """One row per epoch done."""
@@ -325,7 +308,11 @@ class _Training:
     def checkpoint(self) -> None:
         """Write the whole state."""
         self._tick()
-        record = {"schema_version": runs.SCHEMA_VERSION, "settings": self._settings(), **dataclasses.asdict(self.state)}
+        record = {
+            "schema_version": files.SCHEMA_VERSION,
+            "settings": self._settings(),
+            **dataclasses.asdict(self.state),
+        }
         checkpoints.save(self.run / "checkpoints", self.network, self.shards.weights, self.optimizer, record)
         self.last_checkpoint = time.monotonic()
 
@@ -333,13 +320,13 @@ class _Training:
         """Write training.json."""
         self._tick()
         facts = {
-            "schema_version": runs.SCHEMA_VERSION, "state": status, "best_epoch": self.state.best_epoch,
+            "schema_version": files.SCHEMA_VERSION, "state": status, "best_epoch": self.state.best_epoch,
             "epochs": self.state.epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 3),
             "rollbacks": self.state.rollbacks, "learning_rate_scale": self.state.learning_rate_scale,
             "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "choices": self._choices(), "settings": self._settings(),
         }  # fmt: skip
-        runs.write_json(self.run / "training.json", facts)
+        files.write_json(self.run / "training.json", facts)
 
     def _choices(self) -> dict[str, dict[str, str | int]]:
         return {**self.devices.to_dict(), "threads": {"value": self.pace.threads, "reason": self.pace.reason}}
@@ -433,7 +420,7 @@ class _Training:
         return _evaluate(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
 
     def _save_best(self) -> None:
-        with runs.new_file(self.run / "weights.safetensors") as temporary:
+        with files.new_file(self.run / "weights.safetensors") as temporary:
             self.network.save_weights(temporary)
 
     def _new_optimizer(self) -> torch.optim.AdamW:
@@ -470,7 +457,7 @@ def _stored_precision(run: Path) -> str:
     record = run / "training.json"
     if not (run / "checkpoints").is_dir() or not record.is_file():
         return ""
-    return str(runs.read_json(record).get("choices", {}).get("precision", {}).get("value", ""))
+    return str(files.read_json(record).get("choices", {}).get("precision", {}).get("value", ""))
 
 
 def _three(part: str, found: dict[str, float]) -> dict[str, float | None]:

@@ -1,15 +1,27 @@
-"""What a long job tells the person who waits: sentences, progress, steps of training. The command line draws them."""
+"""What long work tells whoever listens: sentences, progress, steps of training. The command line draws them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from zatlas.training.fit import Step
-else:  # which imports torch
-    Step = Any
+__all__ = ["Step", "Talk"]
 
-__all__ = ["Talk"]
+
+@dataclass(frozen=True)
+class Step:
+    """What `on_step` is told after each step; losses are means over the images of this batch [nats per image]."""
+
+    epoch: int
+    epochs: int
+    step: int
+    n_steps: int
+    images_per_s: float
+    seconds_left: float
+    distortion_nats: float
+    rate_nats: float
+    elbo_nats: float
+    active_dims: int
+    n_dims: int
+    learning_rate: float
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from zatlas import runs
+from zatlas import files
 from zatlas.errors import UsageError, WriteError
 
 
 def test_new_file_replaces_only_on_success(tmp_path):
     path = tmp_path / "a.txt"
-    runs.write_text(path, "old")
-    with pytest.raises(ValueError, match="boom"), runs.new_file(path) as temporary:
+    files.write_text(path, "old")
+    with pytest.raises(ValueError, match="boom"), files.new_file(path) as temporary:
         temporary.write_text("half")
         raise ValueError("boom")
     assert path.read_text() == "old"
@@ -23,7 +23,7 @@ def test_new_file_replaces_only_on_success(tmp_path):
 def test_full_disk_is_one_clear_sentence(tmp_path):
     with (
         pytest.raises(WriteError, match=r"cannot write a.txt: No space left") as caught,
-        runs.new_file(tmp_path / "a.txt"),
+        files.new_file(tmp_path / "a.txt"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert "free some space" in caught.value.hint
@@ -32,7 +32,7 @@ def test_full_disk_is_one_clear_sentence(tmp_path):
 
 def test_new_folder_takes_the_place_of_the_old_one(tmp_path):
     for content in ("one", "two"):
-        with runs.new_folder(tmp_path / "f") as temporary:
+        with files.new_folder(tmp_path / "f") as temporary:
             (temporary / f"{content}.txt").write_text(content)
     assert [p.name for p in (tmp_path / "f").iterdir()] == ["two.txt"]
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
@@ -42,35 +42,35 @@ def test_leftovers_are_removed(tmp_path):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / ".partial-1-x").mkdir()
     (tmp_path / ".partial-1-y").write_text("")
-    runs.remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path)
     assert [p.name for p in tmp_path.rglob("*")] == ["models"]
 
 
 def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
-        runs.write_json(tmp_path / "a.json", {"x": float("nan")})
+        files.write_json(tmp_path / "a.json", {"x": float("nan")})
 
 
 def test_csv_makes_formulas_inert(tmp_path):
-    runs.write_csv(tmp_path / "a.csv", ["name", "value"], [("=cmd()", -1.5), ("B07", 2)])
+    files.write_csv(tmp_path / "a.csv", ["name", "value"], [("=cmd()", -1.5), ("B07", 2)])
     assert (tmp_path / "a.csv").read_text() == "name,value\n'=cmd(),-1.5\nB07,2\n"
 
 
 def test_verify_finds_a_flipped_bit_and_a_missing_file(tmp_path):
-    runs.write_text(tmp_path / "a.txt", "a")
-    runs.write_text(tmp_path / "b.txt", "b")
-    runs.write_manifest(tmp_path, {"state": "complete"})
-    assert runs.verify(tmp_path) == []
+    files.write_text(tmp_path / "a.txt", "a")
+    files.write_text(tmp_path / "b.txt", "b")
+    files.write_manifest(tmp_path, {"state": "complete"})
+    assert files.verify(tmp_path) == []
     (tmp_path / "a.txt").write_text("c")
     (tmp_path / "b.txt").unlink()
-    assert runs.verify(tmp_path) == ["a.txt was changed after it was written", "b.txt is missing"]
+    assert files.verify(tmp_path) == ["a.txt was changed after it was written", "b.txt is missing"]
 
 
 def test_second_writer_is_refused_and_a_dead_one_replaced(tmp_path):
-    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": runs.socket.gethostname(), "since": "now"}))
-    with pytest.raises(UsageError, match="process 1 on"), runs.lock(tmp_path):
+    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": files.socket.gethostname(), "since": "now"}))
+    with pytest.raises(UsageError, match="process 1 on"), files.lock(tmp_path):
         pass
-    (tmp_path / ".lock").write_text(json.dumps({"pid": 2**22 + 1, "host": runs.socket.gethostname(), "since": "now"}))
-    with runs.lock(tmp_path):
+    (tmp_path / ".lock").write_text(json.dumps({"pid": 2**22 + 1, "host": files.socket.gethostname(), "since": "now"}))
+    with files.lock(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
     assert not (tmp_path / ".lock").exists()
