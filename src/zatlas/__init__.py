@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zatlas.errors import ZatlasError as ZatlasError
     from zatlas.explorer.widget import explore as explore
     from zatlas.images.collection import Collection as Collection
-    from zatlas.images.readers import open_images as open_images
+    from zatlas.images.readers.opening import open_images as open_images
     from zatlas.images.statistics import statistics as statistics
     from zatlas.report import plot as plot
     from zatlas.studies.study import Study as Study
@@ -39,7 +39,7 @@ _HOME = {
     "ZatlasError": "zatlas.errors",
     "explore": "zatlas.explorer.widget",
     "load": "zatlas.vae",
-    "open_images": "zatlas.images.readers",
+    "open_images": "zatlas.images.readers.opening",
     "phantom": "zatlas.images.phantom",
     "plot": "zatlas.report.plot",
     "statistics": "zatlas.images.statistics",

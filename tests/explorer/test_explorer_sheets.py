@@ -11,7 +11,7 @@ from zatlas.explorer import sheets
 from zatlas.explorer.columns import Files
 from zatlas.explorer.greys import shown
 from zatlas.explorer.sheets import Layout, Sheet, area_average, layout, write_sheets
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.tiles.loader import Tiles
 
 

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from zatlas.errors import DataError
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 
 REFUSED = {
     "Thumbs.db": "text file",

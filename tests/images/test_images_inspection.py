@@ -7,7 +7,7 @@ import numpy as np
 
 from zatlas.config import SplitConfig
 from zatlas.images.inspection import inspection
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import split_collection
 
 RNG = np.random.default_rng(8)

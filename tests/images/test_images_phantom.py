@@ -10,8 +10,8 @@ import pytest
 from zatlas import files
 from zatlas.errors import UsageError, WriteError
 from zatlas.images import phantom
-from zatlas.images.phantom_radiographs import draw_radiograph, patient_of
-from zatlas.images.phantom_sections import draw_section
+from zatlas.images.phantom.radiograph import draw_radiograph, patient_of
+from zatlas.images.phantom.section import draw_section
 
 KINDS = ("sections", "radiographs")
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zatlas.errors import DataError, UsageError
-from zatlas.images.readers import open_images
-from zatlas.images.readers_arrays import image_layout
+from zatlas.images.readers.arrays import image_layout
+from zatlas.images.readers.opening import open_images
 from zatlas.images.source import ArraySource
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zatlas.errors import DataError, FileAccessError
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 
 RNG = np.random.default_rng(11)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from zatlas.errors import DataError, UsageError
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 
 RNG = np.random.default_rng(5)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from zatlas.config import SplitConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.images.source import ArraySource
 from zatlas.images.splits import PARTS, patient_like_columns, split_collection, suggest_holdout
 

@@ -152,7 +152,7 @@ def test_many_groups_stay_small(tmp_path: Path) -> None:
 
 
 def test_published_convention(real_data: Path) -> None:
-    from zatlas.images.readers import open_images
+    from zatlas.images.readers.opening import open_images
 
     images = open_images(real_data / "xray_images.npz").select(np.arange(64))
     found = statistics(images).total

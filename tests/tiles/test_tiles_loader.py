@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.images.source import ArraySource, DecodedSource
 from zatlas.tiles.loader import Tiles, _made_ahead, _reflected
 from zatlas.tiles.samplers import Draws

@@ -18,7 +18,7 @@ from zatlas import files
 from zatlas.config import StudyConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import Statistics, statistics
 from zatlas.progress import Talk

@@ -17,7 +17,7 @@ from zatlas.config import StudyConfig
 from zatlas.errors import ZatlasError
 from zatlas.images.collection import Collection
 from zatlas.images.inspection import Inspection, inspection
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import statistics
 from zatlas.progress import Talk

@@ -16,7 +16,7 @@ from zatlas.atlas.features import feature_spread, image_features
 from zatlas.atlas.paths import axis_walk
 from zatlas.atlas.pictures import View, decoded, samples
 from zatlas.errors import UsageError
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 from zatlas.progress import Talk
 from zatlas.report import plot_images
 from zatlas.report.catalogue import Recipe, safe_id

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from zatlas.errors import DataError, UsageError
-from zatlas.images.readers_arrays import (
+from zatlas.images.readers.arrays import (
     Layout,
     add_label_columns,
     image_layout,

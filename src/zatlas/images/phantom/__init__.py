@@ -69,9 +69,9 @@ def factor_ranges(kind: Literal["sections", "radiographs"]) -> dict[str, tuple[f
         (-15.0, 15.0)
     """
     if kind == "sections":
-        from zatlas.images.phantom_sections import FACTOR_RANGES as ranges
+        from zatlas.images.phantom.section import FACTOR_RANGES as ranges
     elif kind == "radiographs":
-        from zatlas.images.phantom_radiographs import FACTOR_RANGES as ranges
+        from zatlas.images.phantom.radiograph import FACTOR_RANGES as ranges
     else:
         raise UsageError(f"there is no phantom of kind {kind!r}", hint="choose sections or radiographs")
     return dict(ranges)
@@ -120,7 +120,7 @@ def sections(
         raise UsageError(f"compression is {compression!r}, expected 'gzip' or None", hint="use compression='gzip'")
     import h5py
 
-    from zatlas.images.phantom_sections import draw_section
+    from zatlas.images.phantom.section import draw_section
 
     with new_file(path) as temporary, h5py.File(temporary, "w") as file:
         for brain in range(brains):
@@ -176,7 +176,7 @@ def radiographs(
     _check("seed", seed, 0, 2**63 - 1)
     import numpy as np
 
-    from zatlas.images.phantom_radiographs import draw_radiograph, patient_of
+    from zatlas.images.phantom.radiograph import draw_radiograph, patient_of
 
     names = factor_names("radiographs")
     pixels = np.empty((images, size, size), np.uint8)

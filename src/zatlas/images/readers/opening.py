@@ -17,9 +17,9 @@ import pandas as pd
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.images.collection import Collection, check_rejected, join_labels
 from zatlas.images.labels import with_free_names
-from zatlas.images.readers_arrays import read_npy, read_npz
-from zatlas.images.readers_files import file_kind, read_folder, read_image
-from zatlas.images.readers_hdf5 import read_hdf5
+from zatlas.images.readers.arrays import read_npy, read_npz
+from zatlas.images.readers.folder import file_kind, read_folder, read_image
+from zatlas.images.readers.hdf5 import read_hdf5
 from zatlas.images.source import DamagedImage, DecodedSource, Found, ImageSource, Pixels, Scan, printable
 
 __all__ = ["open_images"]

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import tifffile
 
-from zatlas.images.colour import MODE_TEXT, flattened, from_cmyk, palette_channels, turned
+from zatlas.images.readers.colour import MODE_TEXT, flattened, from_cmyk, palette_channels, turned
 from zatlas.images.source import DamagedImage, DecodedSource, Pixels, check_declared_size, size_text
 
 __all__ = ["TIFF_MAGIC", "TiffPage", "read_tiff"]

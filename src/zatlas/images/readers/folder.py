@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from zatlas.errors import DataError
-from zatlas.images.colour import MODE_TEXT, flattened, from_cmyk, palette_channels, turned
-from zatlas.images.readers_tiff import TIFF_MAGIC, read_tiff
+from zatlas.images.readers.colour import MODE_TEXT, flattened, from_cmyk, palette_channels, turned
+from zatlas.images.readers.tiff import TIFF_MAGIC, read_tiff
 from zatlas.images.source import (
     DamagedImage,
     DecodedSource,
