@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from zatlas import Study
 from zatlas.atlas.results import ModelResults
-from zatlas.report.plot_style import GENERATED, muted, theme
+from zatlas.report.figures.style import GENERATED, muted, theme
 
 
 def picture(study: Study, name: str, label: str) -> Figure:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zatlas.images.collection import Collection as Collection
     from zatlas.images.readers.opening import open_images as open_images
     from zatlas.images.statistics import statistics as statistics
-    from zatlas.report import plot as plot
+    from zatlas.report.figures import plot as plot
     from zatlas.studies.study import Study as Study
     from zatlas.studies.study import study as study
     from zatlas.tiles.loader import Tiles as Tiles
@@ -41,7 +41,7 @@ _HOME = {
     "load": "zatlas.vae",
     "open_images": "zatlas.images.readers.opening",
     "phantom": "zatlas.images.phantom",
-    "plot": "zatlas.report.plot",
+    "plot": "zatlas.report.figures.plot",
     "statistics": "zatlas.images.statistics",
     "study": "zatlas.studies.study",
 }

@@ -10,8 +10,8 @@ import pytest
 from example_results import example_results
 
 from zatlas.atlas.results import StudyResults
-from zatlas.report.figures import Manifest, write_figures
-from zatlas.report.html import report
+from zatlas.report.figures.writing import Manifest, write_figures
+from zatlas.report.page import report
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 MATHS = r"$\frac{1}{$ & =1+1"

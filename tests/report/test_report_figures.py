@@ -12,10 +12,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from zatlas.errors import UsageError
-from zatlas.report import plot, plot_images, plot_maps, plot_sheet, plot_style
-from zatlas.report.catalogue import catalogue, data_recipes, safe_id
-from zatlas.report.figures import write_figures, write_numbers, write_recipes
-from zatlas.report.plot_style import theme
+from zatlas.report.figures import latent_maps, pictures, plot, sheet, style
+from zatlas.report.figures.catalogue import catalogue, data_recipes, safe_id
+from zatlas.report.figures.style import theme
+from zatlas.report.figures.writing import write_figures, write_numbers, write_recipes
 
 
 def texts(figure: Figure) -> list[str]:
@@ -101,30 +101,30 @@ def test_all_kinds_of_studies_can_be_drawn(options):
 def test_many_points_of_a_walk_break_into_rows():
     results = example_results(n_models=1, n_images=40, size=16, points=20)
     with theme():
-        assert isinstance(plot_images.walk(results.models[0].walks[0]), Figure)
+        assert isinstance(pictures.walk(results.models[0].walks[0]), Figure)
 
 
 def test_generated_images_are_marked_and_real_ones_are_not(made):
     model = made.results.models[0]
     for figure in (plot.walk(model.walks[0]), plot.traversals(model.traversals), plot.prior_samples(model.samples)):
-        assert plot_sheet.GENERATED_NOTE in texts(figure)
-    assert plot_sheet.GENERATED_NOTE not in texts(plot.galleries(model.galleries))
+        assert sheet.GENERATED_NOTE in texts(figure)
+    assert sheet.GENERATED_NOTE not in texts(plot.galleries(model.galleries))
     frames = len(model.walks[0].t) + 2
     assert len(plot.walk(model.walks[0]).axes[0].patches) == frames
 
 
 def test_residual_is_white_where_nothing_differs_and_symmetric():
     x = np.zeros((1, 4, 4))
-    assert (plot_images.residual_pixels(x, x) == 255).all()
-    brighter = plot_images.residual_pixels(x, x + 0.3)[0, 0]
-    darker = plot_images.residual_pixels(x, x - 0.3)[0, 0]
+    assert (pictures.residual_pixels(x, x) == 255).all()
+    brighter = pictures.residual_pixels(x, x + 0.3)[0, 0]
+    darker = pictures.residual_pixels(x, x - 0.3)[0, 0]
     assert brighter[0] > brighter[2]
     assert darker[2] > darker[0]
 
 
 def test_images_keep_their_greys():
     image = np.linspace(0, 1, 16, dtype=np.float32).reshape(1, 4, 4)
-    pixels = plot_style.pixels_of(image)
+    pixels = style.pixels_of(image)
     assert pixels.shape == (4, 4, 3)
     assert pixels[0, 0, 0] == 0
     assert pixels[-1, -1, 0] == 255
@@ -134,7 +134,7 @@ def test_images_keep_their_greys():
 def test_more_than_eight_classes_become_seven_and_other():
     values = [f"c{i}" for i in range(12) for _ in range(20 - i)]
     with theme():
-        classes = plot_style.categories(values)
+        classes = style.categories(values)
     assert len(classes.names) == 8
     assert classes.names[-1] == "other (5 classes)"
     assert sum(classes.sizes) == len(values)
@@ -143,7 +143,7 @@ def test_more_than_eight_classes_become_seven_and_other():
 
 def test_held_out_points_are_ringed(made):
     with theme():
-        figure = plot_maps.maps(made.results.models[0], "cluster")
+        figure = latent_maps.maps(made.results.models[0], "cluster")
     dots = figure.axes[0].collections[0]
     is_ringed = dots.get_edgecolors()[:, 3] > 0
     assert is_ringed.sum() == (made.results.models[0].projections["split"] == "test").sum()
@@ -161,9 +161,9 @@ def test_scatter_takes_a_table_and_says_what_is_missing():
 
 
 def test_names_are_shown_as_they_are():
-    assert plot_style.plain("a\x00b\nc") == "a?b?c"
-    assert plot_style.plain("x" * 50, 10) == "xxxxxxxxx…"
-    assert plot_style.plain(float("nan")) == "(none)"
+    assert style.plain("a\x00b\nc") == "a?b?c"
+    assert style.plain("x" * 50, 10) == "xxxxxxxxx…"
+    assert style.plain(float("nan")) == "(none)"
     assert safe_id("../../t-SNE 1 <b>") == "t-sne-1-b"
 
 
@@ -172,7 +172,7 @@ def test_names_are_shown_as_they_are():
     [(0.012345, "0.0123"), (23.97, "24.0"), (-2.5, "−2.50"), (0, "0"), (None, "–"), (float("nan"), "–")],
 )
 def test_numbers_read_well(value, text):
-    assert plot_style.number(value) == text
+    assert style.number(value) == text
 
 
 def test_figures_of_a_study_need_no_theme_and_change_no_setting():

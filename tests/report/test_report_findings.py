@@ -9,10 +9,10 @@ import pytest
 from example_results import example_results
 
 from zatlas.atlas.results import StudyResults
-from zatlas.report.findings import findings, in_short
-from zatlas.report.findings_latent import association
-from zatlas.report.findings_models import texture_kept
-from zatlas.report.findings_words import listing
+from zatlas.report.findings.latent import association
+from zatlas.report.findings.models import texture_kept
+from zatlas.report.findings.words import listing
+from zatlas.report.findings.writing import findings, in_short
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from conftest import HOSTILE
 from example_results import example_results
 
 from zatlas.errors import WriteError
-from zatlas.report import html
-from zatlas.report.catalogue import catalogue
-from zatlas.report.findings import findings
+from zatlas.report import page
+from zatlas.report.figures.catalogue import catalogue
+from zatlas.report.findings.writing import findings
 from zatlas.report.method import _without_folders, method_blocks
 from zatlas.report.sections import build_sections
 
@@ -104,26 +104,26 @@ def test_page_is_small(made):
 
 def test_pictures_get_smaller_until_they_fit(made, monkeypatch):
     recipes = [r for r in catalogue(made.results) if r.is_photograph][:3]
-    pictures = [html._draw_both(recipe, made.manifest.folder) for recipe in recipes]
-    assert html._choose_quality(pictures) == html._STEPS[0]
-    best = sum(len(picture.pack(which, html._STEPS[0])) for picture in pictures for which in ("light", "dark"))
-    monkeypatch.setattr(html, "LIMIT_BYTES", best)
-    chosen = html._choose_quality(pictures)
-    assert chosen in html._STEPS[1:]
+    pictures = [page._draw_both(recipe, made.manifest.folder) for recipe in recipes]
+    assert page._choose_quality(pictures) == page._STEPS[0]
+    best = sum(len(picture.pack(which, page._STEPS[0])) for picture in pictures for which in ("light", "dark"))
+    monkeypatch.setattr(page, "LIMIT_BYTES", best)
+    chosen = page._choose_quality(pictures)
+    assert chosen in page._STEPS[1:]
 
 
 def test_same_results_same_page(made, tmp_path):
     first = next(r for r in catalogue(made.results) if r.id == "z4-rates")
-    pictures = [html._draw_both(first, made.manifest.folder) for _ in range(2)]
-    assert pictures[0].pack("dark", html._STEPS[0]) == pictures[1].pack("dark", html._STEPS[0])
+    pictures = [page._draw_both(first, made.manifest.folder) for _ in range(2)]
+    assert pictures[0].pack("dark", page._STEPS[0]) == pictures[1].pack("dark", page._STEPS[0])
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(made, monkeypatch, tmp_path):
-    monkeypatch.setattr(html, "catalogue", lambda results: [])
-    monkeypatch.setattr(html, "build_sections", lambda results, recipes: [])
+    monkeypatch.setattr(page, "catalogue", lambda results: [])
+    monkeypatch.setattr(page, "build_sections", lambda results, recipes: [])
     out = tmp_path / "missing" / "report.html"
     with pytest.raises(WriteError, match=r"cannot write report\.html"):
-        html.report(made.results, made.manifest, out)
+        page.report(made.results, made.manifest, out)
 
 
 @pytest.mark.parametrize("options", [{"n_models": 1}, {"with_groups": False, "with_labels": False}, {"is_tiled": True}])

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from zatlas.atlas.results import StudyResults
-from zatlas.report.plot_style import plain
+from zatlas.report.figures.style import plain
 
 __all__ = ["limits_texts", "method_blocks"]
 

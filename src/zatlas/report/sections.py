@@ -15,12 +15,12 @@ import pandas as pd
 
 from zatlas.atlas.features import WORDS
 from zatlas.atlas.results import Finding, ModelResults, StudyResults
-from zatlas.report.catalogue import Recipe, safe_id
-from zatlas.report.findings import findings, in_short
-from zatlas.report.findings_latent import change_text
-from zatlas.report.findings_words import listing, metric
+from zatlas.report.figures.catalogue import Recipe, safe_id
+from zatlas.report.figures.style import count, number, plain, signed
+from zatlas.report.findings.latent import change_text
+from zatlas.report.findings.words import listing, metric
+from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
-from zatlas.report.plot_style import count, number, plain, signed
 from zatlas.report.tables import cell, cells_of, table_block, whole
 
 __all__ = ["FigureSlot", "Section", "build_sections", "headline"]

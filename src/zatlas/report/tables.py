@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas.report.plot_style import number, plain
+from zatlas.report.figures.style import number, plain
 
 __all__ = ["cell", "cells_of", "table_block", "whole"]
 

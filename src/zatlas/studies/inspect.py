@@ -21,8 +21,8 @@ from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import statistics
 from zatlas.progress import Talk
-from zatlas.report.catalogue import data_recipes
-from zatlas.report.figures import write_recipes
+from zatlas.report.figures.catalogue import data_recipes
+from zatlas.report.figures.writing import write_recipes
 from zatlas.studies.data import resolve, write_table
 from zatlas.studies.summary import describe
 from zatlas.tiles.loader import Tiles

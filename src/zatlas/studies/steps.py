@@ -18,10 +18,10 @@ from zatlas.atlas.pictures import View, decoded, samples
 from zatlas.errors import UsageError
 from zatlas.images.readers.opening import open_images
 from zatlas.progress import Talk
-from zatlas.report import plot_images
-from zatlas.report.catalogue import Recipe, safe_id
-from zatlas.report.figures import write_figures, write_recipes
-from zatlas.report.html import report as write_report
+from zatlas.report.figures import pictures
+from zatlas.report.figures.catalogue import Recipe, safe_id
+from zatlas.report.figures.writing import write_figures, write_recipes
+from zatlas.report.page import report as write_report
 from zatlas.studies.study import Study
 
 __all__ = ["embed", "headline_text", "report", "sample", "walk"]
@@ -81,7 +81,7 @@ def walk(
     spread = feature_spread(image_features(view.take(tiles, rows)))
     found = decoded(view, found, tiles, spread)
     words = "; ".join(change["text"] for change in found.changes) or "no image feature changes much"
-    recipe = _recipe(f"walk-{safe_id(found.name)}", plot_images.walk, plot_images.walk_numbers, found)
+    recipe = _recipe(f"walk-{safe_id(found.name)}", pictures.walk, pictures.walk_numbers, found)
     write_recipes([recipe], target)
     text = f"walk along {found.name} from {found.start_image} to {found.end_image}: {words}"
     return {"folder": str(target), "walk": found.name, "changes": found.changes, "note": found.note, "text": text}
@@ -95,7 +95,7 @@ def sample(made: Study, name: str, target: Path, *, n: int, is_prior: bool, seed
     view, tiles = _view(made, name, talk)
     training = np.flatnonzero(atlas.table["split"].astype(str).to_numpy() == "train")
     drawn = samples(view, atlas, tiles, training, n, seed)
-    draw = (plot_images.prior_samples, plot_images.prior_samples_numbers)
+    draw = (pictures.prior_samples, pictures.prior_samples_numbers)
     recipe = _recipe("samples-prior" if is_prior else "samples", *(draw if is_prior else _FITTED), drawn)
     write_recipes([recipe], target)
     source = "the prior N(0, I)" if is_prior else f"a density fitted to {len(training)} training latents"
@@ -106,7 +106,7 @@ def sample(made: Study, name: str, target: Path, *, n: int, is_prior: bool, seed
     return {"folder": str(target), "n": n, "mismatch": drawn.mismatch, "text": text}
 
 
-_FITTED = (plot_images.samples, plot_images.samples_numbers)
+_FITTED = (pictures.samples, pictures.samples_numbers)
 
 
 def _recipe(id_: str, draw: Any, numbers: Any, result: Any) -> Recipe:

@@ -355,8 +355,8 @@ def compare(made: Study, data: StudyData, facts: dict[str, Any], talk: Talk) -> 
 
 def make_report(made: Study, talk: Talk) -> Path:
     """Figures and report.html from the stored results alone; needs neither images nor models."""
-    from zatlas.report.figures import write_figures
-    from zatlas.report.html import report as write_report
+    from zatlas.report.figures.writing import write_figures
+    from zatlas.report.page import report as write_report
 
     results = made.results()
     manifest = write_figures(results, made.folder / "figures", on_progress=talk.on("drawing figures"))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from zatlas.atlas.results import ModelResults
-from zatlas.report.plot_style import count
+from zatlas.report.figures.style import count
 
 __all__ = ["grade", "listing", "metric", "sizes", "standard_error", "tests"]
 

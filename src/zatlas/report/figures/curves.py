@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from zatlas.atlas.results import Comparison, ModelResults
-from zatlas.report.plot_style import ink, muted, new_figure, other_colour, part_colour, part_word, plain, tidy
+from zatlas.report.figures.style import ink, muted, new_figure, other_colour, part_colour, part_word, plain, tidy
 
 __all__ = [
     "best_epoch",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from zatlas.atlas.results import Finding, ModelResults, StudyResults
-from zatlas.report.findings_words import listing, metric, sizes, standard_error, tests
-from zatlas.report.plot_style import count, number, plain, signed
+from zatlas.report.figures.style import count, number, plain, signed
+from zatlas.report.findings.words import listing, metric, sizes, standard_error, tests
 
 __all__ = [
     "against_pca",

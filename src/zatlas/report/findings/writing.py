@@ -5,7 +5,7 @@ explanations apart, it says so. `Finding.numbers` holds the numbers of the text,
 """
 
 from zatlas.atlas.results import Finding, StudyResults
-from zatlas.report import findings_latent, findings_models
+from zatlas.report.findings import latent, models
 
 __all__ = ["findings", "in_short"]
 
@@ -13,19 +13,19 @@ __all__ = ["findings", "in_short"]
 def findings(results: StudyResults) -> list[Finding]:
     """All findings of a study, in the order of the report."""
     makers = (
-        findings_models.reconstructions_between_sizes,
-        findings_models.against_pca,
-        findings_models.train_test_gap,
-        findings_models.what_is_lost,
-        findings_latent.clusters_and_images,
-        findings_latent.organisation_between_sizes,
-        findings_latent.maps_between_sizes,
-        findings_latent.changes_along_walks,
-        findings_latent.samples_and_prior,
-        findings_latent.tissue_or_source,
-        findings_models.dimensions_in_use,
-        findings_models.objective,
-        findings_latent.data_warnings,
+        models.reconstructions_between_sizes,
+        models.against_pca,
+        models.train_test_gap,
+        models.what_is_lost,
+        latent.clusters_and_images,
+        latent.organisation_between_sizes,
+        latent.maps_between_sizes,
+        latent.changes_along_walks,
+        latent.samples_and_prior,
+        latent.tissue_or_source,
+        models.dimensions_in_use,
+        models.objective,
+        latent.data_warnings,
     )
     return [finding for make in makers if (finding := make(results)) is not None]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from zatlas.atlas.results import Finding, ModelResults, StudyResults, Walk
-from zatlas.report.findings_words import grade, listing, sizes
-from zatlas.report.plot_style import count, number, plain
+from zatlas.report.figures.style import count, number, plain
+from zatlas.report.findings.words import grade, listing, sizes
 
 __all__ = [
     "association",

@@ -16,8 +16,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from zatlas.atlas.results import Gallery, ModelResults, Samples, Traversal, Walk
-from zatlas.report.plot_sheet import Cell, Row, grid_rows, sheet
-from zatlas.report.plot_style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain
+from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
+from zatlas.report.figures.style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain
 
 __all__ = [
     "feature_ranges",

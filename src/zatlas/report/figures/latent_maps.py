@@ -16,8 +16,8 @@ from matplotlib.lines import Line2D
 
 from zatlas.atlas.results import Comparison, ModelResults
 from zatlas.errors import UsageError
-from zatlas.report.plot_curves import matrix
-from zatlas.report.plot_style import categories, ink, new_figure, plain
+from zatlas.report.figures.curves import matrix
+from zatlas.report.figures.style import categories, ink, new_figure, plain
 
 __all__ = [
     "cluster_match",

@@ -19,8 +19,8 @@ from PIL import Image
 
 from zatlas.atlas.results import StudyResults
 from zatlas.files import make_folder, new_file, remove_leftovers, write_csv
-from zatlas.report.catalogue import Recipe, catalogue
-from zatlas.report.plot_style import DPI, ThemeName, theme
+from zatlas.report.figures.catalogue import Recipe, catalogue
+from zatlas.report.figures.style import DPI, ThemeName, theme
 
 __all__ = ["FigureEntry", "Manifest", "draw", "figure_bytes", "write_figures", "write_recipes"]
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from zatlas.report.plot_style import DPI, GENERATED, ink, muted, pixels_of
+from zatlas.report.figures.style import DPI, GENERATED, ink, muted, pixels_of
 
 __all__ = ["Cell", "Row", "grid_rows", "sheet"]
 

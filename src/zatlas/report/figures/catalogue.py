@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zatlas.atlas.results import DataSummary, ModelResults, StudyResults, Walk
-from zatlas.report import plot_curves, plot_data, plot_images, plot_maps
-from zatlas.report.plot_style import count, number, plain
+from zatlas.report.figures import collection, curves, latent_maps, pictures
+from zatlas.report.figures.style import count, number, plain
 
 __all__ = ["Recipe", "catalogue", "data_recipes"]
 
@@ -103,10 +103,10 @@ def _data_charts(data: DataSummary) -> Iterator[Recipe]:
             if n <= 24
             else f"How many of the {count(n, 'group')} (upwards) hold how many images (to the right).",
             alt=f"Bars: images per group. {_largest_groups(data)}",
-            draw=partial(plot_data.group_sizes, data),
-            numbers=partial(plot_data.group_sizes_numbers, data),
+            draw=partial(collection.group_sizes, data),
+            numbers=partial(collection.group_sizes_numbers, data),
         )
-    if not plot_data.is_uniform(data) and len(data.image_table):
+    if not collection.is_uniform(data) and len(data.image_table):
         yield Recipe(
             id="data-sizes",
             section="data",
@@ -114,8 +114,8 @@ def _data_charts(data: DataSummary) -> Iterator[Recipe]:
             caption="Left: width and height of every image. Right: side of a square of the same area, per group; the "
             "box holds the middle half of the images, the line in it is the median.",
             alt="Dots: width against height of each image; boxes: distribution of image sizes per group.",
-            draw=partial(plot_data.image_sizes, data),
-            numbers=partial(plot_data.image_sizes_numbers, data),
+            draw=partial(collection.image_sizes, data),
+            numbers=partial(collection.image_sizes_numbers, data),
         )
     yield Recipe(
         id="data-histograms",
@@ -124,8 +124,8 @@ def _data_charts(data: DataSummary) -> Iterator[Recipe]:
         caption="Share of the pixels in each bin of grey level; the grey area is all images together"
         + (", each line one group." if many and len(data.histograms) > 1 else "."),
         alt="Lines: histogram of grey levels" + (" for each group and all images." if many else " of all images."),
-        draw=partial(plot_data.grey_histograms, data),
-        numbers=partial(plot_data.grey_histograms_numbers, data),
+        draw=partial(collection.grey_histograms, data),
+        numbers=partial(collection.grey_histograms_numbers, data),
     )
 
 
@@ -143,8 +143,8 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
             caption=f"{count(len(data.contact_sheet), 'image')} drawn by chance from the collection, each shrunk to "
             "the same size; the name of the image is under it.",
             alt=f"{len(data.contact_sheet)} example images of the collection.",
-            draw=partial(plot_data.contact_sheet, data),
-            numbers=partial(plot_data.contact_sheet_numbers, data),
+            draw=partial(collection.contact_sheet, data),
+            numbers=partial(collection.contact_sheet_numbers, data),
             is_photograph=True,
         )
     if len(data.extreme_images):
@@ -155,8 +155,8 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
             caption="The largest (top) and the smallest (bottom) image of each group, shrunk to the same size; name "
             "and original size under each.",
             alt="The largest and the smallest image of each group.",
-            draw=partial(plot_data.extremes, data),
-            numbers=partial(plot_data.extremes_numbers, data),
+            draw=partial(collection.extremes, data),
+            numbers=partial(collection.extremes_numbers, data),
             is_photograph=True,
         )
     if len(data.tile_examples):
@@ -167,8 +167,8 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
             caption=f"{count(len(data.tile_examples), 'tile')} of {data.side_px} × {data.side_px} px as training draws "
             "them, on the grey scale of training.",
             alt=f"{len(data.tile_examples)} training tiles.",
-            draw=partial(plot_data.example_tiles, data),
-            numbers=partial(plot_data.example_tiles_numbers, data),
+            draw=partial(collection.example_tiles, data),
+            numbers=partial(collection.example_tiles_numbers, data),
             is_photograph=True,
         )
     yield Recipe(
@@ -178,15 +178,15 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
         caption="Number of images that train the models, that choose the best epoch (validation) and that only judge "
         "(test).",
         alt="Bars: " + ", ".join(f"{part} {n}" for part, n in data.split_counts.items()) + " images.",
-        draw=partial(plot_data.split, data),
-        numbers=partial(plot_data.split_numbers, data),
+        draw=partial(collection.split, data),
+        numbers=partial(collection.split_numbers, data),
     )
 
 
 def _training(model: ModelResults) -> Iterator[Recipe]:
     if len(model.history) < 2:
         return
-    best = plot_curves.best_epoch(model.history)
+    best = curves.best_epoch(model.history)
     marked = f" The dashed line marks epoch {best:g}, whose weights are kept." if best is not None else ""
     yield Recipe(
         id=f"{safe_id(model.name)}-training",
@@ -198,8 +198,8 @@ def _training(model: ModelResults) -> Iterator[Recipe]:
         f"its final value.{marked} The test part is only watched; it steers nothing. The first epochs may lie outside "
         "the frame.",
         alt=f"Training curves of {plain(model.name)} over {len(model.history)} epochs.",
-        draw=partial(plot_curves.training_curves, model),
-        numbers=partial(plot_curves.training_curves_numbers, model),
+        draw=partial(curves.training_curves, model),
+        numbers=partial(curves.training_curves_numbers, model),
     )
 
 
@@ -220,8 +220,8 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         "SSIM (1 is equal) are given under each. All greys are on one scale.",
         alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, PCA "
         f"{shown.table['pca_psnr_db'].mean():.1f} dB.",
-        draw=partial(plot_images.reconstructions, model),
-        numbers=partial(plot_images.reconstructions_numbers, model),
+        draw=partial(pictures.reconstructions, model),
+        numbers=partial(pictures.reconstructions_numbers, model),
     )
 
 
@@ -236,8 +236,8 @@ def _by_size(results: StudyResults) -> Iterator[Recipe]:
         title="The same test images through every model",
         caption="Top: test images. Below: their reconstructions, one row per model, on one grey scale, with PSNR.",
         alt="The same test images reconstructed by " + ", ".join(plain(model.name) for model in models) + ".",
-        draw=partial(plot_images.reconstructions_by_size, models),
-        numbers=partial(plot_images.reconstructions_by_size_numbers, models),
+        draw=partial(pictures.reconstructions_by_size, models),
+        numbers=partial(pictures.reconstructions_by_size_numbers, models),
     )
 
 
@@ -258,8 +258,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
         caption="Mean rate (KL divergence from the prior) of each latent dimension, highest first. A collapsed "
         "dimension hardly varies from image to image: the model does not use it.",
         alt=f"Bars: rate per dimension; {n_active} of {model.latent_dim} dimensions are active.",
-        draw=partial(plot_curves.rates, model),
-        numbers=partial(plot_curves.rates_numbers, model),
+        draw=partial(curves.rates, model),
+        numbers=partial(curves.rates_numbers, model),
     )
     ranked = sorted(model.traversals, key=lambda one: -one.rate_nats)[:_MOST_TRAVERSALS]
     if ranked:
@@ -278,8 +278,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
                 else ""
             ),
             alt=f"Decoded images along {count(len(ranked), 'latent dimension')}.",
-            draw=partial(plot_images.traversals, ranked),
-            numbers=partial(plot_images.traversals_numbers, ranked),
+            draw=partial(pictures.traversals, ranked),
+            numbers=partial(pictures.traversals_numbers, ranked),
         )
     if len(model.probes):
         yield _probes(model)
@@ -296,8 +296,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             caption="Real images of each cluster: those nearest to its centre, some drawn by chance, and those "
             "closest to another cluster.",
             alt="; ".join(f"cluster {one.cluster}: {one.size} images" for one in chosen) + ".",
-            draw=partial(plot_images.galleries, chosen),
-            numbers=partial(plot_images.galleries_numbers, chosen),
+            draw=partial(pictures.galleries, chosen),
+            numbers=partial(pictures.galleries_numbers, chosen),
         )
     if len(model.neighbours.get("query_images", ())):
         yield Recipe(
@@ -309,8 +309,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             caption="Left: an image. Right of it: the images whose codes lie nearest, with their latent distance. All "
             "are real.",
             alt="Rows of images, each with its nearest neighbours in latent space.",
-            draw=partial(plot_images.neighbours, model),
-            numbers=partial(plot_images.neighbours_numbers, model),
+            draw=partial(pictures.neighbours, model),
+            numbers=partial(pictures.neighbours_numbers, model),
         )
 
 
@@ -326,8 +326,8 @@ def _probes(model: ModelResults) -> Recipe:
         "mean, 1 is perfect, below −0.1 is drawn at −0.1; balanced accuracy is for categories: 1 is perfect. Where "
         "the histogram does as well as the latents, the label may be no more than brightness.",
         alt="Dots: probe scores of " + ", ".join(plain(label) for label in model.probes["label"]) + ".",
-        draw=partial(plot_curves.probes, model),
-        numbers=partial(plot_curves.probes_numbers, model),
+        draw=partial(curves.probes, model),
+        numbers=partial(curves.probes_numbers, model),
     )
 
 
@@ -349,10 +349,10 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
             title=f"Maps of {name} by {column}",
             caption=f"{explained} Colour: {column}.",
             alt=f"PCA and t-SNE maps of {len(table)} codes coloured by {column}.",
-            draw=partial(plot_maps.maps, model, column),
-            numbers=partial(plot_maps.maps_numbers, model, column),
+            draw=partial(latent_maps.maps, model, column),
+            numbers=partial(latent_maps.maps_numbers, model, column),
         )
-    labels = [*plot_maps.map_columns(model)[:_MOST_LABEL_MAPS]]
+    labels = [*latent_maps.map_columns(model)[:_MOST_LABEL_MAPS]]
     if labels:
         yield Recipe(
             id=f"{key}-map-labels",
@@ -362,15 +362,15 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
             caption="The t-SNE map again, coloured by each label: categories in up to eight colours (rarer ones "
             "together as “other”), quantities from dark blue (low) to yellow (high).",
             alt="t-SNE maps coloured by " + ", ".join(plain(label) for label in labels) + ".",
-            draw=partial(plot_maps.label_maps, model, labels),
-            numbers=partial(plot_maps.label_maps_numbers, model, labels),
+            draw=partial(latent_maps.label_maps, model, labels),
+            numbers=partial(latent_maps.label_maps_numbers, model, labels),
         )
 
 
 def _walks(model: ModelResults) -> Iterator[Recipe]:
     name, key = plain(model.name), safe_id(model.name)
     ids = _distinct([one.name for one in model.walks])
-    ranges = plot_images.feature_ranges(model.walks) if model.walks else {}
+    ranges = pictures.feature_ranges(model.walks) if model.walks else {}
     for one, walk_id in zip(model.walks, ids, strict=True):
         yield Recipe(
             id=f"{key}-walk-{walk_id}",
@@ -381,8 +381,8 @@ def _walks(model: ModelResults) -> Iterator[Recipe]:
             caption=_walk_caption(one),
             alt=f"Film strip of {count(len(one.t), 'generated image')} from {plain(one.start_image)} to "
             f"{plain(one.end_image)}.",
-            draw=partial(plot_images.walk, one, ranges),
-            numbers=partial(plot_images.walk_numbers, one),
+            draw=partial(pictures.walk, one, ranges),
+            numbers=partial(pictures.walk_numbers, one),
         )
 
 
@@ -414,8 +414,8 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             caption="Images decoded from draws of a density fitted to the codes of the training images, each with the "
             "real training image whose code is nearest, and their latent distance.",
             alt=f"{len(drawn.frames)} generated images beside their nearest real images.",
-            draw=partial(plot_images.samples, drawn),
-            numbers=partial(plot_images.samples_numbers, drawn),
+            draw=partial(pictures.samples, drawn),
+            numbers=partial(pictures.samples_numbers, drawn),
         )
     if len(drawn.prior_frames):
         yield Recipe(
@@ -427,8 +427,8 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             caption="Images decoded from draws of the prior N(0, I). Where the codes of real images do not fill the "
             "prior, these show regions that no image occupies; they are not what the model knows best.",
             alt=f"{len(drawn.prior_frames)} images decoded from the prior.",
-            draw=partial(plot_images.prior_samples, drawn),
-            numbers=partial(plot_images.prior_samples_numbers, drawn),
+            draw=partial(pictures.prior_samples, drawn),
+            numbers=partial(pictures.prior_samples_numbers, drawn),
         )
 
 
@@ -445,8 +445,8 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         alt="Dots: distortion, rate, PSNR and active dimensions of "
         + ", ".join(plain(model.name) for model in models)
         + ".",
-        draw=partial(plot_curves.models_side_by_side, models, comparison),
-        numbers=partial(plot_curves.models_side_by_side_numbers, models, comparison),
+        draw=partial(curves.models_side_by_side, models, comparison),
+        numbers=partial(curves.models_side_by_side_numbers, models, comparison),
     )
     for a, b in pairwise(models):
         if "cluster" not in a.projections or "cluster" not in b.projections:
@@ -459,8 +459,8 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
             f"{plain(b.name)} (column). Columns are ordered so that matched clusters (Hungarian method) stand on the "
             "diagonal.",
             alt=f"Matrix of images shared by the clusters of {plain(a.name)} and {plain(b.name)}.",
-            draw=partial(plot_maps.cluster_match, a, b, comparison),
-            numbers=partial(plot_maps.cluster_match_numbers, a, b, comparison),
+            draw=partial(latent_maps.cluster_match, a, b, comparison),
+            numbers=partial(latent_maps.cluster_match_numbers, a, b, comparison),
         )
     if len(comparison.neighbour_overlap) > 1:
         yield Recipe(
@@ -470,6 +470,6 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
             caption="Mean share of the nearest neighbours of an image that two models have in common; 1 on the "
             "diagonal by definition.",
             alt="Matrix: share of common nearest neighbours of each pair of models.",
-            draw=partial(plot_maps.neighbour_overlap, comparison),
-            numbers=partial(plot_maps.neighbour_overlap_numbers, comparison),
+            draw=partial(latent_maps.neighbour_overlap, comparison),
+            numbers=partial(latent_maps.neighbour_overlap_numbers, comparison),
         )

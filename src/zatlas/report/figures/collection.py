@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zatlas.atlas.results import DataSummary
-from zatlas.report.plot_sheet import Cell, Row, grid_rows, sheet
-from zatlas.report.plot_style import (
+from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
+from zatlas.report.figures.style import (
     OKABE_ITO,
     ink,
     muted,

@@ -19,9 +19,9 @@ from PIL import Image
 
 from zatlas.atlas.results import StudyResults
 from zatlas.files import write_text
-from zatlas.report.catalogue import Recipe, catalogue
-from zatlas.report.figures import Manifest, draw
-from zatlas.report.plot_style import DPI
+from zatlas.report.figures.catalogue import Recipe, catalogue
+from zatlas.report.figures.style import DPI
+from zatlas.report.figures.writing import Manifest, draw
 from zatlas.report.sections import FigureSlot, build_sections, headline
 
 __all__ = ["LIMIT_BYTES", "report"]
