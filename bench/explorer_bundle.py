@@ -16,11 +16,12 @@ from analysis_points import latents
 
 from zatlas import files, phantom
 from zatlas.atlas.projections import fit_pca
-from zatlas.explorer import facts, support
-from zatlas.explorer.bundle import SCHEMA_VERSION
-from zatlas.explorer.columns import Files, category_column, number_column, plain
-from zatlas.explorer.sheets import THUMBNAIL_PX, Sheet
+from zatlas.explorer.bundle import facts
+from zatlas.explorer.bundle.columns import Files, category_column, number_column, plain
+from zatlas.explorer.bundle.sheets import THUMBNAIL_PX, Sheet
+from zatlas.explorer.bundle.writing import SCHEMA_VERSION
 from zatlas.model.network import Network, NetworkConfig, build
+from zatlas.trust import support
 
 __all__ = ["LIMITS", "D", "Networks", "Shape", "exported", "write_bundle"]
 
@@ -63,7 +64,7 @@ class Networks(NamedTuple):
 
 def exported(shape: Shape, *, with_encoder: bool = False) -> Networks:
     """Export a decoder, and the encoder if wanted; both are compared with torch, as in a real export."""
-    from zatlas.explorer.onnx_export import check_latents, export_decoder, export_encoder
+    from zatlas.explorer.bundle.onnx_export import check_latents, export_decoder, export_encoder
 
     network = shape.network()
     decoder = export_decoder(network, check_latents(latents(1000, D), seed=0), LIMITS)
@@ -75,7 +76,7 @@ def exported(shape: Shape, *, with_encoder: bool = False) -> Networks:
 
 def write_bundle(folder: Path, n: int, networks: Networks, *, with_thumbnails: bool) -> Path:
     """Write a bundle of `n` images into a new folder, which is returned."""
-    from zatlas.explorer.onnx_export import write_net
+    from zatlas.explorer.bundle.onnx_export import write_net
 
     writer, rng = Files(folder), np.random.default_rng(n)
     mean = latents(n, D)

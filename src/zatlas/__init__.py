@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas as Atlas
     from zatlas.config import StudyConfig as StudyConfig
     from zatlas.errors import ZatlasError as ZatlasError
-    from zatlas.explorer.widget import explore as explore
+    from zatlas.explorer.notebook.widget import explore as explore
     from zatlas.images.collection import Collection as Collection
     from zatlas.images.readers.opening import open_images as open_images
     from zatlas.images.statistics import statistics as statistics
@@ -37,7 +37,7 @@ _HOME = {
     "Tiles": "zatlas.tiles.loader",
     "VAE": "zatlas.vae",
     "ZatlasError": "zatlas.errors",
-    "explore": "zatlas.explorer.widget",
+    "explore": "zatlas.explorer.notebook.widget",
     "load": "zatlas.vae",
     "open_images": "zatlas.images.readers.opening",
     "phantom": "zatlas.images.phantom",

@@ -24,7 +24,7 @@ from zatlas.errors import UsageError, ZatlasError
 from zatlas.progress import Talk
 
 if TYPE_CHECKING:
-    from zatlas.explorer.server_guard import Door
+    from zatlas.explorer.server.guard import Door
     from zatlas.studies.study import Study
 else:
     Door = Study = Any
@@ -159,10 +159,10 @@ def report(options: argparse.Namespace, command: list[str]) -> None:
 
 def explore(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas explore STUDY`; Ctrl-C is its ordinary end, with exit code 0"""
-    from zatlas.explorer.bundle import bundle_of
+    from zatlas.explorer.bundle.writing import bundle_of
     from zatlas.explorer.page import page_files
-    from zatlas.explorer.server import Offer, serve
-    from zatlas.explorer.server_guard import Door
+    from zatlas.explorer.server.guard import Door
+    from zatlas.explorer.server.serving import Offer, serve
     from zatlas.studies.study import Study
 
     page_files()
@@ -236,7 +236,7 @@ def export(options: argparse.Namespace, command: list[str]) -> None:
 @contextlib.contextmanager
 def _bundle_to_export(options: argparse.Namespace, made: Study) -> Iterator[Path]:
     """The study's own explorer files, or others made for this export alone."""
-    from zatlas.explorer.bundle import bundle_of, write_bundle
+    from zatlas.explorer.bundle.writing import bundle_of, write_bundle
 
     with_encoder = not options.single_file if options.encoder is None else options.encoder
     if with_encoder and not (options.model or options.with_originals or options.no_thumbnails):
@@ -253,7 +253,7 @@ def _bundle_to_export(options: argparse.Namespace, made: Study) -> Iterator[Path
 
 def _make_explorer(options: argparse.Namespace, made: Study) -> None:
     """The files of the explorer in the study; a study is complete without them, so that a failure is only told."""
-    from zatlas.explorer.bundle import bundle_of
+    from zatlas.explorer.bundle.writing import bundle_of
 
     talk = _talk(options)
     try:

@@ -11,7 +11,7 @@ from phantom_study import phantom_study
 from toy_explorer import toy_bundle, toy_page, toy_study
 
 from zatlas.explorer import page as page_module
-from zatlas.explorer.bundle import write_bundle
+from zatlas.explorer.bundle.writing import write_bundle
 from zatlas.explorer.share import export_file, export_folder
 from zatlas.studies.study import Study
 

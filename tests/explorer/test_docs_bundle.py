@@ -7,7 +7,7 @@ import pytest
 from toy_explorer import toy_finished
 
 from zatlas import files
-from zatlas.explorer.bundle import write_bundle
+from zatlas.explorer.bundle.writing import write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"

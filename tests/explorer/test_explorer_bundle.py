@@ -17,10 +17,10 @@ from PIL import Image
 from zatlas import files, phantom
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
-from zatlas.explorer import bundle as bundle_module
-from zatlas.explorer.bundle import bundle_of, check_bundle, write_bundle
-from zatlas.explorer.model_part import model_part
-from zatlas.explorer.sheets import Layout
+from zatlas.explorer.bundle import writing as bundle_module
+from zatlas.explorer.bundle.model_part import model_part
+from zatlas.explorer.bundle.sheets import Layout
+from zatlas.explorer.bundle.writing import bundle_of, check_bundle, write_bundle
 from zatlas.progress import Talk
 from zatlas.studies.study import Study, analyse, compare, embed_model, study
 

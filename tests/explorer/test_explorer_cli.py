@@ -19,7 +19,7 @@ from toy_explorer import TOKEN, toy_finished
 from zatlas import cli, cli_verbs, files
 from zatlas.errors import DataError
 from zatlas.explorer import page as page_module
-from zatlas.explorer.bundle import check_bundle
+from zatlas.explorer.bundle.writing import check_bundle
 from zatlas.studies.study import Study
 
 
@@ -203,7 +203,7 @@ def test_the_browser_gets_a_ticket_for_one_use(finished, monkeypatch, capsys):
 
 
 def test_what_the_browser_gets_is_not_the_token(monkeypatch, capsys):
-    from zatlas.explorer.server_guard import Door
+    from zatlas.explorer.server.guard import Door
 
     opened = []
     monkeypatch.setattr(cli_verbs, "_open_browser", opened.append)
@@ -225,7 +225,7 @@ def test_an_explorer_that_cannot_be_made_is_only_a_warning(finished, capsys, mon
     def fail(*_: object, **__: object) -> None:
         raise DataError("no space")
 
-    monkeypatch.setattr("zatlas.explorer.bundle.bundle_of", fail)
+    monkeypatch.setattr("zatlas.explorer.bundle.writing.bundle_of", fail)
     options = cli._parser().parse_args(["study", str(finished.folder), "-q"])
     options.stop_requested = lambda: False
     cli_verbs._make_explorer(options, finished)

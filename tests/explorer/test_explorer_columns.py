@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zatlas.atlas.atlas import Atlas
-from zatlas.explorer.columns import Files, category_column, clean, label_names, plain, row_names, shared_columns
+from zatlas.explorer.bundle.columns import Files, category_column, clean, label_names, plain, row_names, shared_columns
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>", "'\"`${1+1}", "\u202egnp.exe", "\U0001f9e0\U0001f468\u200d\U0001f469",

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from zatlas.explorer import onnx_export
-from zatlas.explorer.columns import Files
-from zatlas.explorer.model_part import networks
-from zatlas.explorer.onnx_export import (
+from zatlas.explorer.bundle import onnx_export
+from zatlas.explorer.bundle.columns import Files
+from zatlas.explorer.bundle.model_part import networks
+from zatlas.explorer.bundle.onnx_export import (
     ExportError,
     check_latents,
     export_decoder,

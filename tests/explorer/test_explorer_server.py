@@ -16,11 +16,11 @@ from starlette.testclient import TestClient
 from toy_explorer import PORT, TOKEN, toy_bundle, toy_client, toy_study, with_images_at
 
 from zatlas.errors import DataError, UsageError
-from zatlas.explorer import server
 from zatlas.explorer.page import page_files
-from zatlas.explorer.server_guard import SECURITY_HEADERS, Door
-from zatlas.explorer.server_requests import Refused
-from zatlas.explorer.server_work import Images, Worker, shrunk
+from zatlas.explorer.server import serving
+from zatlas.explorer.server.guard import SECURITY_HEADERS, Door
+from zatlas.explorer.server.requests import Refused
+from zatlas.explorer.server.work import Images, Worker, shrunk
 from zatlas.images.source import ArraySource
 from zatlas.studies.study import Study
 from zatlas.tiles.transforms import Scaling
@@ -296,7 +296,7 @@ def test_two_channels_are_shown_as_their_mean():
 def test_rendered_images_are_kept_up_to_a_size(made, monkeypatch):
     images = Images(made, 24, (0.0, 1.0))
     images._open()
-    monkeypatch.setattr("zatlas.explorer.server_work._CACHE_BYTES", 1000)
+    monkeypatch.setattr("zatlas.explorer.server.work._CACHE_BYTES", 1000)
     for row in range(24):
         images.image(row, lambda: False)
     assert sum(len(png) for png, _ in images._cache.values()) <= 1000
@@ -374,7 +374,7 @@ def test_a_ticket_opens_once_and_soon(bundle, page, monkeypatch):
     assert ticket != TOKEN
     assert door.takes(ticket)
     assert not door.takes(ticket)
-    monkeypatch.setattr("zatlas.explorer.server_guard.time.monotonic", lambda: 1e12)
+    monkeypatch.setattr("zatlas.explorer.server.guard.time.monotonic", lambda: 1e12)
     assert not door.takes(late)
 
 
@@ -395,14 +395,14 @@ def test_tokens_are_random_and_not_shown():
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "example.org"])
 def test_other_computers_are_let_in_only_on_purpose(bundle, page, host):
-    offer = server.Offer(bundle=bundle, page=page)
+    offer = serving.Offer(bundle=bundle, page=page)
     with pytest.raises(UsageError, match=r"(?s)lets other computers reach the images.*--i-understand"):
-        server.serve(offer, host=host)
+        serving.serve(offer, host=host)
 
 
 def test_a_wildcard_needs_a_name(bundle, page):
     with pytest.raises(UsageError, match="needs the name by which others reach it"):
-        server.serve(server.Offer(bundle=bundle, page=page), host="0.0.0.0", is_understood=True)
+        serving.serve(serving.Offer(bundle=bundle, page=page), host="0.0.0.0", is_understood=True)
 
 
 @pytest.mark.parametrize(
@@ -415,17 +415,17 @@ def test_a_wildcard_needs_a_name(bundle, page):
     ],
 )
 def test_the_address_that_is_printed_can_be_opened(host, allowed, address):
-    assert server._address(host, 80, allowed) == address
+    assert serving._address(host, 80, allowed) == address
 
 
 def test_a_port_that_is_taken(bundle, page):
-    (first, *others) = server._listeners("127.0.0.1", 0)
+    (first, *others) = serving._listeners("127.0.0.1", 0)
     try:
         first.listen()
         with pytest.raises(UsageError, match=r"(?s)cannot listen on 127.0.0.1 port.*--port"):
-            server.serve(server.Offer(bundle=bundle, page=page), port=first.getsockname()[1])
+            serving.serve(serving.Offer(bundle=bundle, page=page), port=first.getsockname()[1])
         with pytest.raises(UsageError, match="cannot listen"):
-            server.serve(server.Offer(bundle=bundle, page=page), port=99999)
+            serving.serve(serving.Offer(bundle=bundle, page=page), port=99999)
     finally:
         for listener in [first, *others]:
             listener.close()

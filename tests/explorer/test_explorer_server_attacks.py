@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from toy_explorer import PORT, TOKEN, toy_bundle, toy_page
 
-from zatlas.explorer.server import Offer, app
-from zatlas.explorer.server_guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard
-from zatlas.explorer.server_requests import MOST_BODY_BYTES
+from zatlas.explorer.server.guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard
+from zatlas.explorer.server.requests import MOST_BODY_BYTES
+from zatlas.explorer.server.serving import Offer, app
 from zatlas.studies.study import Study
 
 CANARY = b"canary-8c1f: nobody outside may read this"
@@ -312,7 +312,7 @@ def test_an_unforeseen_error_says_only_its_number(target, monkeypatch, caplog):
     def fail(*_: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr("zatlas.explorer.server.latents_asked_for", fail)
+    monkeypatch.setattr("zatlas.explorer.server.serving.latents_asked_for", fail)
 
     async def run() -> None:
         with pytest.raises(ZeroDivisionError):

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from zatlas import phantom
-from zatlas.explorer import sheets
-from zatlas.explorer.columns import Files
+from zatlas.explorer.bundle import sheets
+from zatlas.explorer.bundle.columns import Files
+from zatlas.explorer.bundle.sheets import Layout, Sheet, area_average, layout, write_sheets
 from zatlas.explorer.greys import shown
-from zatlas.explorer.sheets import Layout, Sheet, area_average, layout, write_sheets
 from zatlas.images.readers.opening import open_images
 from zatlas.tiles.loader import Tiles
 

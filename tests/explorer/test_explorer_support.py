@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zatlas.atlas.encode import known_grey_limits
-from zatlas.explorer import support
-from zatlas.explorer.bundle import _measured_limits
-from zatlas.explorer.dimensions import Described, _correlations, _reason, eta, spearman
-from zatlas.explorer.facts import base_name, comparison, is_synthetic, privacy, run, title
-from zatlas.explorer.model_part import _counts
+from zatlas.explorer.bundle.dimensions import Described, _correlations, _reason, eta, spearman
+from zatlas.explorer.bundle.facts import base_name, comparison, is_synthetic, privacy, run, title
+from zatlas.explorer.bundle.model_part import _counts
+from zatlas.explorer.bundle.writing import _measured_limits
 from zatlas.tiles.transforms import Scaling
+from zatlas.trust import support
 
 RNG = np.random.default_rng
 

@@ -17,9 +17,9 @@ from toy_explorer import toy_bundle, toy_study, with_images_at
 
 import zatlas as za
 from zatlas.errors import DataError, UsageError
-from zatlas.explorer import widget
-from zatlas.explorer.server_requests import Refused
-from zatlas.explorer.widget_answers import Answers
+from zatlas.explorer.notebook import widget
+from zatlas.explorer.notebook.answers import Answers
+from zatlas.explorer.server.requests import Refused
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def za_script(folder: Path) -> Path:
 
 
 def test_without_anywidget_it_says_what_to_install(made, monkeypatch):
-    monkeypatch.delitem(sys.modules, "zatlas.explorer.widget_class", raising=False)
+    monkeypatch.delitem(sys.modules, "zatlas.explorer.notebook.widget_class", raising=False)
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(DataError, match=r"(?s)needs anywidget.*pip install \"zatlas\[notebook\]\""):
         za.explore(made)

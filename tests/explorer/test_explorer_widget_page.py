@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from page_ground import decoded
 
-from zatlas.explorer import widget
+from zatlas.explorer.notebook import widget
 from zatlas.explorer.page import static_folder, widget_script
 
 pytestmark = pytest.mark.browser

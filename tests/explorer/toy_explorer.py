@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from zatlas import files
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
-from zatlas.explorer.server import Offer, app, serve
-from zatlas.explorer.server_guard import Door
+from zatlas.explorer.server.guard import Door
+from zatlas.explorer.server.serving import Offer, app, serve
 from zatlas.progress import Talk
 from zatlas.studies.study import Study, analyse, compare, embed_model, study
 

@@ -15,7 +15,7 @@ import pytest
 
 import zatlas as za
 from zatlas import cli, files
-from zatlas.explorer.bundle import write_bundle
+from zatlas.explorer.bundle.writing import write_bundle
 
 GOLDEN = Path(__file__).parent / "study"
 TOLERANCE = 2e-3  # other processors round convolutions in another order; measured on one machine it is 0

@@ -17,7 +17,7 @@ from typing import Any
 
 from zatlas import files
 from zatlas.errors import DataError, UsageError
-from zatlas.explorer.bundle import check_bundle
+from zatlas.explorer.bundle.writing import check_bundle
 from zatlas.explorer.page import APP, START, not_built, page_files
 
 __all__ = ["LARGE_BYTES", "POLICY", "Exported", "check_file", "check_folder", "export_file", "export_folder"]

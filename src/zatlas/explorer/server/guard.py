@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from zatlas.explorer.server_requests import MOST_BODY_BYTES, Refused, too_large
+from zatlas.explorer.server.requests import MOST_BODY_BYTES, Refused, too_large
 
 __all__ = ["SECURITY_HEADERS", "WITHOUT_TOKEN", "Door", "Guard", "PatientProtocol"]
 

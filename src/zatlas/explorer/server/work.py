@@ -20,7 +20,7 @@ from PIL import Image
 
 from zatlas.errors import ZatlasError
 from zatlas.explorer.greys import eight_bits, shown
-from zatlas.explorer.server_requests import Refused
+from zatlas.explorer.server.requests import Refused
 from zatlas.images.source import ImageSource
 from zatlas.studies.data import StudyData, locate
 from zatlas.studies.study import Study

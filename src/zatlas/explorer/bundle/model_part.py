@@ -13,10 +13,10 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.projections import Pca, fit_pca
 from zatlas.atlas.results import Gallery, ModelResults
 from zatlas.errors import ZatlasError
-from zatlas.explorer import support
-from zatlas.explorer.columns import Files, category_column, number_column, plain
-from zatlas.explorer.dimensions import Described, described, dimensions
+from zatlas.explorer.bundle.columns import Files, category_column, number_column, plain
+from zatlas.explorer.bundle.dimensions import Described, described, dimensions
 from zatlas.model.network import Network
+from zatlas.trust import support
 
 __all__ = ["model_part", "networks"]
 
@@ -211,7 +211,7 @@ def networks(
     """
     import torch
 
-    from zatlas.explorer.onnx_export import check_latents, export_decoder, export_encoder, write_net
+    from zatlas.explorer.bundle.onnx_export import check_latents, export_decoder, export_encoder, write_net
 
     network.eval()
     z = check_latents(mean, seed)

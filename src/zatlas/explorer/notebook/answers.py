@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from zatlas.explorer.page import page_files
-from zatlas.explorer.server_files import About, Shelf
-from zatlas.explorer.server_requests import Refused, latents_among
-from zatlas.explorer.server_work import Decoders, Images, IsOver
+from zatlas.explorer.server.folder import About, Shelf
+from zatlas.explorer.server.requests import Refused, latents_among
+from zatlas.explorer.server.work import Decoders, Images, IsOver
 from zatlas.studies.study import Study
 
 __all__ = ["Answers"]

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.paths import aggregate_sd
 from zatlas.atlas.results import ModelResults
-from zatlas.explorer.columns import codes_of, label_names, numbers_of
+from zatlas.explorer.bundle.columns import codes_of, label_names, numbers_of
 
 __all__ = ["Described", "described", "dimensions", "eta", "spearman"]
 

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from zatlas import files
 from zatlas.errors import DataError
-from zatlas.explorer.server_requests import Refused
+from zatlas.explorer.server.requests import Refused
 
 __all__ = ["About", "Shelf"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from zatlas.explorer.columns import Files
+from zatlas.explorer.bundle.columns import Files
 from zatlas.explorer.greys import eight_bits, shown
 from zatlas.tiles.loader import Tiles
 

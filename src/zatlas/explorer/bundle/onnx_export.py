@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from zatlas.atlas.projections import derived_seed
 from zatlas.errors import ZatlasError
-from zatlas.explorer.columns import Files
+from zatlas.explorer.bundle.columns import Files
 from zatlas.model.network import Network
 from zatlas.training.shards import one_thread_per_operator
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from zatlas.atlas.results import Comparison, StudyResults
-from zatlas.explorer.columns import plain
+from zatlas.explorer.bundle.columns import plain
 from zatlas.images import phantom
 
 __all__ = ["base_name", "comparison", "privacy", "run", "table_rows", "title"]

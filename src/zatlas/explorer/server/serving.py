@@ -28,10 +28,10 @@ from starlette.routing import Route
 
 from zatlas.errors import UsageError
 from zatlas.explorer.page import START, page_files, static_folder
-from zatlas.explorer.server_files import About, Shelf
-from zatlas.explorer.server_guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard, PatientProtocol
-from zatlas.explorer.server_requests import Refused, latents_asked_for, problem, read_body, row_asked_for
-from zatlas.explorer.server_work import Decoders, Images, Worker
+from zatlas.explorer.server.folder import About, Shelf
+from zatlas.explorer.server.guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard, PatientProtocol
+from zatlas.explorer.server.requests import Refused, latents_asked_for, problem, read_body, row_asked_for
+from zatlas.explorer.server.work import Decoders, Images, Worker
 from zatlas.studies.study import Study
 
 __all__ = ["LOOPBACK", "Offer", "app", "serve"]

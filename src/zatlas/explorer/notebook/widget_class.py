@@ -9,7 +9,7 @@ import anywidget
 import pandas as pd
 import traitlets
 
-from zatlas.explorer.widget_answers import Answers
+from zatlas.explorer.notebook.answers import Answers
 from zatlas.studies.study import Study
 
 __all__ = ["Explorer"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zatlas.errors import DataError, UsageError
-from zatlas.explorer.bundle import bundle_of
+from zatlas.explorer.bundle.writing import bundle_of
 from zatlas.explorer.page import static_folder, widget_script
 from zatlas.studies.study import Study
 
@@ -52,7 +52,7 @@ def explore(study: Study | str | Path, *, model: str = "", height: int = 720) ->
 
 def _widget_class() -> Any:
     try:
-        from zatlas.explorer.widget_class import Explorer
+        from zatlas.explorer.notebook.widget_class import Explorer
     except ImportError as err:
         if err.name not in ("anywidget", "traitlets"):
             raise
