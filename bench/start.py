@@ -25,10 +25,10 @@ _LISTED = f"print(json.dumps({{'imported': sorted(set({PACKAGES!r}) & set(sys.mo
 _COMMAND = f"""
 import json, sys, contextlib, io, time
 found = {{}}
-from zatlas import cli
+from zatlas.cli.main import main
 with contextlib.redirect_stdout(io.StringIO()):
     try:
-        cli.main(sys.argv[1:])
+        main(sys.argv[1:])
     except SystemExit:
         pass
 {_LISTED}
@@ -36,14 +36,15 @@ with contextlib.redirect_stdout(io.StringIO()):
 _IMPORT = f"import json, sys, zatlas; found = {{}}; {_LISTED}"
 _FIRST_STEP = f"""
 import json, os, sys, time
-from zatlas import cli, cli_talk
-def stop(screen, model, step):
+from zatlas.cli.main import main
+from zatlas.cli import screen
+def stop(own, model, step):
     found = {{"first_step_s": time.time() - float(os.environ["STARTED"])}}
     {_LISTED}
     sys.stdout.flush()
     os._exit(0)
-cli_talk._Screen.step = stop
-cli.main(sys.argv[1:])
+screen._Screen.step = stop
+main(sys.argv[1:])
 """
 
 

@@ -7,19 +7,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zatlas import cli, phantom
+from zatlas import phantom
+from zatlas.cli.flags import parser, study_config
+from zatlas.cli.main import main
 
 
 def run(*arguments, capsys):
-    code = cli.main([str(a) for a in arguments])
+    code = main([str(a) for a in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
 def test_help_needs_no_torch():
     code = (
-        "import sys; from zatlas import cli\n"
-        "try: cli.main(['study', '--help'])\nexcept SystemExit: pass\n"
+        "import sys; from zatlas.cli.main import main\n"
+        "try: main(['study', '--help'])\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -42,8 +44,8 @@ def test_inspect_needs_no_torch(kind, tmp_path):
         for number, image in enumerate(images):
             Image.fromarray(image).save(path / f"{number}.png")
     code = (
-        "import sys; from zatlas import cli\n"
-        f"code = cli.main(['inspect', {str(path)!r}, '-o', {str(tmp_path / 'found')!r}, '--quiet'])\n"
+        "import sys; from zatlas.cli.main import main\n"
+        f"code = main(['inspect', {str(path)!r}, '-o', {str(tmp_path / 'found')!r}, '--quiet'])\n"
         "heavy = {'torch', 'sklearn', 'anndata'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else code)"
     )
@@ -110,7 +112,7 @@ def test_dry_run_writes_nothing(capsys, tmp_path, monkeypatch):
 
 def test_flags_go_on_top_of_the_file(tmp_path):
     (tmp_path / "a.toml").write_text("[data]\ninput = 'x.npz'\n[train]\nepochs = 7\nbatch_size = 9\n")
-    options = cli._parser().parse_args(["study", "--config", str(tmp_path / "a.toml"), "--epochs", "3"])
-    config = cli.study_config(options)
+    options = parser().parse_args(["study", "--config", str(tmp_path / "a.toml"), "--epochs", "3"])
+    config = study_config(options)
     assert (config.train.epochs, config.train.batch_size) == (3, 9)
     assert config.data.input == str(tmp_path / "x.npz")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import zatlas
-from zatlas.cli import _parser
+from zatlas.cli.flags import parser
 from zatlas.config import StudyConfig, from_dict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +101,7 @@ def commands() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), list(commands()))
 def test_commands_shown_are_understood(page: str, command: str) -> None:
     _, *arguments = shlex.split(command, comments=True)
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     assert options.verb == arguments[0]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from zatlas.cli import main
+from zatlas.cli.main import main
 from zatlas.config import StudyConfig, from_toml
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -3,13 +3,13 @@
 import pytest
 
 import zatlas as za
-from zatlas import cli
+from zatlas.cli.main import main
 
 pytestmark = pytest.mark.slow
 
 
 def run_study(out, *arguments):
-    assert cli.main(["study", *map(str, arguments), "-q", "-o", str(out)]) == 0
+    assert main(["study", *map(str, arguments), "-q", "-o", str(out)]) == 0
     return za.Study(out).results().models[0]
 
 

@@ -18,7 +18,8 @@ import pytest
 import safetensors.numpy
 
 import zatlas as za
-from zatlas import cli, files
+from zatlas import files
+from zatlas.cli.main import main
 from zatlas.errors import DataError, UsageError
 
 SMALL = [
@@ -29,7 +30,7 @@ XRAY = [*SMALL, "--likelihood", "bernoulli"]
 
 
 def zatlas(*arguments):
-    return cli.main([str(a) for a in arguments])
+    return main([str(a) for a in arguments])
 
 
 def tree_hashes(folder: Path) -> dict[str, str]:
@@ -228,7 +229,7 @@ def test_inspect_tells_what_is_there(tmp_path, capsys):
 @pytest.mark.slow
 def test_killed_at_random_moments_ends_with_the_same_weights(radiographs, tmp_path):
     images, labels = radiographs
-    command = [sys.executable, "-m", "zatlas.cli", "study", str(images), "--labels", str(labels), "--group", "patient",
+    command = [sys.executable, "-m", "zatlas", "study", str(images), "--labels", str(labels), "--group", "patient",
                *SMALL, "--epochs", "12", "--checkpoint-minutes", "0.01", "-q"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, "-o", str(tmp_path / "calm")], check=True, env=environment)

@@ -13,7 +13,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from zatlas import cli, config, errors
+from zatlas import config, errors
+from zatlas.cli.flags import parser as flags_parser
 from zatlas.images import phantom
 
 
@@ -40,7 +41,7 @@ def write_pages(folder: Path) -> None:
 def command_line() -> str:
     """The help of each verb, as `zatlas VERB --help` prints it."""
     os.environ["COLUMNS"] = "100"
-    parser = cli._parser()
+    parser = flags_parser()
     verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     parts = [_help(parser, "zatlas")]
     parts += [_help(verb, f"zatlas {name}") for name, verb in verbs.choices.items()]

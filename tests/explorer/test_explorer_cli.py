@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 from toy_explorer import TOKEN, toy_finished
 
-from zatlas import cli, cli_verbs, files
+from zatlas import files
+from zatlas.cli import verbs
+from zatlas.cli.flags import parser
+from zatlas.cli.main import main
 from zatlas.errors import DataError
 from zatlas.explorer import page as page_module
 from zatlas.explorer.bundle.writing import check_bundle
@@ -36,7 +39,7 @@ def with_a_page(page, monkeypatch):
 
 
 def run(*arguments, capsys):
-    code = cli.main([str(a) for a in arguments])
+    code = main([str(a) for a in arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -132,9 +135,9 @@ def test_without_the_built_page_it_says_so_at_once(finished, verb, capsys, tmp_p
 def start(finished: Study, page: Path, *flags: str) -> subprocess.Popen[str]:
     """`zatlas explore` as a process of its own, with the page of a few lines."""
     code = (
-        "import sys; from pathlib import Path; from zatlas import cli; from zatlas.explorer import page\n"
+        "import sys; from pathlib import Path; from zatlas.cli.main import main; from zatlas.explorer import page\n"
         f"page._STATIC = Path({str(page)!r})\n"
-        f"sys.exit(cli.main(['explore', {str(finished.folder)!r}, *{list(flags)!r}]))"
+        f"sys.exit(main(['explore', {str(finished.folder)!r}, *{list(flags)!r}]))"
     )
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -190,15 +193,15 @@ def test_the_browser_gets_a_ticket_for_one_use(finished, monkeypatch, capsys):
     browser = Browser("good")
     browser.opened = []
     monkeypatch.setattr(webbrowser, "get", lambda: browser)
-    cli_verbs._open_browser("http://127.0.0.1:1/?t=x")
+    verbs._open_browser("http://127.0.0.1:1/?t=x")
     assert browser.opened == ["http://127.0.0.1:1/?t=x"]
     assert capsys.readouterr().err == ""
     browser.name = "broken"
-    cli_verbs._open_browser("http://127.0.0.1:1/?t=x")
+    verbs._open_browser("http://127.0.0.1:1/?t=x")
     assert "open the address above" in capsys.readouterr().err
     for found in (lambda: webbrowser.GenericBrowser("w3m"), lambda: (_ for _ in ()).throw(webbrowser.Error("none"))):
         monkeypatch.setattr(webbrowser, "get", found)
-        cli_verbs._open_browser("http://127.0.0.1:1/?t=x")
+        verbs._open_browser("http://127.0.0.1:1/?t=x")
         assert "no browser was found here" in capsys.readouterr().err
 
 
@@ -206,11 +209,11 @@ def test_what_the_browser_gets_is_not_the_token(monkeypatch, capsys):
     from zatlas.explorer.server.guard import Door
 
     opened = []
-    monkeypatch.setattr(cli_verbs, "_open_browser", opened.append)
-    options = cli._parser().parse_args(["explore", "x", "--allowed-host", "hub", "--allowed-host", "lab:80"])
+    monkeypatch.setattr(verbs, "_open_browser", opened.append)
+    options = parser().parse_args(["explore", "x", "--allowed-host", "hub", "--allowed-host", "lab:80"])
     assert options.allowed_host == ["hub", "lab:80"]
     door = Door(token=TOKEN, port=5)
-    cli_verbs._show_address(options, "http://127.0.0.1:5/", door)
+    verbs._show_address(options, "http://127.0.0.1:5/", door)
     for _ in range(100):
         if opened:
             break
@@ -226,7 +229,7 @@ def test_an_explorer_that_cannot_be_made_is_only_a_warning(finished, capsys, mon
         raise DataError("no space")
 
     monkeypatch.setattr("zatlas.explorer.bundle.writing.bundle_of", fail)
-    options = cli._parser().parse_args(["study", str(finished.folder), "-q"])
+    options = parser().parse_args(["study", str(finished.folder), "-q"])
     options.stop_requested = lambda: False
-    cli_verbs._make_explorer(options, finished)
+    verbs._make_explorer(options, finished)
     assert capsys.readouterr().err == "warning: the explorer's files were not made: no space\n"

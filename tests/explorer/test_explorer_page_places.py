@@ -36,7 +36,7 @@ def test_a_single_file_works_without_network_and_makes_no_request(browser, singl
 @pytest.fixture(scope="module")
 def served(page_study):
     """`zatlas explore` as a user starts it; its address with the token."""
-    command = [sys.executable, "-m", "zatlas.cli", "explore", str(page_study.folder), "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "zatlas", "explore", str(page_study.folder), "--no-browser", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     address = ""
     while not (found := re.search(r"http://\S+", address)):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import zatlas as za
-from zatlas import cli
+from zatlas.cli.main import main
 
 STUDY = [
     *("study", "cell_data.h5", "--test-group", "B05", "--tile", "32", "--latent-dim", "2", "4", "--beta", "2"),
@@ -24,7 +24,7 @@ def make(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         za.phantom.sections(Path("cell_data.h5"), brains=3, images=4, min_px=64, max_px=96, seed=1)
-        code = cli.main(STUDY)
+        code = main(STUDY)
     if code:
         raise SystemExit(code)
     return folder / "study"

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 import zatlas as za
-from zatlas import cli, files
+from zatlas import files
+from zatlas.cli.main import main
 from zatlas.explorer.bundle.writing import write_bundle
 
 GOLDEN = Path(__file__).parent / "study"
@@ -53,7 +54,7 @@ def test_encoding_again_gives_the_stored_latents(study):
 
 @pytest.mark.slow
 def test_figures_are_drawn_from_the_same_numbers(study, tmp_path):
-    assert cli.main(["report", str(study.folder), "-o", str(tmp_path / "drawn.html")]) == 0
+    assert main(["report", str(study.folder), "-o", str(tmp_path / "drawn.html")]) == 0
     drawn = {path.name: path for path in (tmp_path / "drawn-figures").glob("*.csv")}
     stored = {path.name: path for path in (GOLDEN / "figures").glob("*.csv")}
     assert drawn.keys() == stored.keys()

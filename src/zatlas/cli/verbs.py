@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zatlas.cli import study_config
-from zatlas.cli_talk import terminal_talk
+from zatlas.cli.flags import study_config
+from zatlas.cli.screen import terminal_talk
 from zatlas.config import StudyConfig
 from zatlas.errors import UsageError, ZatlasError
 from zatlas.progress import Talk
