@@ -71,7 +71,7 @@ def in_zatlas(folder: Path, *, precision: str = "float32") -> Callable[[Any], An
     import torch
 
     import zatlas
-    from zatlas.atlas.encode import in_shards
+    from zatlas.compute import in_shards
 
     network = zatlas.load(folder / "model").network
 

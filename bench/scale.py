@@ -113,10 +113,10 @@ def analyse(n: int, d: int = ANALYSED_DIM) -> dict[str, float]:
     """Seconds of each step after encoding, for n images in d latent dimensions."""
     import pandas as pd
 
-    from zatlas.atlas.analysis import analyse_model, compare_models
     from zatlas.atlas.atlas import Atlas
     from zatlas.config import ModelConfig, StudyConfig, TilesConfig
     from zatlas.model.network import NetworkConfig, build
+    from zatlas.results.analysis import analyse_model, compare_models
 
     tiles = _tiles(n, TILE_PX)
     model = ModelConfig(latent_dim=(d,), widths=(8, 16))

@@ -125,7 +125,7 @@ def _sharded(threads: int, batch: int, decoder: str, precision: str):
     shards = Shards(network, precision=precision, threads=threads)
     optimizer = torch.optim.AdamW([shards.weights.values], lr=1e-3, fused=True)
     x = torch.rand(batch, 1, 128, 128)
-    mask, noise = torch.ones_like(x), keyed_noise(batch, 16, seed=0, stream=0, index=0)
+    mask, noise = torch.ones_like(x), keyed_noise(batch, 16, seed=0, stream="training noise", index=0)
 
     def step() -> None:
         found = shards.evaluate(x, mask, noise, rate_weight=1.0)
@@ -184,7 +184,10 @@ def _forward_flop(network) -> float:
             hooks.append(module.register_forward_hook(count))
     size = network.config.size
     with torch.no_grad():
-        network(torch.zeros(1, 1, size, size), keyed_noise(1, network.config.latent_dim, seed=0, stream=0, index=0))
+        network(
+            torch.zeros(1, 1, size, size),
+            keyed_noise(1, network.config.latent_dim, seed=0, stream="training noise", index=0),
+        )
     for hook in hooks:
         hook.remove()
     return total

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zatlas import Study
-from zatlas.atlas.results import ModelResults
 from zatlas.report.figures.style import GENERATED, muted, theme
+from zatlas.results.kinds import ModelResults
 
 
 def picture(study: Study, name: str, label: str) -> Figure:

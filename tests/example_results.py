@@ -7,7 +7,7 @@ tables agree with one another: sizes, clusters, groups and rows fit together.
 import numpy as np
 import pandas as pd
 
-from zatlas.atlas.results import (
+from zatlas.results.kinds import (
     Comparison,
     DataSummary,
     Gallery,

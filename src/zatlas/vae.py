@@ -28,6 +28,7 @@ from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.model.network import Network, NetworkConfig, Posterior, build, load_weights
 from zatlas.progress import Step
+from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
@@ -198,7 +199,7 @@ class VAE:
         Returns:
             mean and log_var, each (b, d).
         """
-        from zatlas.atlas.encode import in_shards
+        from zatlas.compute import in_shards
 
         parts = in_shards(self.network.encode, torch.from_numpy(self.scaling.apply(pixels.astype(np.float32))))
         return Posterior(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
@@ -208,7 +209,7 @@ class VAE:
         z = np.atleast_2d(np.asarray(z, dtype=np.float32))
         if z.shape[1] != self.latent_dim:
             raise UsageError(f"latents have {z.shape[1]} dimensions, this model has {self.latent_dim}")
-        from zatlas.atlas.encode import in_shards
+        from zatlas.compute import in_shards
 
         frames = in_shards(self.network.x_hat, torch.from_numpy(z))
         return np.asarray(self.scaling.invert(torch.cat(frames).numpy()), dtype=np.float32)
@@ -278,7 +279,7 @@ def split_off_validation(tiles: Tiles, *, seed: int, fraction: float = 0.1) -> t
     n = len(tiles.images)
     if n < 2:
         raise DataError("one image cannot be split into a training and a validation part", hint="give validation=")
-    order = np.random.default_rng(np.random.SeedSequence([seed, 7])).permutation(n)
+    order = generator(seed, "validation of fit").permutation(n)
     kept = max(1, round(fraction * n))
     parts = [tiles.images.select(np.sort(rows)) for rows in (order[kept:], order[:kept])]
     training = Tiles(

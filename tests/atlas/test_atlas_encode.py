@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from zatlas.atlas.encode import encode, grey_limits, in_shards
+from zatlas.atlas.encode import encode, grey_limits
+from zatlas.compute import in_shards
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource

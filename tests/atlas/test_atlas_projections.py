@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from zatlas import compute
 from zatlas.atlas import projections
-from zatlas.atlas.projections import derived_seed, fit_pca, nearest_neighbours, trust, tsne
+from zatlas.atlas.projections import fit_pca, nearest_neighbours, trust, tsne
 from zatlas.errors import DataError, UsageError
-from zatlas.training import devices
 
 
 @pytest.fixture
@@ -201,8 +201,8 @@ def test_the_largest_possible_perplexity_is_taken_as_it_is(rng):
 
 
 def test_threads_are_for_many_images(monkeypatch):
-    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    monkeypatch.setattr(devices, "_container_quota", lambda: 0)
+    monkeypatch.setattr(compute.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(compute, "_container_quota", lambda: 0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert projections._threads(projections._THREADS_FROM - 1) == 1
     assert projections._threads(projections._THREADS_FROM) == 4
@@ -254,9 +254,3 @@ def test_neighbours_of_other_points_and_of_too_few(rng):
     assert rows.tolist() == [[0], [1], [2]]
     assert (distances < 1e-8).all()
     assert nearest_neighbours(points[:1], 3)[0].shape == (1, 0)
-
-
-def test_streams_have_seeds_of_their_own():
-    seeds = {derived_seed(s, name, k) for s in (0, 1) for name in ("a", "b") for k in (0, 1)}
-    assert len(seeds) == 8
-    assert derived_seed(2**40, "a") < 2**32

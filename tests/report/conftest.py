@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 from example_results import example_results
 
-from zatlas.atlas.results import StudyResults
 from zatlas.report.figures.writing import Manifest, write_figures
 from zatlas.report.page import report
+from zatlas.results.kinds import StudyResults
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 MATHS = r"$\frac{1}{$ & =1+1"

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from example_results import example_results
 
-from zatlas.atlas.results import StudyResults
 from zatlas.report.findings.latent import association
 from zatlas.report.findings.models import texture_kept
 from zatlas.report.findings.words import listing
 from zatlas.report.findings.writing import findings, in_short
+from zatlas.results.kinds import StudyResults
 
 
 @pytest.fixture

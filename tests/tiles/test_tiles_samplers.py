@@ -72,21 +72,6 @@ def all_words(*bounds: int) -> np.ndarray:
     return np.array(list(itertools.product(*map(range, bounds))), dtype=np.uint64)
 
 
-class TestRandomWords:
-    @settings(deadline=None)
-    @given(seed=seeds, epoch=st.integers(0, 10**6), indices=st.lists(st.integers(0, 5000), max_size=20))
-    def test_do_not_depend_on_what_else_is_drawn(self, seed, epoch, indices):
-        together = samplers.random_words(seed, epoch, 1, np.array(indices, dtype=np.int64))
-        for words, index in zip(together, indices, strict=True):
-            assert np.array_equal(words, samplers.random_words(seed, epoch, 1, np.array([index]))[0])
-
-    def test_differ_by_seed_epoch_stream_and_index(self):
-        indices = np.arange(100)
-        keys = itertools.product((0, 1), (0, 1), (1, 2))
-        words = np.concatenate([samplers.random_words(*key, indices) for key in keys])
-        assert len(np.unique(words)) == words.size
-
-
 class TestByPixel:
     def test_exact_coverage_is_flat_for_every_random_word(self):
         sizes, tile = np.array([[3, 4], [1, 1], [4, 2]]), 3

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from zatlas import compute
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, build
@@ -17,7 +18,7 @@ from zatlas.model.objective import distortion, rate
 from zatlas.training import devices
 from zatlas.training.devices import choose, raise_allocator_thresholds
 from zatlas.training.rehearsal import Rehearsal, rehearse
-from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise, one_thread_per_operator
+from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise
 from zatlas.training.weights import Weights
 
 SMALL = NetworkConfig(
@@ -40,12 +41,12 @@ def test_automatic_threads_heed_environment_and_batch(monkeypatch):
         chosen = choose(TrainConfig(batch_size=batch_size, precision="float32"), SMALL)
         return chosen.threads, chosen.reasons["threads"]
 
-    monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(devices, "_container_quota", lambda: 0)
+    monkeypatch.setattr(compute.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(compute, "_container_quota", lambda: 0)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads() == (8, "8 cores are at hand")
     assert threads(16) == (2, "8 cores are at hand, and a batch of 16 images has 2 shards")
-    monkeypatch.setattr(devices, "_container_quota", lambda: 3)
+    monkeypatch.setattr(compute, "_container_quota", lambda: 3)
     assert threads() == (3, "this container may use 3 of 8 cores")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert threads() == (2, "OMP_NUM_THREADS is 2")
@@ -92,13 +93,6 @@ def test_a_rehearsal_measures_both_formats():
     assert found.speedup > 0
 
 
-def test_threads_per_operator_are_restored():
-    before = torch.get_num_threads()
-    with one_thread_per_operator():
-        assert torch.get_num_threads() == 1
-    assert torch.get_num_threads() == before
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_allocator_thresholds_are_accepted():
     assert raise_allocator_thresholds() == "keeps freed blocks"
@@ -111,7 +105,7 @@ def test_sharded_gradients_are_the_gradients_of_the_whole_batch():
     )  # fmt: skip
     network = build(config, seed=0)
     x, mask = torch.rand((37, 1, 16, 16), generator=torch.Generator().manual_seed(0)), torch.ones(37, 1, 16, 16)
-    noise = keyed_noise(37, 3, seed=0, stream=1, index=2)
+    noise = keyed_noise(37, 3, seed=0, stream="training noise", index=2)
     with Shards(network, threads=2) as shards:
         found = shards.evaluate(x, mask, noise, rate_weight=0.5)
         gradients = {name: view.clone() for name, view in shards.weights.views(found.gradients).items()}
@@ -128,21 +122,21 @@ def test_sharded_gradients_are_the_gradients_of_the_whole_batch():
 
 
 def test_noise_is_a_function_of_its_key():
-    first = keyed_noise(5, 2, seed=0, stream=1, index=2)
-    assert torch.equal(first, keyed_noise(5, 2, seed=0, stream=1, index=2))
-    for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
+    first = keyed_noise(5, 2, seed=0, stream="jitter", index=2)
+    assert torch.equal(first, keyed_noise(5, 2, seed=0, stream="jitter", index=2))
+    for other in ((1, "jitter", 2), (0, "training noise", 2), (0, "jitter", 3)):
         assert not torch.equal(first, keyed_noise(5, 2, seed=other[0], stream=other[1], index=other[2]))
-    many = keyed_noise(20_000, 2, seed=0, stream=1, index=3)
+    many = keyed_noise(20_000, 2, seed=0, stream="jitter", index=3)
     assert abs(float(many.mean())) < 0.02
     assert abs(float(many.std()) - 1) < 0.02
 
 
 def test_jitter_moves_and_zooms_within_its_amount():
     x = torch.rand((64, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(jittered(x, keyed_jitter(64, amount=0.0, seed=0, stream=1, index=0)), x)
-    moves = keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0)
-    assert torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=0))
-    assert not torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream=1, index=1))
+    torch.testing.assert_close(jittered(x, keyed_jitter(64, amount=0.0, seed=0, stream="jitter", index=0)), x)
+    moves = keyed_jitter(64, amount=0.1, seed=0, stream="jitter", index=0)
+    assert torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream="jitter", index=0))
+    assert not torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream="jitter", index=1))
     scales, shifts = moves[:, :, 0], moves[:, :, 1] / 2
     assert 0.08 < float(shifts.abs().max()) <= 0.1
     assert 1.08 < float(scales.max()) <= math.exp(0.1)
@@ -151,7 +145,7 @@ def test_jitter_moves_and_zooms_within_its_amount():
 
 def test_jitter_is_the_affine_map_of_torch():
     x = torch.rand((5, 2, 16, 24), generator=torch.Generator().manual_seed(0))
-    moves = keyed_jitter(5, amount=0.2, seed=0, stream=1, index=0)
+    moves = keyed_jitter(5, amount=0.2, seed=0, stream="jitter", index=0)
     matrices = torch.zeros(5, 2, 3)
     matrices[:, [0, 1], [0, 1]], matrices[:, :, 2] = moves[:, :, 0], moves[:, :, 1]
     grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
@@ -187,7 +181,7 @@ def test_parameters_are_parts_of_one_vector(decoder):
 
 def test_bfloat16_gradients_point_where_those_of_float32_point():
     x, mask = torch.rand((16, 1, 16, 16), generator=torch.Generator().manual_seed(0)), torch.ones(16, 1, 16, 16)
-    noise, gradients = keyed_noise(16, 3, seed=0, stream=1, index=2), []
+    noise, gradients = keyed_noise(16, 3, seed=0, stream="jitter", index=2), []
     for precision in ("float32", "bfloat16"):
         with Shards(small(), precision=precision) as shards:
             gradients.append(shards.evaluate(x, mask, noise, rate_weight=1.0).gradients)

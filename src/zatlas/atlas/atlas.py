@@ -22,7 +22,7 @@ from zatlas.atlas import clusters, projections
 from zatlas.errors import DataError, FileAccessError, UsageError
 
 if TYPE_CHECKING:
-    from zatlas.atlas.results import Walk
+    from zatlas.results.kinds import Walk
 
 __all__ = ["OWN_COLUMNS", "Atlas"]
 

@@ -23,8 +23,10 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from zatlas.atlas.projections import derived_seed, fit_pca, one_thread
+from zatlas.atlas.projections import fit_pca
+from zatlas.compute import one_thread
 from zatlas.errors import DataError, UsageError
+from zatlas.randomness import derived_seed, generator
 
 __all__ = ["Assessment", "ClusterMatch", "Clusters", "Members", "assess", "kmeans", "match_clusters", "members"]
 
@@ -204,7 +206,7 @@ def _silhouette(points: np.ndarray, labels: np.ndarray, seed: int) -> float:
 def _sample_rows(n: int, seed: int) -> np.ndarray:
     if n <= _SAMPLE:
         return np.arange(n)
-    return np.sort(np.random.default_rng(derived_seed(seed, "clusters sample")).choice(n, _SAMPLE, replace=False))
+    return np.sort(generator(seed, "clusters sample").choice(n, _SAMPLE, replace=False))
 
 
 def assess(points: Float[np.ndarray, "n d"], *, seed: int = 0, also: int = 0) -> Assessment:
@@ -253,7 +255,7 @@ def _trial(points: np.ndarray, k: int, seed: int) -> dict[str, int | float]:
     """Stability, silhouette and valleys of k regions."""
     reference = _fit(points, k, derived_seed(seed, "reference", k), starts=10)
     labels = reference.labels_
-    rng = np.random.default_rng(derived_seed(seed, "halves", k))
+    rng = generator(seed, "halves", k)
     jaccards, agreements = [], []
     for _ in range(_HALVES):
         half = rng.choice(len(points), max(k + 1, len(points) // 2), replace=False)
@@ -303,7 +305,7 @@ def _shallowest_valley(points: np.ndarray, labels: np.ndarray) -> float:
 def _null_silhouettes(points: np.ndarray, k: int, seed: int) -> tuple[float, ...]:
     """Silhouettes of k regions in draws, of the same number, from one Gaussian of the same mean and covariance."""
     pca = fit_pca(points)
-    rng = np.random.default_rng(derived_seed(seed, "null"))
+    rng = generator(seed, "null")
     values = []
     for _ in range(_NULL_DRAWS):
         draws = pca.inverse(rng.standard_normal((len(points), len(pca.variance))) * np.sqrt(pca.variance))
@@ -366,7 +368,7 @@ def members(
         own = distances[:, position]
         others = np.delete(distances, position, axis=1)
         margin = others.min(axis=1) - own if others.size else -own
-        rng = np.random.default_rng(derived_seed(seed, "members", cluster))
+        rng = generator(seed, "members", cluster)
         found.append(
             Members(
                 cluster=cluster,

@@ -22,8 +22,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedKFold
 
-from zatlas.atlas.projections import derived_seed, fit_pca, one_thread
+from zatlas.atlas.projections import fit_pca
+from zatlas.compute import one_thread
 from zatlas.errors import DataError
+from zatlas.randomness import derived_seed, generator
 
 __all__ = ["Density", "fit_density", "prior_mismatch"]
 
@@ -79,9 +81,9 @@ class Density:
     def sample(self, n: int, *, seed: int = 0) -> Float[np.ndarray, "n d"]:
         """Draw n latents, float32; the first draws do not depend on how many are asked for."""
         d = self.means.shape[1]
-        choices = np.random.default_rng(derived_seed(seed, "density component")).random(n)
+        choices = generator(seed, "density component").random(n)
         components = np.minimum(np.searchsorted(np.cumsum(self.weights), choices, side="right"), len(self.weights) - 1)
-        noise = np.random.default_rng(derived_seed(seed, "density noise")).standard_normal((n, d))
+        noise = generator(seed, "density noise").standard_normal((n, d))
         drawn = np.empty((n, d))
         for component in np.unique(components):
             rows, factor = components == component, self.factors[component]
@@ -120,7 +122,7 @@ def fit_density(latents: Float[np.ndarray, "n d"], seed: int = 0) -> Density:
     """
     points = _checked(latents, least=5)
     if len(points) > _MOST_FITTED:
-        rng = np.random.default_rng(derived_seed(seed, "density rows"))
+        rng = generator(seed, "density rows")
         points = points[np.sort(rng.choice(len(points), _MOST_FITTED, replace=False))]
     center, scale = points.mean(axis=0), points.std(axis=0)
     # A dimension that the model does not use keeps its own tiny scale; one without any spread gets a token one.
@@ -178,7 +180,7 @@ def _try_kind(points: np.ndarray, kind: str, seed: int) -> Iterator[dict[str, An
 
 
 def _folds(n: int, seed: int) -> list[np.ndarray]:
-    order = np.random.default_rng(derived_seed(seed, "density folds")).permutation(n)
+    order = generator(seed, "density folds").permutation(n)
     n_folds = min(5, n)
     parts = np.array_split(order, n_folds)
     return parts if n < _FOLDS_BELOW else parts[:1]
@@ -249,7 +251,7 @@ def _gaussian_kl(means: np.ndarray, variances: np.ndarray) -> float:
 def _mixture_kl(means: np.ndarray, log_vars: np.ndarray, seed: int, *, most: int = 2000) -> float:
     """Mean of log q(z) - log p(z) over draws of q; q is the mixture of the posteriors of all images [nats]."""
     n, d = means.shape
-    rng = np.random.default_rng(derived_seed(seed, "mismatch kl"))
+    rng = generator(seed, "mismatch kl")
     rows = rng.permutation(n)[:most]
     draws = means[rows] + np.exp(0.5 * log_vars[rows]) * rng.standard_normal((len(rows), d))
     precision = np.exp(-log_vars)
@@ -264,7 +266,7 @@ def _mixture_kl(means: np.ndarray, log_vars: np.ndarray, seed: int, *, most: int
 
 def _classifier_auc(means: np.ndarray, variances: np.ndarray, seed: int, *, most: int = 2000) -> float:
     """Cross-validated area under the ROC curve of posterior draws, one per image, against prior draws."""
-    rng = np.random.default_rng(derived_seed(seed, "mismatch auc"))
+    rng = generator(seed, "mismatch auc")
     rows = rng.permutation(len(means))[:most]
     if len(rows) < 20:
         return float("nan")

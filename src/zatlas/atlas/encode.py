@@ -12,10 +12,9 @@ Notable:
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,22 +23,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zatlas.atlas.atlas import OWN_COLUMNS, Atlas
+from zatlas.compute import SHARD_IMAGES, operator_pool, shards_of
 from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network, compute_copy
 from zatlas.model.objective import distortion, rate
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
-from zatlas.training.shards import one_thread_per_operator, pool_of
 
-__all__ = ["PRECISIONS", "encode", "grey_limits", "in_shards", "known_grey_limits"]
+__all__ = ["PRECISIONS", "encode", "grey_limits", "known_grey_limits"]
 
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
 _HIGHEST_PSNR_DB = 100.0  # an exact copy, whose PSNR would be infinite
-_SHARD_IMAGES = 16  # their activations fit the cache: 8 or 16 images encode 1.1 to 1.4 times as fast as 64 (speed.md)
-
-Result = TypeVar("Result")
 
 
 class _Encoded(NamedTuple):
@@ -91,9 +87,9 @@ def encode(
     computing = network if precision == "float32" else compute_copy(network, torch.bfloat16)
     compute = partial(_encode_shard, computing, grey_limits(tiles))
     try:
-        with _pool() as pool, contextlib.closing(tiles.batches(0, batch_size)) as batches:
+        with operator_pool() as pool, contextlib.closing(tiles.batches(0, batch_size)) as batches:
             for batch in batches:
-                for part in pool.map(compute, _shards(batch.x), _shards(batch.mask)):
+                for part in pool.map(compute, shards_of(batch.x), shards_of(batch.mask)):
                     rows = slice(done, done + len(part.mean))
                     mean[rows], log_var[rows] = part.mean, part.log_var
                     for name, column in part.numbers.items():
@@ -109,37 +105,6 @@ def encode(
     if precision != "float32":
         info["precision"] = precision
     return Atlas(mean, log_var, _table(tiles, numbers, table_extra), info=info)
-
-
-def in_shards(compute: Callable[[Tensor], Result], rows: Float[Tensor, "n ..."]) -> list[Result]:
-    """compute(part) for every 16 rows, in order, several parts at a time; without gradients.
-
-    A single part is computed with one thread, too: two threads inside the operators wait for each other, which took
-    84 ms for one latent beside a busy program, where one thread took 1.3 ms (speed.md).
-    """
-    parts = _shards(rows)
-    if len(parts) == 1:
-        with one_thread_per_operator():
-            return [_without_gradients(compute, rows)]
-    with _pool() as pool:
-        return list(pool.map(partial(_without_gradients, compute), parts))
-
-
-def _without_gradients(compute: Callable[[Tensor], Result], part: Tensor) -> Result:
-    with torch.inference_mode():
-        return compute(part)
-
-
-@contextlib.contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch would use itself, with one thread per operator in each."""
-    threads = torch.get_num_threads()
-    with one_thread_per_operator(), pool_of(threads) as pool:
-        yield pool
-
-
-def _shards(rows: Float[Tensor, "n ..."]) -> list[Tensor]:
-    return [rows[start : start + _SHARD_IMAGES] for start in range(0, max(len(rows), 1), _SHARD_IMAGES)]
 
 
 def _check(network: Network, tiles: Tiles, table_extra: pd.DataFrame | None) -> None:
@@ -191,7 +156,7 @@ def _encode_shard(
     """Means, log-variances and the numbers of at most 16 images."""
     device, likelihood, n = network.log_noise_var.device, network.config.likelihood, len(x)
     # Matrix products of fewer rows take other kernels, with other last bits.
-    filling = x.new_zeros(_SHARD_IMAGES - n, *x.shape[1:])
+    filling = x.new_zeros(SHARD_IMAGES - n, *x.shape[1:])
     full, x, mask = torch.cat([x, filling]).to(device), x.to(device), mask.to(device)
     with torch.inference_mode():
         posterior = network.encode(full)

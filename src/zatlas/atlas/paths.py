@@ -14,8 +14,8 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from zatlas.atlas.projections import nearest_neighbours
-from zatlas.atlas.results import Walk
 from zatlas.errors import DataError, UsageError
+from zatlas.results.kinds import Walk
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas

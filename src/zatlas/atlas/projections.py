@@ -7,29 +7,22 @@ between points of t-SNE, and stays feasible at 100 000 points; docs/explanation/
 each limit here. UMAP is left to scanpy, which opens the atlas.
 """
 
-import contextlib
-import functools
 import logging
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import sklearn
-import threadpoolctl
 from jaxtyping import Float, Int
 from sklearn.neighbors import KDTree, NearestNeighbors
 
+from zatlas.compute import cores, one_thread
 from zatlas.errors import DataError, UsageError
-from zatlas.training.devices import cores
+from zatlas.randomness import derived_seed, generator
 
 __all__ = [
     "Pca",
     "Tsne",
-    "derived_seed",
     "fit_pca",
     "nearest_neighbours",
-    "one_thread",
     "trust",
     "tsne",
 ]
@@ -47,30 +40,6 @@ _MOST_THREADS = 4
 _TREE_FROM = 5_000  # points; below, comparing all pairs takes less than a tenth of a second
 _TREE_PROBE = 200
 _TREE_COST = 25.0  # at 100 000 points one distance in a tree takes as long as 14 (d = 16) to 27 (32) of all pairs
-
-
-def derived_seed(seed: int, *names: str | int) -> int:
-    """A seed of its own for each named stream of random draws, from the one seed of a study; below 2**32.
-
-    Example:
-        >>> derived_seed(0, "tsne") == derived_seed(0, "tsne"), derived_seed(0, "tsne") == derived_seed(0, "kmeans")
-        (True, False)
-    """
-    keys = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
-    return int(np.random.SeedSequence([seed, *keys]).generate_state(1)[0])
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Run numerical libraries on one thread, in bounded memory: the same numbers however many cores there are."""
-    with _thread_controller().limit(limits=1), sklearn.config_context(working_memory=128):
-        yield
-
-
-@functools.lru_cache(maxsize=1)
-def _thread_controller() -> threadpoolctl.ThreadpoolController:
-    """Found once: looking through the loaded libraries takes 8 ms, as long as k-means itself."""
-    return threadpoolctl.ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -256,7 +225,7 @@ def _start(points: np.ndarray, seed: int) -> np.ndarray:
     start[:, : len(pca.components)] = pca.transform(points)
     scale = start[:, 0].std()
     start = start / scale if scale > 0 else start
-    noise = np.random.default_rng(derived_seed(seed, "tsne start")).standard_normal(start.shape)
+    noise = generator(seed, "tsne start").standard_normal(start.shape)
     # Without noise one-dimensional latents would stay on a line, and equal ones on a point, for ever.
     return np.asarray((start + 0.01 * noise) * _TSNE_START_SD, np.float32)
 
@@ -287,7 +256,7 @@ def trust(
         raise UsageError(f"a neighbourhood of {k} needs more than {2 * k} images, found {n}")
     rows = np.arange(n)
     if n > most:
-        rows = np.sort(np.random.default_rng(derived_seed(seed, "trust")).choice(n, most, replace=False))
+        rows = np.sort(generator(seed, "trust").choice(n, most, replace=False))
     high, low = np.asarray(high, np.float64), np.asarray(low, np.float64)
     penalties = np.zeros(2)
     for chunk in np.array_split(rows, -(-len(rows) * n // _CHUNK_ELEMENTS)):

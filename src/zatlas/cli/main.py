@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verb(name: str) -> Callable[[argparse.Namespace, list[str]], int | None]:
     """The function behind a verb; imported here so that --help, usage errors and `inspect` need no torch."""
+    from zatlas.cli import verbs
 
     if name in _WITH_A_MODEL:
         from zatlas.training.devices import raise_allocator_thresholds

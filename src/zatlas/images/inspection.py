@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from zatlas.images.collection import Collection
-from zatlas.images.splits import MOST_GROUPS_TO_COMPARE, Split, random_stream, suggest_holdout
+from zatlas.images.splits import MOST_GROUPS_TO_COMPARE, Split, suggest_holdout
 from zatlas.images.statistics import Statistics, grey_level_outliers, statistics
+from zatlas.randomness import generator
 
 __all__ = ["Inspection", "inspection"]
 
@@ -182,7 +183,7 @@ def _histograms(grey: Statistics) -> pd.DataFrame:
 
 def _contact_sheet(sizes: pd.DataFrame, n_shown: int, seed: int) -> npt.NDArray[np.int64]:
     """Images of every group in turn, random within the group, in order of their rows."""
-    rng = random_stream(seed, "contact sheet")
+    rng = generator(seed, "contact sheet")
     queues = [list(rng.permutation(images.index.to_numpy())) for _, images in _by_group(sizes)]
     queues = [queues[k] for k in rng.permutation(len(queues))]
     chosen: list[int] = []

@@ -10,7 +10,6 @@ Nothing here reads pixels; everything is decided from the collection's table.
 import difflib
 import logging
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -20,13 +19,13 @@ import pandas as pd
 
 from zatlas.config import SplitConfig
 from zatlas.errors import DataError, UsageError
+from zatlas.randomness import generator
 
 __all__ = [
     "MOST_GROUPS_TO_COMPARE",
     "PARTS",
     "Split",
     "patient_like_columns",
-    "random_stream",
     "split_collection",
     "suggest_holdout",
 ]
@@ -111,9 +110,9 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
             hint="set --test-fraction to 0.2, or name groups with --test-group",
         )
     elif by == "groups":
-        is_test = np.isin(group, _draw_groups(group, config.test_fraction, random_stream(seed, "test groups")))
+        is_test = np.isin(group, _draw_groups(group, config.test_fraction, generator(seed, "test groups")))
     else:
-        is_test = _draw_images(np.arange(n), config.test_fraction, random_stream(seed, "test images"), n, n_left=2)
+        is_test = _draw_images(np.arange(n), config.test_fraction, generator(seed, "test images"), n, n_left=2)
     is_validation = _validation(group, ~is_test, config.validation_fraction, seed)
     part = np.where(is_test, "test", np.where(is_validation, "validation", "train"))
     warnings = tuple(_leaks(collection, is_test, by))
@@ -122,12 +121,6 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
     split = Split(part, by, warnings, _reason(collection, group, part, by))
     log.info("split: %s", split.reason)
     return split
-
-
-def random_stream(seed: int, name: str) -> np.random.Generator:
-    """The random numbers of one purpose: derived from the seed by name, so that other draws never shift them."""
-    key = np.random.SeedSequence([seed, zlib.crc32(name.encode())])
-    return np.random.Generator(np.random.Philox(key))
 
 
 def _named_groups(groups: Sequence[str], named: Sequence[str]) -> list[str]:
@@ -194,9 +187,9 @@ def _validation(
             hint="hold fewer groups out with --test-group, or set a smaller --test-fraction",
         )
     if len(np.unique(group[rows])) >= _VALIDATION_BY_GROUP_FROM:
-        chosen = _draw_groups(group[rows], fraction, random_stream(seed, "validation groups"))
+        chosen = _draw_groups(group[rows], fraction, generator(seed, "validation groups"))
         return is_left & np.isin(group, chosen)
-    return _draw_images(rows, fraction, random_stream(seed, "validation images"), len(group), n_left=1)
+    return _draw_images(rows, fraction, generator(seed, "validation images"), len(group), n_left=1)
 
 
 def _reason(collection: _Grouped, group: np.ndarray[Any, Any], part: np.ndarray[Any, Any], by: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from zatlas.atlas.results import StudyResults
 from zatlas.report.figures.style import plain
+from zatlas.results.kinds import StudyResults
 
 __all__ = ["limits_texts", "method_blocks"]
 

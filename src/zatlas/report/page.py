@@ -17,12 +17,12 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from zatlas.atlas.results import StudyResults
 from zatlas.files import write_text
 from zatlas.report.figures.catalogue import Recipe, catalogue
 from zatlas.report.figures.style import DPI
 from zatlas.report.figures.writing import Manifest, draw
 from zatlas.report.sections import FigureSlot, build_sections, headline
+from zatlas.results.kinds import StudyResults
 
 __all__ = ["LIMIT_BYTES", "report"]
 

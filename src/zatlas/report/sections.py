@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas.atlas.features import WORDS
-from zatlas.atlas.results import Finding, ModelResults, StudyResults
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.latent import change_text
@@ -22,6 +20,8 @@ from zatlas.report.findings.words import listing, metric
 from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
+from zatlas.results.kinds import Finding, ModelResults, StudyResults
+from zatlas.trust.features import WORDS
 
 __all__ = ["FigureSlot", "Section", "build_sections", "headline"]
 

@@ -22,6 +22,7 @@ from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import Statistics, statistics
 from zatlas.progress import Talk
+from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
@@ -42,7 +43,6 @@ DEFAULT_SIZE_PX = 128
 VALIDATION_TILES = 1024
 TEST_TILES = 2048
 PCA_TILES = 3000  # training tiles that the PCA beside the models is fitted to
-_STREAMS = {"validation": 11, "test": 12, "train": 13, "atlas": 14}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class StudyData:
             seed=self.config.seed, scaling=self.scaling,
         )  # fmt: skip
         if most and len(tiles) > most:
-            rng = np.random.default_rng(np.random.SeedSequence([self.config.seed, _STREAMS[stream]]))
+            rng = generator(self.config.seed, f"fixed tiles of {stream}")
             tiles = tiles.subset(np.sort(rng.permutation(len(tiles))[:most]))
         return tiles
 

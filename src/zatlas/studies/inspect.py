@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
-from zatlas.atlas.results import DataSummary
 from zatlas.config import StudyConfig
 from zatlas.errors import ZatlasError
 from zatlas.images.collection import Collection
@@ -23,8 +22,9 @@ from zatlas.images.statistics import statistics
 from zatlas.progress import Talk
 from zatlas.report.figures.catalogue import data_recipes
 from zatlas.report.figures.writing import write_recipes
+from zatlas.results.kinds import DataSummary
+from zatlas.results.summary import describe
 from zatlas.studies.data import resolve, write_table
-from zatlas.studies.summary import describe
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from zatlas.compute import one_thread_per_operator
 from zatlas.config import StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
@@ -24,7 +25,7 @@ from zatlas.model.network import NetworkConfig, build
 from zatlas.progress import Talk
 from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
 from zatlas.training.devices import choose
-from zatlas.training.shards import Shards, one_thread_per_operator
+from zatlas.training.shards import Shards
 
 __all__ = ["ModelPlan", "Plan", "plan"]
 

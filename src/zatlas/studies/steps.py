@@ -12,9 +12,7 @@ import numpy as np
 
 from zatlas import files
 from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.features import feature_spread, image_features
 from zatlas.atlas.paths import axis_walk
-from zatlas.atlas.pictures import View, decoded, samples
 from zatlas.errors import UsageError
 from zatlas.images.readers.opening import open_images
 from zatlas.progress import Talk
@@ -22,7 +20,9 @@ from zatlas.report.figures import pictures
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.writing import write_figures, write_recipes
 from zatlas.report.page import report as write_report
+from zatlas.results.pictures import View, decoded, samples
 from zatlas.studies.study import Study
+from zatlas.trust.features import feature_spread, image_features
 
 __all__ = ["embed", "headline_text", "report", "sample", "walk"]
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zatlas import files
-from zatlas.atlas.results import Comparison, DataSummary, ModelResults, StudyResults
 from zatlas.config import (
     StudyConfig,
     difference,
@@ -27,6 +26,7 @@ from zatlas.config import (
 from zatlas.errors import DataError, Interrupted, UsageError
 from zatlas.images.collection import Collection
 from zatlas.progress import Talk
+from zatlas.results.kinds import Comparison, DataSummary, ModelResults, StudyResults
 from zatlas.studies.data import (
     PCA_TILES,
     TEST_TILES,
@@ -317,7 +317,7 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
     folder = made.folder / "results" / name
     if folder.is_dir():
         return
-    from zatlas.atlas.analysis import analyse_model
+    from zatlas.results.analysis import analyse_model
 
     files.make_folder(folder.parent)
     vae = load(made.folder / "models" / name)
@@ -337,9 +337,9 @@ def compare(made: Study, data: StudyData, facts: dict[str, Any], talk: Talk) -> 
     folder = made.folder / "results" / "study"
     if folder.is_dir():
         return
-    from zatlas.atlas.analysis import compare_models
     from zatlas.images.inspection import inspection
-    from zatlas.studies.summary import describe
+    from zatlas.results.analysis import compare_models
+    from zatlas.results.summary import describe
 
     talk.say("comparing the models")
     models = [ModelResults.load(made.folder / "results" / name) for name in made.names]

@@ -24,6 +24,7 @@ import pandas as pd
 from jaxtyping import Int, Shaped, UInt64
 
 from zatlas.errors import UsageError
+from zatlas.randomness import random_words, shuffled
 
 __all__ = [
     "Draws",
@@ -34,15 +35,9 @@ __all__ = [
     "effective_pixel_share",
     "equal",
     "grid",
-    "random_words",
     "tiles_covering",
     "whole",
 ]
-
-_PHASE, _SHUFFLE, _POSITION, SYMMETRY = 1, 2, 3, 4  # streams
-_WORDS = 4
-_LARGEST_GAP = 64
-"""Up to so many unused indices are drawn rather than starting Philox anew."""
 
 
 @dataclass(frozen=True)
@@ -65,38 +60,6 @@ class Draws:
     def take(self, indices: Int[np.ndarray, " m"]) -> "Draws":
         """The draws at some positions, in that order."""
         return Draws(self.image[indices], self.y[indices], self.x[indices])
-
-
-def random_words(seed: int, epoch: int, stream: int, indices: Int[np.ndarray, " n"]) -> UInt64[np.ndarray, "n 4"]:
-    """Four random words per index, the same ones whichever other indices are asked for.
-
-    Args:
-        seed: From 0 to 2^64 - 1, first half of the key.
-        epoch: Second half of the key.
-        stream: What the words are for; streams are independent of each other.
-        indices: Non-negative, in any order, repeats allowed.
-
-    Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", https://doi.org/10.1145/2063384.2063405
-    Example:
-        >>> alone = random_words(0, 0, 1, np.array([7]))
-        >>> bool((random_words(0, 0, 1, np.arange(9))[7] == alone).all())
-        True
-    """
-    if len(indices) == 0:
-        return np.empty((0, _WORDS), dtype=np.uint64)
-    wanted, inverse = np.unique(indices, return_inverse=True)
-    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > _LARGEST_GAP) + 1)
-    words = []
-    for run in runs:
-        first, n = int(run[0]), int(run[-1] - run[0]) + 1
-        drawn = _philox(seed, epoch, stream, first).random_raw(_WORDS * n).reshape(n, _WORDS)
-        words.append(drawn[run - first])
-    return np.concatenate(words)[inverse]
-
-
-def _philox(seed: int, epoch: int, stream: int, first: int = 0) -> np.random.Philox:
-    key = np.array([seed, epoch], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=np.array([first, stream, 0, 0], dtype=np.uint64))
 
 
 def _below(words: UInt64[np.ndarray, "*n"], bound: Int[np.ndarray, "*n"] | int) -> Int[np.ndarray, "*n"]:
@@ -136,7 +99,7 @@ def by_pixel_epoch(sizes: Int[np.ndarray, "n 2"], tile: int, seed: int, epoch: i
     first, counts = _phased_grid(sizes, tile, _phases(len(sizes), tile, seed, epoch))
     image, row, column = _cells(counts)
     n = len(image)
-    order = np.argsort(_philox(seed, epoch, _SHUFFLE).random_raw(n), kind="stable")
+    order = shuffled(seed, epoch, "tile shuffle", n)
     draws = Draws(image, first[image, 0] + row * tile, first[image, 1] + column * tile)
     return draws.take(order)
 
@@ -147,7 +110,7 @@ def by_pixel_epoch_length(sizes: Int[np.ndarray, "n 2"], tile: int, seed: int, e
 
 
 def _phases(n: int, tile: int, seed: int, epoch: int) -> Int[np.ndarray, "n 2"]:
-    return _below(random_words(seed, epoch, _PHASE, np.arange(n))[:, :2], tile)
+    return _below(random_words(seed, epoch, "tile phase", np.arange(n))[:, :2], tile)
 
 
 def _phased_grid(
@@ -183,7 +146,7 @@ def by_pixel_independent(
         epoch: Number of the epoch, from 0.
         indices: Positions in the epoch.
     """
-    return _placed_by_pixel(sizes, tile, random_words(seed, epoch, _POSITION, indices))
+    return _placed_by_pixel(sizes, tile, random_words(seed, epoch, "tile position", indices))
 
 
 def _placed_by_pixel(sizes: Int[np.ndarray, "n 2"], tile: int, words: UInt64[np.ndarray, "m 4"]) -> Draws:
@@ -213,7 +176,7 @@ def equal(
         epoch: Number of the epoch, from 0.
         indices: Positions in the epoch.
     """
-    return _placed_equally(sizes, groups, tile, random_words(seed, epoch, _POSITION, indices))
+    return _placed_equally(sizes, groups, tile, random_words(seed, epoch, "tile position", indices))
 
 
 def _placed_equally(
@@ -236,7 +199,7 @@ def _at_random_corner(
 
 def whole(n: int, seed: int, epoch: int) -> Draws:
     """Each of `n` images once, in the shuffled order of this epoch."""
-    image = np.argsort(_philox(seed, epoch, _SHUFFLE).random_raw(n), kind="stable")
+    image = shuffled(seed, epoch, "tile shuffle", n)
     return Draws(image, np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64))
 
 

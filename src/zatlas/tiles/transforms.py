@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
 from zatlas.errors import DataError, UsageError
-from zatlas.tiles.samplers import SYMMETRY, random_words
+from zatlas.randomness import random_words
 
 __all__ = ["N_SYMMETRIES", "SCALINGS", "Scaling", "as_shown", "symmetries", "turn_each", "turned", "turned_spans"]
 
@@ -162,7 +162,7 @@ def symmetries(seed: int, epoch: int, indices: Int[np.ndarray, " n"]) -> Int[np.
         epoch: Number of the epoch, from 0.
         indices: Positions in the epoch.
     """
-    return (random_words(seed, epoch, SYMMETRY, indices)[:, 0] % N_SYMMETRIES).astype(np.int64)
+    return (random_words(seed, epoch, "tile symmetry", indices)[:, 0] % N_SYMMETRIES).astype(np.int64)
 
 
 def turned(tile: Shaped[np.ndarray, "*c h w"], symmetry: int) -> Shaped[np.ndarray, "*c h2 w2"]:

@@ -8,7 +8,6 @@ asked to.
 
 import ctypes
 import logging
-import os
 import platform
 import sys
 from dataclasses import dataclass, field
@@ -16,13 +15,13 @@ from pathlib import Path
 
 import torch
 
+from zatlas.compute import cores, shard_images
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig
 from zatlas.training.rehearsal import rehearse
-from zatlas.training.shards import shard_images
 
-__all__ = ["Devices", "choose", "cores", "raise_allocator_thresholds"]
+__all__ = ["Devices", "choose", "raise_allocator_thresholds"]
 
 log = logging.getLogger(__name__)
 
@@ -104,27 +103,6 @@ def _choose_threads(asked: int, batch_size: int, size_px: int) -> tuple[int, str
     if shards < at_hand:
         return shards, f"{reason}, and a batch of {batch_size} images has {shards} shards"
     return at_hand, reason
-
-
-def cores() -> tuple[int, str]:
-    """How many cores this process may use, and why; OMP_NUM_THREADS and the limit of a container are heeded."""
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdecimal() and 1 <= int(limit) < n:
-        return int(limit), f"OMP_NUM_THREADS is {limit}"
-    quota = _container_quota()
-    if quota and quota < n:
-        return quota, f"this container may use {quota} of {n} cores"
-    return n, "one core is at hand" if n == 1 else f"{n} cores are at hand"
-
-
-def _container_quota() -> int:
-    """Whole cores that the control group grants this process; 0 without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return 0
-    return 0 if quota == "max" else max(1, int(quota) // int(period))
 
 
 def _choose_precision(config: TrainConfig, network: NetworkConfig, stored: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ import pandas as pd
 import torch
 
 from zatlas import files
+from zatlas.compute import one_thread_per_operator
 from zatlas.config import TrainConfig, to_dict
 from zatlas.errors import TrainingError, UsageError
 from zatlas.model.network import Network, load_weights
@@ -37,13 +38,12 @@ from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
 from zatlas.training.devices import Devices, choose
 from zatlas.training.pace import Pace
-from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise, one_thread_per_operator
+from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise
 
 __all__ = ["evaluate", "fit", "learning_rate_at"]
 
 log = logging.getLogger(__name__)
 
-_STREAM_TRAIN, _STREAM_EVALUATE, _STREAM_JITTER = 11, 12, 13
 _MAX_ROLLBACKS = 3
 _LAST_LEARNING_RATE = 0.01  # of the peak
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
@@ -147,7 +147,7 @@ def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> dict[s
     sums, n = np.zeros(2), 0
     means: list[torch.Tensor] = []
     for index, batch in enumerate(tiles.batches(0, _EVALUATION_BATCH)):
-        noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream=_STREAM_EVALUATE, index=index)
+        noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream="evaluation noise", index=index)
         found = shards.evaluate(batch.x, batch.mask, noise)
         sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
         n += len(batch.x)
@@ -252,10 +252,10 @@ class _Training:
     def _chance(self, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Noise and jitter of this step. Tiles are not moved: they are cut anywhere as it is."""
         step, amount = self.state.step, self.config.jitter if self.train.sampler == "whole" else 0.0
-        noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream=_STREAM_TRAIN, index=step)
+        noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream="training noise", index=step)
         if amount == 0:
             return noise, None
-        return noise, keyed_jitter(n, amount=amount, seed=self.seed, stream=_STREAM_JITTER, index=step)
+        return noise, keyed_jitter(n, amount=amount, seed=self.seed, stream="jitter", index=step)
 
     def finish_epoch(self) -> None:
         """Evaluate, write the history, keep the weights when they are the best so far."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
+from zatlas.compute import one_thread_per_operator
 from zatlas.model.network import NetworkConfig, build
-from zatlas.training.shards import Shards, keyed_noise, one_thread_per_operator
+from zatlas.training.shards import Shards, keyed_noise
 
 __all__ = ["Rehearsal", "rehearse"]
 
@@ -46,7 +47,10 @@ def rehearse(config: NetworkConfig) -> Rehearsal:
 @functools.lru_cache(maxsize=8)
 def _rehearsed(config: NetworkConfig) -> Rehearsal:
     x = torch.rand((_IMAGES, config.channels, config.size, config.size), generator=torch.Generator().manual_seed(0))
-    mask, noise = torch.ones_like(x[:, :1]), keyed_noise(_IMAGES, config.latent_dim, seed=0, stream=0, index=0)
+    mask, noise = (
+        torch.ones_like(x[:, :1]),
+        keyed_noise(_IMAGES, config.latent_dim, seed=0, stream="training noise", index=0),
+    )
     times, gradients = {}, []
     for precision in ("float32", "bfloat16"):
         with one_thread_per_operator(), Shards(build(config, seed=0), precision=precision) as shards:

@@ -8,49 +8,21 @@ The noise of the reparameterisation and the jitter of the images are pure functi
 batch before it is cut.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from zatlas.compute import pool_of, shard_images
 from zatlas.model.network import Network
 from zatlas.model.objective import distortion, rate, squared_error
+from zatlas.randomness import torch_seed
 from zatlas.training.weights import Weights
 
-__all__ = [
-    "Evaluated",
-    "Shards",
-    "jittered",
-    "keyed_jitter",
-    "keyed_noise",
-    "one_thread_per_operator",
-    "pool_of",
-    "shard_images",
-]
-
-_LEAST_IMAGES = 8  # in a shard: fewer make convolutions slow
-_SMALL_PX = 64
-
-
-def shard_images(batch_size: int, size_px: int) -> int:
-    """Images in each shard of a batch, whatever the machine: a quarter of the batch, but 8 to 16; of images of at most
-    64 px half of it, but 8 to 32.
-
-    Fewer make convolutions slow, more gain nothing, and a batch of 16 still occupies two cores (speed.md).
-
-    Example:
-        >>> [shard_images(n, 128) for n in (16, 48, 64, 256)], [shard_images(n, 64) for n in (16, 48, 64, 256)]
-        ([8, 12, 16, 16], [8, 24, 32, 32])
-    """
-    shards, most = (2, 32) if size_px <= _SMALL_PX else (4, 16)
-    return min(max(-(-batch_size // shards), _LEAST_IMAGES), most)
+__all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
 
 
 class Evaluated(NamedTuple):
@@ -64,12 +36,12 @@ class Evaluated(NamedTuple):
     gradients: Float[Tensor, " p"]
 
 
-def keyed_noise(n: int, d: int, *, seed: int, stream: int, index: int) -> Float[Tensor, "n d"]:
+def keyed_noise(n: int, d: int, *, seed: int, stream: str, index: int) -> Float[Tensor, "n d"]:
     """Standard normal noise as a pure function of (seed, stream, index); the global random state is not used."""
     return torch.randn((n, d), generator=_generator(seed, stream, index))
 
 
-def keyed_jitter(n: int, *, amount: float, seed: int, stream: int, index: int) -> Float[Tensor, "n 2 2"]:
+def keyed_jitter(n: int, *, amount: float, seed: int, stream: str, index: int) -> Float[Tensor, "n 2 2"]:
     """Small shifts and zooms, as a pure function of (seed, stream, index).
 
     Args:
@@ -77,7 +49,7 @@ def keyed_jitter(n: int, *, amount: float, seed: int, stream: int, index: int) -
         amount: Largest shift as a share of the side, and largest change of each side's scale; height and width are
             drawn apart.
         seed: The one seed.
-        stream: Number of the purpose.
+        stream: Name of the purpose, in `zatlas.randomness.STREAMS`.
         index: Number of the step.
 
     Returns:
@@ -103,24 +75,8 @@ def jittered(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b 2 2"]) -> Floa
     return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def _generator(seed: int, stream: int, index: int) -> torch.Generator:
-    key = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(key >> np.uint64(1)))
-
-
-@contextmanager
-def one_thread_per_operator() -> Iterator[None]:
-    """Within the block torch's operators use one thread each; the former number is restored after it.
-
-    Several threads inside one operator wait for each other at its end, which a busy neighbour turns into a standstill
-    (speed.md). Parallelism comes from shards instead.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _generator(seed: int, stream: str, index: int) -> torch.Generator:
+    return torch.Generator().manual_seed(torch_seed(seed, stream, index))
 
 
 class Shards:
@@ -219,11 +175,6 @@ class Shards:
                 gradients = torch.autograd.grad(loss, self._computing)
         squared, n_values = squared_error(params.detach(), x, mask)
         return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), squared, n_values, gradients)
-
-
-def pool_of(threads: int) -> ThreadPoolExecutor:
-    """Threads that compute shards, with one thread per operator in each."""
-    return ThreadPoolExecutor(threads, "shard", initializer=torch.set_num_threads, initargs=(1,))
 
 
 class _Part(NamedTuple):

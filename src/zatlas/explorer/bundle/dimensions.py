@@ -9,8 +9,8 @@ from scipy.stats import rankdata
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.paths import aggregate_sd
-from zatlas.atlas.results import ModelResults
 from zatlas.explorer.bundle.columns import codes_of, label_names, numbers_of
+from zatlas.results.kinds import ModelResults
 
 __all__ = ["Described", "described", "dimensions", "eta", "spearman"]
 

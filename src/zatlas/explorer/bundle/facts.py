@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from zatlas.atlas.results import Comparison, StudyResults
 from zatlas.explorer.bundle.columns import plain
 from zatlas.images import phantom
+from zatlas.results.kinds import Comparison, StudyResults
 
 __all__ = ["base_name", "comparison", "privacy", "run", "table_rows", "title"]
 

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.projections import Pca, fit_pca
-from zatlas.atlas.results import Gallery, ModelResults
 from zatlas.errors import ZatlasError
 from zatlas.explorer.bundle.columns import Files, category_column, number_column, plain
 from zatlas.explorer.bundle.dimensions import Described, described, dimensions
 from zatlas.model.network import Network
+from zatlas.results.kinds import Gallery, ModelResults
 from zatlas.trust import support
 
 __all__ = ["model_part", "networks"]

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zatlas.atlas.projections import derived_seed
+from zatlas.compute import one_thread_per_operator
 from zatlas.errors import ZatlasError
 from zatlas.explorer.bundle.columns import Files
 from zatlas.model.network import Network
-from zatlas.training.shards import one_thread_per_operator
+from zatlas.randomness import generator
 
 __all__ = ["ExportError", "Exported", "check_latents", "export_decoder", "export_encoder", "multiply_adds", "write_net"]
 
@@ -86,7 +86,7 @@ class _Encode(nn.Module):
 
 def check_latents(mean: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "m d"]:
     """64 latents to compare the networks on: half are those of images, the others drawn from the prior."""
-    rng = np.random.default_rng(derived_seed(seed, "onnx check"))
+    rng = generator(seed, "onnx check")
     drawn = rng.standard_normal((N_CHECKED, mean.shape[1])).astype(np.float32)
     known = mean[rng.permutation(len(mean))[: N_CHECKED // 2]]
     drawn[: len(known)] = known

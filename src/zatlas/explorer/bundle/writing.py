@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from zatlas import files
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.encode import grey_limits, known_grey_limits
-from zatlas.atlas.results import StudyResults
 from zatlas.errors import DataError, FileAccessError, WriteError
 from zatlas.explorer.bundle import facts
 from zatlas.explorer.bundle.columns import Files, clean, plain, row_names, shared_columns
 from zatlas.explorer.bundle.model_part import model_part, networks
 from zatlas.explorer.bundle.sheets import THUMBNAIL_PX, write_sheets
 from zatlas.progress import Talk
+from zatlas.results.kinds import StudyResults
 from zatlas.studies.study import Study
 from zatlas.tiles.transforms import Scaling
 

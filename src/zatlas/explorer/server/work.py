@@ -134,7 +134,7 @@ class Decoders:
         """
         import torch
 
-        from zatlas.atlas.encode import in_shards
+        from zatlas.compute import in_shards
 
         latents = torch.tensor(z, dtype=torch.float32)
         network = self._network(name)

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter, zoom
 
+from zatlas.randomness import generator
+
 __all__ = ["FACTOR_RANGES", "draw_radiograph", "patient_of"]
 
 FACTOR_RANGES: dict[str, tuple[float, float]] = {
@@ -28,7 +30,6 @@ FACTOR_RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value of each factor; units in `zatlas.images.phantom`."""
 
-_PATIENT_STREAM, _IMAGE_STREAM, _ORDER_STREAM = 0x9A71, 0x1A6E, 0x08DE
 _PER_BLOCK = (10, 7)  # of 10 images in a row, 7 are of different patients
 _DEPTHS = {"spine": -0.50, "heart": 0.42, "sternum": 0.55}  # in front of the axis of rotation, in half-widths
 _LETTERS = {  # burnt-in side markers, 5 x 3
@@ -68,9 +69,9 @@ def patient_of(seed: int, image: int, *, patients: int = 0) -> int:
             other three of one of these again.
     """
     if patients:
-        return image if image < patients else int(_stream(seed, _ORDER_STREAM, image).integers(patients))
+        return image if image < patients else int(generator(seed, "phantom order", image).integers(patients))
     block, place = divmod(image, _PER_BLOCK[0])
-    rng = _stream(seed, _ORDER_STREAM, block)
+    rng = generator(seed, "phantom order", block)
     again = rng.integers(_PER_BLOCK[1], size=_PER_BLOCK[0] - _PER_BLOCK[1])
     order = rng.permutation(np.concatenate([np.arange(_PER_BLOCK[1]), again]))
     return block * _PER_BLOCK[1] + int(order[place])
@@ -84,8 +85,8 @@ def draw_radiograph(
     Returns:
         The picture (size, size), its factors and its label ("normal" or "opacity").
     """
-    who = _draw_patient(_stream(seed, _PATIENT_STREAM, patient))
-    rng = _stream(seed, _IMAGE_STREAM, image)
+    who = _draw_patient(generator(seed, "phantom patient", patient))
+    rng = generator(seed, "phantom radiograph", image)
     factors = {
         "lung_size": who.lung_size,
         "heart_size": who.heart_size,
@@ -105,10 +106,6 @@ def draw_radiograph(
     grey += rng.normal(0, 1.8, size=grey.shape)
     pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
     return pixels, {name: round(value, 6) for name, value in factors.items()}, who.label
-
-
-def _stream(seed: int, *key: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *key])))
 
 
 def _draw_patient(rng: np.random.Generator) -> _Patient:

@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
+from zatlas.randomness import generator
+
 __all__ = ["FACTOR_RANGES", "draw_section"]
 
 FACTOR_RANGES: dict[str, tuple[float, float]] = {
@@ -30,7 +32,6 @@ FACTOR_RANGES: dict[str, tuple[float, float]] = {
 }
 """Lowest and highest value of each factor; units in `zatlas.images.phantom`."""
 
-_STREAM = 0x5EC7  # keeps these random numbers apart from every other stream of the same seed
 _GOLDEN = 0.6180339887498949
 _MEAN_RADIUS_PX = 3.6  # of a medium soma at cell_size 1
 _NEUROPIL = 0.38  # optical density of tissue without cells
@@ -90,7 +91,7 @@ def draw_section(
     Returns:
         The picture, and its factors as drawn (shares are measured in the finished picture).
     """
-    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _STREAM, brain, image])))
+    rng = generator(seed, "phantom section", brain, image)
     height, width = (int(side) for side in rng.integers(min_px, max_px + 1, size=2))
     wanted = {name: float(rng.uniform(low, high)) for name, (low, high) in FACTOR_RANGES.items()}
     wanted["stain"] = _stain(seed, brain, rng.uniform())
@@ -114,7 +115,7 @@ def draw_section(
 def _stain(seed: int, brain: int, variation: float) -> float:
     """Level of the brain, spread by the golden ratio so that brains differ, plus the variation of the image."""
     low, high = FACTOR_RANGES["stain"]
-    offset = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _STREAM]))).uniform()
+    offset = generator(seed, "phantom section").uniform()
     level = (offset + brain * _GOLDEN) % 1.0
     return float(low + (high - low) * (0.55 * level + 0.45 * variation))
 

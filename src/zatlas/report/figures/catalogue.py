@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from zatlas.atlas.results import DataSummary, ModelResults, StudyResults, Walk
 from zatlas.report.figures import collection, curves, latent_maps, pictures
 from zatlas.report.figures.style import count, number, plain
+from zatlas.results.kinds import DataSummary, ModelResults, StudyResults, Walk
 
 __all__ = ["Recipe", "catalogue", "data_recipes"]
 

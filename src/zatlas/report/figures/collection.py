@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from zatlas.atlas.results import DataSummary
 from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
 from zatlas.report.figures.style import (
     OKABE_ITO,
@@ -21,6 +20,7 @@ from zatlas.report.figures.style import (
     plain,
     tidy,
 )
+from zatlas.results.kinds import DataSummary
 
 __all__ = [
     "contact_sheet",

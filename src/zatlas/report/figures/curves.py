@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zatlas.atlas.results import Comparison, ModelResults
 from zatlas.report.figures.style import ink, muted, new_figure, other_colour, part_colour, part_word, plain, tidy
+from zatlas.results.kinds import Comparison, ModelResults
 
 __all__ = [
     "best_epoch",

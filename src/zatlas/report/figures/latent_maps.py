@@ -14,10 +14,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from zatlas.atlas.results import Comparison, ModelResults
 from zatlas.errors import UsageError
 from zatlas.report.figures.curves import matrix
 from zatlas.report.figures.style import categories, ink, new_figure, plain
+from zatlas.results.kinds import Comparison, ModelResults
 
 __all__ = [
     "cluster_match",

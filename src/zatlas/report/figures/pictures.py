@@ -15,9 +15,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from zatlas.atlas.results import Gallery, ModelResults, Samples, Traversal, Walk
 from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
 from zatlas.report.figures.style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain
+from zatlas.results.kinds import Gallery, ModelResults, Samples, Traversal, Walk
 
 __all__ = [
     "feature_ranges",

@@ -17,10 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zatlas.atlas.results import StudyResults
 from zatlas.files import make_folder, new_file, remove_leftovers, write_csv
 from zatlas.report.figures.catalogue import Recipe, catalogue
 from zatlas.report.figures.style import DPI, ThemeName, theme
+from zatlas.results.kinds import StudyResults
 
 __all__ = ["FigureEntry", "Manifest", "draw", "figure_bytes", "write_figures", "write_recipes"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas.atlas.results import Finding, ModelResults, StudyResults, Walk
 from zatlas.report.figures.style import count, number, plain
 from zatlas.report.findings.words import grade, listing, sizes
+from zatlas.results.kinds import Finding, ModelResults, StudyResults, Walk
 
 __all__ = [
     "association",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from zatlas.atlas.results import Finding, ModelResults, StudyResults
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.words import listing, metric, sizes, standard_error, tests
+from zatlas.results.kinds import Finding, ModelResults, StudyResults
 
 __all__ = [
     "against_pca",

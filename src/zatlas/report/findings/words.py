@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zatlas.atlas.results import ModelResults
 from zatlas.report.figures.style import count
+from zatlas.results.kinds import ModelResults
 
 __all__ = ["grade", "listing", "metric", "sizes", "standard_error", "tests"]
 

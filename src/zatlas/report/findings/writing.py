@@ -4,8 +4,8 @@ A finding states its number and never more than it: where the evidence is weak, 
 explanations apart, it says so. `Finding.numbers` holds the numbers of the text, unrounded, as the results give them.
 """
 
-from zatlas.atlas.results import Finding, StudyResults
 from zatlas.report.findings import latent, models
+from zatlas.results.kinds import Finding, StudyResults
 
 __all__ = ["findings", "in_short"]
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 from skimage.transform import resize_local_mean
 
-from zatlas.atlas.results import DataSummary
 from zatlas.config import StudyConfig
 from zatlas.images.collection import Collection
 from zatlas.images.inspection import Inspection
 from zatlas.images.source import ImageSource
 from zatlas.images.splits import Split
 from zatlas.images.statistics import Statistics
+from zatlas.results.kinds import DataSummary
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 

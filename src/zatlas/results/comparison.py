@@ -16,9 +16,9 @@ from scipy.stats import rankdata
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.clusters import match_clusters
-from zatlas.atlas.quality import MOST_ASKED, neighbour_overlap
-from zatlas.atlas.results import Comparison, ModelResults
 from zatlas.errors import DataError
+from zatlas.results.kinds import Comparison, ModelResults
+from zatlas.trust.evaluation import MOST_ASKED, neighbour_overlap
 
 __all__ = ["compare_models", "distance_correlation", "map_agreement"]
 

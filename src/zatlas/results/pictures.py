@@ -14,14 +14,15 @@ from jaxtyping import Float, Int
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import grey_limits
-from zatlas.atlas.features import image_features, named_changes
 from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, spacing, traversal, traversal_order
-from zatlas.atlas.projections import derived_seed, nearest_neighbours
-from zatlas.atlas.results import Gallery, Samples, Traversal, Walk
+from zatlas.atlas.projections import nearest_neighbours
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
+from zatlas.randomness import generator
+from zatlas.results.kinds import Gallery, Samples, Traversal, Walk
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import as_shown
+from zatlas.trust.features import image_features, named_changes
 
 __all__ = ["View", "decoded", "galleries", "neighbours", "samples", "traversals", "walks"]
 
@@ -144,7 +145,7 @@ def samples(view: View, atlas: Atlas, tiles: Tiles, training_rows: Int[np.ndarra
     z = density.sample(n, seed=seed)
     nearest, distance = nearest_neighbours(latents, 1, queries=z)
     rows = training_rows[nearest[:, 0]]
-    prior = np.random.default_rng(derived_seed(seed, "prior samples")).standard_normal(z.shape)
+    prior = generator(seed, "prior samples").standard_normal(z.shape)
     return Samples(
         z=z,
         frames=view.decode(z),
@@ -169,7 +170,7 @@ def neighbours(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> dict[str, n
     if "split" in atlas.table:
         test = np.flatnonzero(atlas.table["split"].astype(str).to_numpy() == "test")
         candidates = test if len(test) >= _QUERIES else candidates
-    rng = np.random.default_rng(derived_seed(seed, "neighbour queries"))
+    rng = generator(seed, "neighbour queries")
     query = np.sort(rng.permutation(candidates)[:_QUERIES])
     rows, distances = nearest_neighbours(atlas.mean, _NEIGHBOURS + 1, queries=atlas.mean[query])
     kept = [np.flatnonzero(row != own)[:_NEIGHBOURS] for row, own in zip(rows, query, strict=True)]

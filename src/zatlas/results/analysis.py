@@ -17,11 +17,17 @@ import torch
 from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.comparison import compare_models
-from zatlas.atlas.features import WORDS, between_share, feature_spread, image_features
-from zatlas.atlas.pictures import View, galleries, neighbours, samples, traversals, walks
-from zatlas.atlas.probes import Probe, grey_histogram, label_kind, linear_probe
-from zatlas.atlas.quality import (
+from zatlas.config import StudyConfig
+from zatlas.errors import UsageError
+from zatlas.model.network import Network
+from zatlas.model.objective import effective_beta, rate_per_dim
+from zatlas.results.comparison import compare_models
+from zatlas.results.kinds import ModelResults, Reconstructions
+from zatlas.results.pictures import View, galleries, neighbours, samples, traversals, walks
+from zatlas.tiles.loader import Tiles
+from zatlas.tiles.transforms import Scaling
+from zatlas.training.fit import evaluate
+from zatlas.trust.evaluation import (
     PixelPca,
     active_units,
     fit_pixel_pca,
@@ -32,14 +38,8 @@ from zatlas.atlas.quality import (
     psnr,
     ssim,
 )
-from zatlas.atlas.results import ModelResults, Reconstructions
-from zatlas.config import StudyConfig
-from zatlas.errors import UsageError
-from zatlas.model.network import Network
-from zatlas.model.objective import effective_beta, rate_per_dim
-from zatlas.tiles.loader import Tiles
-from zatlas.tiles.transforms import Scaling
-from zatlas.training.fit import evaluate
+from zatlas.trust.features import WORDS, between_share, feature_spread, image_features
+from zatlas.trust.probes import Probe, grey_histogram, label_kind, linear_probe
 
 __all__ = ["PARTS", "analyse_model", "compare_models", "evenly"]
 

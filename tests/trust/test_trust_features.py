@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
 
-from zatlas.atlas.features import (
+from zatlas.trust.features import (
     FEATURES,
     WORDS,
     between_share,

@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import recall_score
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from zatlas.atlas.projections import derived_seed, one_thread
+from zatlas.compute import one_thread
+from zatlas.randomness import derived_seed
 
 __all__ = ["Probe", "grey_histogram", "label_kind", "linear_probe"]
 

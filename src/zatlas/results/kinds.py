@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
-from zatlas.atlas.records import read_record, write_record
 from zatlas.errors import DataError
+from zatlas.results.records import read_record, write_record
 
 __all__ = [
     "Comparison",

@@ -8,8 +8,8 @@ import pytest
 from skimage.metrics import structural_similarity
 from sklearn.decomposition import PCA
 
-from zatlas.atlas.probes import grey_histogram, label_kind, linear_probe
-from zatlas.atlas.quality import (
+from zatlas.errors import DataError, UsageError
+from zatlas.trust.evaluation import (
     active_units,
     fit_pixel_pca,
     forecast_active_dims,
@@ -20,7 +20,7 @@ from zatlas.atlas.quality import (
     psnr,
     ssim,
 )
-from zatlas.errors import DataError, UsageError
+from zatlas.trust.probes import grey_histogram, label_kind, linear_probe
 
 
 @pytest.fixture

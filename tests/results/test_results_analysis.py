@@ -8,18 +8,18 @@ import pandas as pd
 import pytest
 import torch
 
-from zatlas.atlas.analysis import analyse_model, compare_models, evenly
-from zatlas.atlas.comparison import distance_correlation, map_agreement
 from zatlas.atlas.encode import encode
-from zatlas.atlas.quality import psnr
-from zatlas.atlas.results import ModelResults
 from zatlas.config import AtlasConfig, ModelConfig, StudyConfig, TilesConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.model.network import NetworkConfig, build
+from zatlas.results.analysis import analyse_model, compare_models, evenly
+from zatlas.results.comparison import distance_correlation, map_agreement
+from zatlas.results.kinds import ModelResults
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
+from zatlas.trust.evaluation import psnr
 
 SIDE, N = 16, 120
 CONFIG = StudyConfig(

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from example_results import example_results
 
-from zatlas.atlas.records import read_record, write_record
-from zatlas.atlas.results import Comparison, Finding, ModelResults, StudyResults, Traversal
 from zatlas.errors import DataError, FileAccessError
+from zatlas.results.kinds import Comparison, Finding, ModelResults, StudyResults, Traversal
+from zatlas.results.records import read_record, write_record
 
 
 def assert_same(a, b, path=""):
