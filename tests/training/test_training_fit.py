@@ -71,6 +71,52 @@ def test_stored_weights_are_those_of_the_best_epoch(tmp_path):
     assert found["elbo_nats"] == pytest.approx(history["validation_elbo_nats"].max(), abs=5)
 
 
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory):
+    """Folder and history of a training whose beta is so small that the rate rises while the objective falls."""
+    run = tmp_path_factory.mktemp("weighted") / "run"
+    _, history = train(
+        run, likelihood="bernoulli", beta=0.001, epochs=12, batch_size=16, learning_rate=1e-2, kl_warmup_epochs=0.0
+    )
+    return run, history
+
+
+def test_best_epoch_is_that_of_the_objective_and_not_of_the_elbo(weighted):
+    run, history = weighted
+    objective = history["validation_distortion_nats"] + 0.001 * history["validation_rate_nats"]
+    assert objective.argmin() != history["validation_elbo_nats"].argmax(), "otherwise this training tells nothing"
+    assert json.loads((run / "training.json").read_text())["best_epoch"] == 1 + int(objective.argmin())
+
+
+def test_history_counts_the_rate_unweighted(weighted):
+    _, history = weighted
+    for part in ("train", "validation", "test"):
+        total = history[f"{part}_distortion_nats"] + history[f"{part}_rate_nats"]
+        np.testing.assert_allclose(history[f"{part}_elbo_nats"], -total, rtol=1e-12)
+
+
+def test_rate_is_weighted_by_beta_and_by_the_warm_up(tmp_path, monkeypatch):
+    original, weights = fit_module.Shards.evaluate, []
+
+    def listening(self, x, mask, noise, *, rate_weight=None, jitter=None):
+        weights.extend([] if rate_weight is None else [rate_weight])
+        return original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
+
+    monkeypatch.setattr(fit_module.Shards, "evaluate", listening)
+    _, history = train(tmp_path, beta=3.0, kl_warmup_epochs=2.0, precision="float32")
+    # Batches of 40, 40 and 20 of 100 images: each weight is that before its step.
+    assert weights == pytest.approx([3 * min(1, done / 2) for epoch in range(4) for done in epoch + np.r_[0, 0.4, 0.8]])
+    assert history["kl_weight"].tolist() == [0.5, 1, 1, 1]
+
+
+def test_each_batch_of_an_evaluation_has_noise_of_its_own():
+    network = build(train_config_network(), seed=0)
+    once, twice = (evaluate(network, tiles_of(np.repeat(blobs(1, seed=2), n, axis=0)), seed=0) for n in (64, 128))
+    assert (once["n"], twice["n"]) == (64, 128)
+    assert once["rate_nats"] == pytest.approx(twice["rate_nats"], rel=1e-6), "the images are all the same"
+    assert abs(once["distortion_nats"] - twice["distortion_nats"]) > 1e-6 * abs(once["distortion_nats"])
+
+
 def test_the_test_part_steers_nothing(tmp_path, undisturbed):
     original = fit_module._Training._evaluate
 
@@ -188,6 +234,12 @@ def test_other_settings_are_refused_with_the_difference(tmp_path):
     train(tmp_path, epochs=1)
     with pytest.raises(UsageError, match=r"train\.epochs: 1 -> 2"):
         train(tmp_path, epochs=2)
+
+
+def test_another_number_of_images_is_refused_although_epochs_are_as_long(tmp_path):
+    train(tmp_path, epochs=1, tiles_per_epoch=80)
+    with pytest.raises(UsageError, match=r"other settings \(n_images: 100 -> 90\)"):
+        train(tmp_path, epochs=1, tiles_per_epoch=80, x=blobs(90, seed=1))
 
 
 def test_checkpoints_keep_the_last_two_and_hold_no_pickle(tmp_path):

@@ -19,13 +19,14 @@ from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import fit
 
 
-def tiles_of(x, sampler="grid", seed=0):
+def tiles_of(x, sampler="grid", seed=0, tiles_per_epoch=0):
     """Whole images (n, 1, h, w) of greys between 0 and 1 as tiles."""
     n, channels, height, width = x.shape
     columns = {"height": height, "width": width, "channels": channels, "dtype": str(x.dtype)}
     table = pd.DataFrame({"image": [f"img{i:03d}" for i in range(n)], "group": ""}).assign(**columns)
     images = Collection(table=table, sources=tuple(map(ArraySource, x)), path=Path("blobs"))
-    return Tiles(images, size=height, sampler=sampler, seed=seed, scaling=Scaling("minmax", 0.0, 1.0))
+    scaling = Scaling("minmax", 0.0, 1.0)
+    return Tiles(images, size=height, sampler=sampler, seed=seed, scaling=scaling, tiles_per_epoch=tiles_per_epoch)
 
 
 def blobs(n, seed):
@@ -38,7 +39,18 @@ def blobs(n, seed):
     return (brightness / (1 + np.exp(distance - radius)))[:, None].astype(np.float32)
 
 
-def train(run, *, likelihood="gaussian", on_step=None, stop_requested=None, x=None, seed=0, **options):
+def train(
+    run,
+    *,
+    likelihood="gaussian",
+    on_step=None,
+    stop_requested=None,
+    x=None,
+    seed=0,
+    beta=1.0,
+    tiles_per_epoch=0,
+    **options,
+):
     config = NetworkConfig(
         latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="upsample",
         likelihood=likelihood,
@@ -46,10 +58,11 @@ def train(run, *, likelihood="gaussian", on_step=None, stop_requested=None, x=No
     network = build(config, seed=seed)
     defaults = {"epochs": 4, "batch_size": 40, "learning_rate": 3e-3, "kl_warmup_epochs": 1.0, "threads": 1}
     settings = TrainConfig(**{**defaults, **options})
-    training = tiles_of(blobs(100, seed=1) if x is None else x, sampler="whole", seed=seed)
+    x = blobs(100, seed=1) if x is None else x
+    training = tiles_of(x, sampler="whole", seed=seed, tiles_per_epoch=tiles_per_epoch)
     validation, test = tiles_of(blobs(30, seed=2)), tiles_of(blobs(30, seed=3))
     history = fit(
-        network, training, validation=validation, test=test, config=settings, beta=1.0, seed=seed, run=Path(run),
+        network, training, validation=validation, test=test, config=settings, beta=beta, seed=seed, run=Path(run),
         on_step=on_step, stop_requested=stop_requested,
     )  # fmt: skip
     return network, history
