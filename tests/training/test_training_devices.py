@@ -98,27 +98,40 @@ def test_allocator_thresholds_are_accepted():
     assert raise_allocator_thresholds() == "keeps freed blocks"
 
 
-def test_sharded_gradients_are_the_gradients_of_the_whole_batch():
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize(("n", "shards"), [(37, (19, 18)), (70, (32, 32, 6))])
+def test_sharded_gradients_are_the_gradients_of_the_whole_batch(likelihood, n, shards):
+    """Padding, jitter and noise go with their images into the shards, of which the last is smaller."""
     config = NetworkConfig(
         latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="group", decoder="transposed",
-        likelihood="bernoulli",
+        likelihood=likelihood,
     )  # fmt: skip
     network = build(config, seed=0)
-    x, mask = torch.rand((37, 1, 16, 16), generator=torch.Generator().manual_seed(0)), torch.ones(37, 1, 16, 16)
-    noise = keyed_noise(37, 3, seed=0, stream="training noise", index=2)
-    with Shards(network, threads=2) as shards:
-        found = shards.evaluate(x, mask, noise, rate_weight=0.5)
-        gradients = {name: view.clone() for name, view in shards.weights.views(found.gradients).items()}
-        assert len(shards.evaluate(x, mask, noise).gradients) == 0
+    network.log_noise_var.fill_(-3.0)
+    generator = torch.Generator().manual_seed(0)
+    x, mask = torch.rand((n, 1, 16, 16), generator=generator), torch.ones(n, 1, 16, 16)
+    mask[::3, :, :, 11:] = 0
+    noise = keyed_noise(n, 3, seed=0, stream="training noise", index=2)
+    moves = keyed_jitter(n, amount=0.1, seed=0, stream="jitter", index=2)
+    size = shard_images(n, 16)
+    assert tuple(len(part) for part in x.split(size)) == shards
+    with Shards(network, threads=2) as parts:
+        found = parts.evaluate(x, mask, noise, rate_weight=0.5, jitter=moves)
+        gradients = {name: view.clone() for name, view in parts.weights.views(found.gradients).items()}
+        assert len(parts.evaluate(x, mask, noise).gradients) == 0
+    x = jittered(x, moves)
     params, posterior = network(x, noise)
-    nats = distortion(params, x, mask, likelihood="bernoulli", log_noise_var=network.log_noise_var)
+    nats = distortion(params, x, mask, likelihood=likelihood, log_noise_var=network.log_noise_var)
     kl = rate(posterior.mean, posterior.log_var)
     torch.testing.assert_close(found.distortion, nats)
     torch.testing.assert_close(found.rate, kl)
     torch.testing.assert_close(found.means, posterior.mean)
+    torch.testing.assert_close(found.squared, ((x - params).square() * mask).sum())
+    assert float(found.n_values) == float(mask.sum())
     expected = torch.autograd.grad((nats + 0.5 * kl).mean(), list(network.parameters()))
     for (name, _), whole in zip(network.named_parameters(), expected, strict=True):
-        torch.testing.assert_close(gradients[name], whole, rtol=1e-4, atol=1e-4)
+        longest = float(whole.abs().max())
+        torch.testing.assert_close(gradients[name], whole, rtol=1e-4, atol=max(1e-4, 1e-5 * longest))
 
 
 def test_noise_is_a_function_of_its_key():
