@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,49 @@ def test_new_folder_takes_the_place_of_the_old_one(tmp_path):
             (temporary / f"{content}.txt").write_text(content)
     assert [p.name for p in (tmp_path / "f").iterdir()] == ["two.txt"]
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the disk is asked for, in order: ("fsync", file, bytes) and ("replace", file), a file named by its inode."""
+    made, fsync, replace = [], os.fsync, os.replace
+
+    def listening_fsync(descriptor):
+        made.append(("fsync", os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def listening_replace(source, target, **options):
+        made.append(("replace", Path(source).stat().st_ino))
+        replace(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", listening_fsync)
+    monkeypatch.setattr(os, "replace", listening_replace)
+    return made
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_after(tmp_path, calls):
+    (tmp_path / "a.txt").write_text("old")
+    runs.write_text(tmp_path / "a.txt", "whole")
+    file, folder = (tmp_path / "a.txt").stat(), tmp_path.stat()
+    assert [call[:2] for call in calls] == [("fsync", file.st_ino), ("replace", file.st_ino), ("fsync", folder.st_ino)]
+    assert calls[0][2] == len("whole")
+
+
+def test_a_folder_is_on_the_disk_with_all_its_files_before_it_takes_its_name(tmp_path, calls):
+    files = {"one.txt": "1", "deep/two.txt": "22", "deep/deeper/three.txt": "333"}
+    for _ in range(2):  # the second takes the place of the first
+        calls.clear()
+        with runs.new_folder(tmp_path / "f") as temporary:
+            (temporary / "deep" / "deeper").mkdir(parents=True)
+            for name, content in files.items():
+                (temporary / name).write_text(content)
+        folder = tmp_path / "f"
+        named = calls.index(("replace", folder.stat().st_ino))
+        before = {call[1]: call[2] for call in calls[:named] if call[0] == "fsync"}
+        for name, content in files.items():
+            assert before[(folder / name).stat().st_ino] == len(content)
+        assert {path.stat().st_ino for path in (folder, folder / "deep", folder / "deep" / "deeper")} <= set(before)
+        assert ("fsync", tmp_path.stat().st_ino) in [call[:2] for call in calls[named:]]
 
 
 def test_leftovers_are_removed(tmp_path):
@@ -74,3 +118,14 @@ def test_second_writer_is_refused_and_a_dead_one_replaced(tmp_path):
     with files.lock(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
     assert not (tmp_path / ".lock").exists()
+
+
+def test_lock_of_another_computer_is_respected_whatever_runs_here(tmp_path):
+    """Its process numbers say nothing about the processes of this computer."""
+    for pid in (2**22 + 1, os.getpid()):
+        text = json.dumps({"pid": pid, "host": "another-computer", "since": "yesterday"})
+        (tmp_path / ".lock").write_text(text)
+        with pytest.raises(UsageError, match=f"process {pid} on another-computer") as caught, runs.lock(tmp_path):
+            pass
+        assert str(tmp_path / ".lock") in caught.value.hint
+        assert (tmp_path / ".lock").read_text() == text
