@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
+from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import encode
 from zatlas.config import AtlasConfig, ModelConfig, StudyConfig, TilesConfig
 from zatlas.errors import DataError, UsageError
@@ -172,6 +174,34 @@ def test_reconstructions_are_test_images_with_their_numbers(world, results):
     np.testing.assert_allclose(shown.originals, tiles["test"].take(shown.rows))
     np.testing.assert_allclose(shown.table["psnr_db"], psnr(shown.originals, shown.reconstructions))
     np.testing.assert_allclose(shown.table["pca_psnr_db"], psnr(shown.originals, shown.pca))
+
+
+def test_pca_beside_the_model_is_that_of_the_training_tiles(world, results):
+    """Against scikit-learn; PCA of the test part or of all tiles would reconstruct the test part better."""
+    _, tiles, _, _ = world
+    train, test = (tiles[part].take(np.arange(len(tiles[part]))).reshape(-1, SIDE * SIDE) for part in ("train", "test"))
+    linear = PCA(4).fit(train)
+    expected = np.clip(linear.inverse_transform(linear.transform(test)), 0, 1).reshape(-1, 1, SIDE, SIDE)
+    np.testing.assert_allclose(results.reconstructions.pca, expected[results.reconstructions.rows], atol=1e-4)
+    found = psnr(test.reshape(expected.shape), expected.astype(np.float32))
+    assert results.metrics.loc["test", "pca_psnr_db"] == pytest.approx(found.mean(), abs=1e-3)
+
+
+def test_density_rates_and_active_dimensions_are_those_of_the_training_rows(world):
+    """In an atlas whose other latents are far away; the last dimension does not vary among the training rows."""
+    network, tiles, part, atlas = world
+    mean, log_var, own = atlas.mean.copy(), atlas.log_var.copy(), part == "train"
+    mean[own, 3] = 0.5
+    mean[~own] = 100 + 50 * mean[~own]
+    moved = Atlas(mean, log_var, atlas.table, projections=atlas.projections, info=atlas.info)
+    found = analyse_model(network, tiles["train"].scaling, moved, tiles, CONFIG, 0)
+    density = fit_density(mean[own], 0)
+    np.testing.assert_array_equal(found.samples.z, density.sample(6, seed=0))
+    assert found.samples.density["heldout_loglik"] == density.heldout_loglik
+    assert found.samples.mismatch == prior_mismatch(mean[own], log_var[own], 0)
+    assert not found.is_active[3]
+    rates = 0.5 * (mean[own] ** 2 + np.exp(log_var[own]) - 1 - log_var[own])
+    np.testing.assert_allclose(found.rate_per_dim, rates.mean(axis=0), rtol=1e-4)
 
 
 def test_galleries_show_members_of_their_cluster(world, results):

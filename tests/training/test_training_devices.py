@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from zatlas import compute
+from zatlas.compute import shard_images
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, build
