@@ -20,6 +20,7 @@ import safetensors.numpy
 import zatlas as za
 from zatlas import files
 from zatlas.cli.main import main
+from zatlas.config import DataConfig, ModelConfig, StudyConfig, TrainConfig
 from zatlas.errors import DataError, UsageError
 
 SMALL = [
@@ -213,6 +214,27 @@ def test_folder_that_is_not_a_study_is_left_alone(radiographs, tmp_path, capsys)
     assert "holds no study" in capsys.readouterr().err
     with pytest.raises(DataError, match="is not a study"):
         za.Study(tmp_path)
+
+
+def test_a_complete_study_that_lost_a_file_is_completed_again(tmp_path):
+    """The manifest says complete; only its sums tell that something is missing."""
+    images = np.random.default_rng(0).integers(0, 255, (24, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "a_images.npz", images=images)
+    config = StudyConfig(
+        data=DataConfig(input=str(tmp_path / "a_images.npz")),
+        model=ModelConfig(latent_dim=(2, 3), widths=(4, 8)),
+        train=TrainConfig(epochs=1, batch_size=8, threads=1, precision="float32"),
+    )
+    made = za.study(config, tmp_path / "study", until="train")
+    runs.write_manifest(made.folder, {"state": "complete"})
+    before = (made.folder / "manifest.json").read_bytes()
+    assert za.study(config, made.folder, until="train").state == "complete"
+    assert (made.folder / "manifest.json").read_bytes() == before, "nothing was lost, so nothing is done"
+    weights = made.folder / "models" / "z3" / "weights.safetensors"
+    trained = runs.sha256(weights)
+    shutil.rmtree(weights.parent)
+    assert za.study(config, made.folder, until="train").state == "running"
+    assert runs.sha256(weights) == trained
 
 
 def test_inspect_tells_what_is_there(tmp_path, capsys):
