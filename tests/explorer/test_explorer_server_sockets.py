@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,33 @@ import pytest
 from test_explorer_server_attacks import CANARY, traversals
 from toy_explorer import toy_bundle, toy_page
 
-from zatlas.explorer.server import serving
-from zatlas.explorer.server.guard import Door
+from zatlas.explorer import server
+from zatlas.explorer.server_guard import Door, PatientProtocol
 from zatlas.studies.study import Study
 
 PATIENCE_S = 1.0
+LONG_S = 600.0  # no test waits that long: what is done before was not done by waiting
+GENEROUS_S = 60.0  # after which something hangs, on the busiest machine
+
+
+def until(is_so: Callable[[], bool], what: str) -> None:
+    """Wait for a state, at most a minute."""
+    for _ in range(int(GENEROUS_S / 0.05)):
+        if is_so():
+            return
+        time.sleep(0.05)
+    pytest.fail(f"still not so after a minute: {what}")
+
+
+def is_open(connection: socket.socket) -> bool:
+    """Whether the other side holds a connection on which it has said nothing."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -39,7 +61,7 @@ class Running:
         """Headers of a request that is let in."""
         return f"Host: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.token}\r\n"
 
-    def connect(self, timeout_s: float = 10.0) -> socket.socket:
+    def connect(self, timeout_s: float = GENEROUS_S) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
 
     def ask(self, path: str, *, headers: str = "") -> tuple[int, bytes]:
@@ -59,6 +81,15 @@ class Running:
     def rss_mb(self) -> float:
         return psutil.Process(self.process.pid).memory_info().rss / 1e6
 
+    def n_connections(self) -> int:
+        return n_connections(self.process)
+
+
+def n_connections(process: subprocess.Popen[str]) -> int:
+    """Connections that a process has taken and that are open on both sides."""
+    found = psutil.Process(process.pid).net_connections(kind="tcp")
+    return sum(connection.status == psutil.CONN_ESTABLISHED for connection in found)
+
 
 def started(
     bundle: Path, page: Path, made: Study, *, patience_s: float = PATIENCE_S
@@ -74,18 +105,38 @@ def started(
     return process, int(address.rstrip("/").rpartition(":")[2]), token
 
 
-@pytest.fixture(scope="module")
-def running(made: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server whose patience is a second; its log must stay empty."""
-    root = tmp_path_factory.mktemp("served")
+@contextmanager
+def serving(made: Study, root: Path, patience_s: float) -> Iterator[Running]:
+    """A server whose log must stay empty and which ends when asked to."""
     bundle, page = toy_bundle(root / "study" / "explorer", made), toy_page(root / "static")
     for folder in (root, root / "study", bundle):
         (folder / "canary.txt").write_bytes(CANARY)
-    process, port, token = started(bundle, page, made)
+    process, port, token = started(bundle, page, made, patience_s=patience_s)
     yield Running(process, port, token, root)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=GENEROUS_S)
     assert (out, err, process.returncode) == ("stopped\n", "", 0)
+
+
+@pytest.fixture(scope="module")
+def running(made: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server whose patience is a second."""
+    with serving(made, tmp_path_factory.mktemp("served"), PATIENCE_S) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def patient_server(made: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that drops no connection for its slowness as long as tests run."""
+    with serving(made, tmp_path_factory.mktemp("patient"), LONG_S) as server:
+        yield server
+
+
+@pytest.fixture
+def patient(patient_server: Running) -> Running:
+    """That server, after the connections of other tests are gone."""
+    until(lambda: patient_server.n_connections() == 0, "nobody is connected")
+    return patient_server
 
 
 def test_paths_out_of_the_folders(running):
@@ -166,57 +217,61 @@ def test_80_mb_are_refused_without_being_kept(running, is_chunked):
     assert running.ask("/healthz")[0] == 200
 
 
-def seconds(running: Running, path: str) -> float:
-    start = time.perf_counter()
-    assert running.ask(path)[0] == 200
-    return time.perf_counter() - start
-
-
-def test_200_half_open_connections_keep_nobody_out(running):
+def test_200_half_open_connections_keep_nobody_out(patient):
+    """Requests are answered while half-open connections are there, not after these were given up."""
     with ExitStack() as stack:
         half_open = []
         for number in range(200):
+            connection = stack.enter_context(patient.connect())
+            connection.sendall([b"GET / HT", b"", b"POST /api/decode HTTP/1.1\r\nHost: "][number % 3])
+            half_open.append(connection)
+        for path in 5 * ("/", "/data/manifest.json", "/data/z3/decoder.onnx", "/api/image/1"):
+            assert patient.ask(path)[0] == 200
+        newest = half_open[-PatientProtocol.most_waiting // 2 :]
+        assert all(is_open(connection) for connection in newest), "they were there all the time"
+
+
+def test_half_open_connections_are_closed_without_a_word(running):
+    with ExitStack() as stack:
+        half_open = []
+        for number in range(30):
             connection = stack.enter_context(running.connect())
             connection.sendall([b"GET / HT", b"", b"POST /api/decode HTTP/1.1\r\nHost: "][number % 3])
             half_open.append(connection)
-        paths = ("/", "/data/manifest.json", "/data/z3/decoder.onnx", "/api/image/1")
-        assert max(seconds(running, path) for path in paths for _ in range(5)) < 1
-        deadline = time.monotonic() + PATIENCE_S + 3
         for connection in half_open:
-            connection.settimeout(max(deadline - time.monotonic(), 0.01))
             with suppress(ConnectionResetError):
-                assert connection.recv(100) == b"", "it was closed without a word"
-    assert seconds(running, "/") < 1
+                assert connection.recv(100) == b""
+    assert running.ask("/")[0] == 200
 
 
 def test_a_header_that_drips_is_cut_off(running):
-    start = time.monotonic()
-    with running.connect() as connection:
-        try:
-            for _ in range(100):
-                connection.sendall(b"G")
-                time.sleep(0.05)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-    assert PATIENCE_S / 2 < time.monotonic() - start < PATIENCE_S + 2
+    """What arrives now and then does not renew the server's patience."""
+    with running.connect() as connection, pytest.raises((BrokenPipeError, ConnectionResetError)):
+        for _ in range(int(GENEROUS_S / 2 / 0.05)):
+            connection.sendall(b"G")
+            time.sleep(0.05)
+
+
+def test_a_request_that_drips_in_time_is_answered(patient):
+    request = f"GET /data/manifest.json HTTP/1.1\r\n{patient.head}Connection: close\r\n\r\n".encode()
+    with patient.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for place in range(len(request)):
+            connection.sendall(request[place : place + 1])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_that_never_comes_is_cut_off(running):
     head = f"POST /api/decode HTTP/1.1\r\n{running.head}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n"
-    start = time.monotonic()
-    with running.connect() as connection:
+    with running.connect() as connection, suppress(ConnectionResetError):
         connection.sendall(head.encode() + b'{"model"')
-        try:
-            while connection.recv(1000):
-                pass
-        except ConnectionResetError:
+        while connection.recv(1000):  # raises TimeoutError where the server waits for ever
             pass
-    assert time.monotonic() - start < PATIENCE_S + 2
     assert running.ask("/healthz")[0] == 200
 
 
 def test_a_connection_serves_many_requests(running):
-    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=GENEROUS_S)
     try:
         for _ in range(3):
             for path in ("/", "/data/z3/decoder.onnx", "/nothing"):
@@ -227,22 +282,21 @@ def test_a_connection_serves_many_requests(running):
         connection.close()
 
 
-def test_ctrl_c_ends_it_within_a_second_whatever_hangs_on_it(bundle, page, made):
-    process, port, token = started(bundle, page, made, patience_s=30)
+def test_ctrl_c_ends_it_whatever_hangs_on_it(bundle, page, made):
+    process, port, token = started(bundle, page, made, patience_s=LONG_S)
     half_open = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     try:
         for connection in half_open:
             connection.sendall(b"GET / HT")
         waiting = f"POST /api/decode HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n"
         half_open[0].sendall(b"TP/1.1\r\n\r\n")
+        assert half_open[0].recv(65536).startswith(b"HTTP/1.1 400"), "it names no host"
         last = socket.create_connection(("127.0.0.1", port))
         half_open.append(last)
         last.sendall(f"{waiting}Content-Type: application/json\r\nContent-Length: 50\r\n\r\n".encode())
-        time.sleep(0.3)
-        start = time.monotonic()
+        until(lambda: n_connections(process) == 20, "all connections are taken")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
-        assert time.monotonic() - start < 1.5, "a second, and what it takes Python to end"
+        out, err = process.communicate(timeout=GENEROUS_S)  # raises where it waits for those who hang on it
         assert (out, err, process.returncode) == ("stopped\n", "", 0)
     finally:
         process.kill()
@@ -264,12 +318,12 @@ def test_it_ends_with_the_process_that_started_it(bundle, page, made):
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.communicate()
-    for _ in range(50):
-        if not child.is_running() or child.status() == psutil.STATUS_ZOMBIE:  # which its new parent may leave it
-            return
-        time.sleep(0.1)
-    child.kill()
-    pytest.fail("it went on")
+    try:
+        # A zombie is what its new parent may leave of it.
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "it ended too")
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="parents and sockets of POSIX")
@@ -285,41 +339,38 @@ def test_a_unix_socket_belongs_to_its_owner(tmp_path, monkeypatch):
     assert not Door(port=0).knows_host("evil.example:8000")
 
 
-def test_only_the_newest_silent_connections_are_kept(running):
+def test_only_the_newest_silent_connections_are_kept(patient):
     with ExitStack() as stack:
-        silent = [stack.enter_context(running.connect()) for _ in range(100)]
-        time.sleep(0.3)
-        silent[0].settimeout(0.2)
-        silent[-1].settimeout(0.2)
-        assert silent[0].recv(1) == b"", "the oldest was dropped before its time"
-        with pytest.raises(TimeoutError):
-            silent[-1].recv(1)
+        silent = [stack.enter_context(patient.connect()) for _ in range(100)]
+        oldest, newest = silent[: -PatientProtocol.most_waiting], silent[-PatientProtocol.most_waiting :]
+        assert all(connection.recv(1) == b"" for connection in oldest), "dropped for the newer ones"
+        assert all(is_open(connection) for connection in newest)
 
 
-@pytest.mark.slow
-def test_500_dripping_connections_keep_nobody_out(running):
-    """Slow loris for 20 s: connections that drip headers, made again as soon as they are dropped."""
+def test_500_dripping_connections_keep_nobody_out(patient):
+    """Slow loris: connections that drip headers, made again as soon as they are dropped."""
     paths = ("/", "/data/manifest.json", "/data/z3/decoder.onnx", "/healthz")
     dripping: list[socket.socket] = []
-    attacked: list[float] = []
+    n_made = 0
     try:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
+        for turn in range(40):
             while len(dripping) < 500:
-                dripping.append(running.connect())
-                dripping[-1].setblocking(False)
-                dripping[-1].send(b"GET / HTTP/1.1\r\n")
-            attacked.append(seconds(running, paths[len(attacked) % len(paths)]))
-            kept = []
-            for connection in dripping:
-                try:
-                    connection.send(b"X-A: b\r\n")
-                    kept.append(connection)
-                except OSError:
-                    connection.close()
-            dripping = kept
+                n_made += 1
+                dripping.append(patient.connect())
+                dripping[-1].sendall(b"GET / HTTP/1.1\r\n")
+            assert patient.ask(paths[turn % len(paths)])[0] == 200
+            dripping = [connection for connection in dripping if goes_on_dripping(connection)]
     finally:
         for connection in dripping:
             connection.close()
-    assert len(attacked) >= 20
-    assert sorted(attacked)[int(0.95 * len(attacked))] < 0.5, "some 400 new connections are taken before each request"
+    assert n_made > 40 * 250, "otherwise nobody was in anybody's way"
+
+
+def goes_on_dripping(connection: socket.socket) -> bool:
+    """Send one more header, or close a connection that the server has given up."""
+    with suppress(OSError):
+        if is_open(connection):
+            connection.sendall(b"X-A: b\r\n")
+            return True
+    connection.close()
+    return False
