@@ -200,7 +200,9 @@ def test_walk_sample_and_embed_write_beside_the_study(xray_study, tmp_path, caps
     before = tree_hashes(xray_study)
     assert zatlas("walk", xray_study, "--axis", "exposure", "-o", tmp_path / "walk", "-q", "--json") == 0
     assert json.loads(capsys.readouterr().out)["walk"] == "exposure"
-    assert zatlas("sample", xray_study, "-n", 5, "-o", tmp_path / "samples", "-q") == 0
+    assert zatlas("sample", xray_study, "-n", 5, "-o", tmp_path / "samples", "-q", "--json") == 0
+    n_train = (pd.read_csv(xray_study / "data" / "split.csv")["part"] == "train").sum()
+    assert f"a density fitted to {n_train} training latents" in json.loads(capsys.readouterr().out)["text"]
     assert zatlas("embed", xray_study, "--model", 2, "-o", tmp_path / "all.h5ad", "-q") == 0
     for folder in ("walk", "samples"):
         assert {f.suffix for f in (tmp_path / folder).iterdir()} == {".png", ".svg", ".csv"}
