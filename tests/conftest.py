@@ -40,10 +40,11 @@ def browser(playwright):
 
 
 @pytest.fixture(autouse=True)
-def _log_as_found():
-    """The command line points the log at its own stderr, which is gone after the test."""
+def _log_untouched():
+    """The command line points the log at its own stderr, which is gone after the test, or after a fixture of a module."""
     logger = logging.getLogger("zatlas")
-    found = logger.handlers[:], logger.propagate, logger.level
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
     yield
-    logger.handlers[:], logger.propagate = found[0], found[1]
-    logger.setLevel(found[2])
+    logger.handlers[:], logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)

@@ -59,24 +59,24 @@ def calls(monkeypatch):
 
 def test_a_file_is_on_the_disk_before_it_takes_its_name_and_its_name_after(tmp_path, calls):
     (tmp_path / "a.txt").write_text("old")
-    runs.write_text(tmp_path / "a.txt", "whole")
+    files.write_text(tmp_path / "a.txt", "whole")
     file, folder = (tmp_path / "a.txt").stat(), tmp_path.stat()
     assert [call[:2] for call in calls] == [("fsync", file.st_ino), ("replace", file.st_ino), ("fsync", folder.st_ino)]
     assert calls[0][2] == len("whole")
 
 
 def test_a_folder_is_on_the_disk_with_all_its_files_before_it_takes_its_name(tmp_path, calls):
-    files = {"one.txt": "1", "deep/two.txt": "22", "deep/deeper/three.txt": "333"}
+    texts = {"one.txt": "1", "deep/two.txt": "22", "deep/deeper/three.txt": "333"}
     for _ in range(2):  # the second takes the place of the first
         calls.clear()
-        with runs.new_folder(tmp_path / "f") as temporary:
+        with files.new_folder(tmp_path / "f") as temporary:
             (temporary / "deep" / "deeper").mkdir(parents=True)
-            for name, content in files.items():
+            for name, content in texts.items():
                 (temporary / name).write_text(content)
         folder = tmp_path / "f"
         named = calls.index(("replace", folder.stat().st_ino))
         before = {call[1]: call[2] for call in calls[:named] if call[0] == "fsync"}
-        for name, content in files.items():
+        for name, content in texts.items():
             assert before[(folder / name).stat().st_ino] == len(content)
         assert {path.stat().st_ino for path in (folder, folder / "deep", folder / "deep" / "deeper")} <= set(before)
         assert ("fsync", tmp_path.stat().st_ino) in [call[:2] for call in calls[named:]]
@@ -125,7 +125,7 @@ def test_lock_of_another_computer_is_respected_whatever_runs_here(tmp_path):
     for pid in (2**22 + 1, os.getpid()):
         text = json.dumps({"pid": pid, "host": "another-computer", "since": "yesterday"})
         (tmp_path / ".lock").write_text(text)
-        with pytest.raises(UsageError, match=f"process {pid} on another-computer") as caught, runs.lock(tmp_path):
+        with pytest.raises(UsageError, match=f"process {pid} on another-computer") as caught, files.lock(tmp_path):
             pass
         assert str(tmp_path / ".lock") in caught.value.hint
         assert (tmp_path / ".lock").read_text() == text

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zatlas import runs
-from zatlas.atlas.results import ModelResults
+from zatlas import files
 from zatlas.config import (
     AtlasConfig,
     DataConfig,
@@ -20,8 +19,9 @@ from zatlas.config import (
 )
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
+from zatlas.progress import Talk
+from zatlas.results.kinds import ModelResults
 from zatlas.studies.study import Study, analyse, embed_model, study
-from zatlas.studies.talk import Talk
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.vae import VAE
@@ -83,11 +83,11 @@ def learned(made: Study) -> dict[str, object]:
     trials = samples["density"].pop("trials")
     return {
         "split": (made.folder / "data" / "split.csv").read_text(),
-        "statistics": runs.read_json(made.folder / "data" / "stats.json")["training"],
+        "statistics": files.read_json(made.folder / "data" / "stats.json")["training"],
         "network and grey scale": (model / "config.toml").read_text(),
-        "weights": runs.sha256(model / "weights.safetensors"),
-        "last weights": [runs.sha256(file) for file in model.glob("checkpoints/*/weights.safetensors")],
-        "best epoch": runs.read_json(model / "training.json")["best_epoch"],
+        "weights": files.sha256(model / "weights.safetensors"),
+        "last weights": [files.sha256(file) for file in model.glob("checkpoints/*/weights.safetensors")],
+        "best epoch": files.read_json(model / "training.json")["best_epoch"],
         "history": history.drop(columns=[name for name in history if name.startswith("test_")]).to_csv(),
         "latents": (atlas.mean[own].tobytes(), atlas.log_var[own].tobytes()),
         "numbers of model and PCA": results.metrics.drop(index="test").to_dict(),
@@ -147,8 +147,8 @@ def test_what_a_vae_learns_does_not_depend_on_its_test_tiles(tmp_path):
         )
         history = vae.history.drop(columns=CLOCKS)
         of_test = [column for column in history if column.startswith("test_")]
-        best = runs.read_json(tmp_path / name / "training.json")["best_epoch"]
-        weights = runs.sha256(tmp_path / name / "weights.safetensors")
+        best = files.read_json(tmp_path / name / "training.json")["best_epoch"]
+        weights = files.sha256(tmp_path / name / "weights.safetensors")
         outcomes[name] = (
             weights,
             best,

@@ -228,15 +228,15 @@ def test_a_complete_study_that_lost_a_file_is_completed_again(tmp_path):
         train=TrainConfig(epochs=1, batch_size=8, threads=1, precision="float32"),
     )
     made = za.study(config, tmp_path / "study", until="train")
-    runs.write_manifest(made.folder, {"state": "complete"})
+    files.write_manifest(made.folder, {"state": "complete"})
     before = (made.folder / "manifest.json").read_bytes()
     assert za.study(config, made.folder, until="train").state == "complete"
     assert (made.folder / "manifest.json").read_bytes() == before, "nothing was lost, so nothing is done"
     weights = made.folder / "models" / "z3" / "weights.safetensors"
-    trained = runs.sha256(weights)
+    trained = files.sha256(weights)
     shutil.rmtree(weights.parent)
     assert za.study(config, made.folder, until="train").state == "running"
-    assert runs.sha256(weights) == trained
+    assert files.sha256(weights) == trained
 
 
 def test_inspect_tells_what_is_there(tmp_path, capsys):

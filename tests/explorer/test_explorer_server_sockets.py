@@ -18,8 +18,8 @@ import pytest
 from test_explorer_server_attacks import CANARY, traversals
 from toy_explorer import toy_bundle, toy_page
 
-from zatlas.explorer import server
-from zatlas.explorer.server_guard import Door, PatientProtocol
+from zatlas.explorer.server import serving as explorer_server
+from zatlas.explorer.server.guard import Door, PatientProtocol
 from zatlas.studies.study import Study
 
 PATIENCE_S = 1.0
@@ -329,7 +329,7 @@ def test_it_ends_with_the_process_that_started_it(bundle, page, made):
 @pytest.mark.skipif(os.name != "posix", reason="parents and sockets of POSIX")
 def test_a_unix_socket_belongs_to_its_owner(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    listener = serving._unix_listener(Path("explorer.sock"))
+    listener = explorer_server._unix_listener(Path("explorer.sock"))
     try:
         assert (tmp_path / "explorer.sock").stat().st_mode & 0o777 == 0o600
     finally:

@@ -82,7 +82,7 @@ OPEN_EACH = """
 import sys
 from pathlib import Path
 from zatlas.errors import DataError
-from zatlas.images.readers import open_images
+from zatlas.images.readers.opening import open_images
 for number, name in enumerate(sys.argv[2:]):
     try:
         open_images(name).packed(Path(sys.argv[1]) / str(number))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import encode
 from zatlas.config import AtlasConfig, ModelConfig, StudyConfig, TilesConfig
