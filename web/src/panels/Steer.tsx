@@ -1,14 +1,14 @@
 /** Sliders over the latent space: dimensions, principal components, or the difference between two classes. */
 
 import { useApp, useModel, usePart } from "../app";
-import { slide, steer } from "../act";
+import { steer } from "../act";
 import type { Model } from "../atlas";
-import { latentOf } from "../atlas";
 import { meanLatent } from "../latent";
-import type { Origin, SteerMode } from "../store";
+import type { SteerMode } from "../store";
 import { ClassDifference } from "./steer/ClassDifference";
 import { ComponentSliders } from "./steer/ComponentSliders";
 import { DimensionSliders } from "./steer/DimensionSliders";
+import { startLatent, startOf } from "./steer/slide";
 
 const MODES: { mode: SteerMode; title: string; hint: string }[] = [
   { mode: "z", title: "Dimensions", hint: "One slider for each latent dimension" },
@@ -41,16 +41,6 @@ export function Steer() {
   );
 }
 
-/** The image or mean that the sliders started from. */
-export function startOf(origin: Origin): Origin {
-  return origin.kind === "sliders" ? (origin.from ?? { kind: "mean" }) : origin;
-}
-
-export function startLatent(model: Model, origin: Origin): number[] {
-  const start = startOf(origin);
-  return start.kind === "image" ? [...latentOf(model, start.row)] : meanLatent(model);
-}
-
 function ResetButtons({ model }: { model: Model }) {
   const app = useApp();
   const origin = usePart((state) => state.origin);
@@ -66,10 +56,4 @@ function ResetButtons({ model }: { model: Model }) {
       </button>
     </span>
   );
-}
-
-/** Move the latent by a slider; locked dimensions stay, unless it is their own slider. */
-export function useSlide(): (z: number[], gesture: string, own?: number) => void {
-  const app = useApp();
-  return (z, gesture, own) => slide(app, z, gesture, own);
 }

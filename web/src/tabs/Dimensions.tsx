@@ -6,12 +6,10 @@ import type { Model } from "../atlas";
 import { countText, Facts, fixed, Loading, percent, Section, TabPage } from "./common";
 import { Card } from "./dimensions/Card";
 import { HeatTable } from "./dimensions/HeatTable";
-import { byRate } from "./dimensions/order";
+import { byRate, type TraversalBase } from "./dimensions/order";
 
 const TITLE = "Dimensions";
 const FIRST = 32;
-
-export type Base = "mean" | "image";
 
 export function Dimensions() {
   const model = useModel();
@@ -19,7 +17,7 @@ export function Dimensions() {
 }
 
 function Loaded({ model }: { model: Model }) {
-  const [base, setBase] = useState<Base>("mean");
+  const [base, setBase] = useState<TraversalBase>("mean");
   const [shown, setShown] = useState(FIRST);
   const ordered = byRate(model.info.dimensions);
   const active = ordered.filter((dimension) => dimension.is_active);
@@ -58,7 +56,7 @@ function Loaded({ model }: { model: Model }) {
   );
 }
 
-function BaseSwitch({ base, setBase }: { base: Base; setBase: (base: Base) => void }) {
+function BaseSwitch({ base, setBase }: { base: TraversalBase; setBase: (base: TraversalBase) => void }) {
   const { atlas } = useApp();
   const focus = usePart((state) => state.focus);
   const name = focus === null ? "none is in focus; click one anywhere" : atlas.names[focus];

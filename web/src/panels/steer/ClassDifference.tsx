@@ -4,7 +4,7 @@ import { useMemo, useRef } from "preact/hooks";
 import { useApp, useModel, usePart } from "../../app";
 import type { Column, Model } from "../../atlas";
 import { distanceBetween, meanLatent, meanOf } from "../../latent";
-import { useSlide } from "../Steer";
+import { useSlide } from "./slide";
 
 const MOST_CLASSES = 60;
 

@@ -3,8 +3,8 @@
 import { useApp, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import { meanLatent, pcaScores } from "../../latent";
-import { startLatent, useSlide } from "../Steer";
 import { Slider } from "./Slider";
+import { startLatent, useSlide } from "./slide";
 
 const MOST = 10;
 const RANGE = 3.5;

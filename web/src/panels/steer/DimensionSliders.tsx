@@ -6,8 +6,8 @@ import { formatNumber } from "../../atlas";
 import type { DimensionInfo } from "../../manifest";
 import { Histogram } from "../../parts/Histogram";
 import { Icon } from "../../parts/Icon";
-import { startLatent, useSlide } from "../Steer";
 import { Slider } from "./Slider";
+import { startLatent, useSlide } from "./slide";
 
 const LEAST_RANGE = 3;
 

@@ -10,15 +10,14 @@ import { SignedBar } from "../../parts/charts/Bar";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { SupportBadge } from "../../parts/SupportBadge";
 import { countText, explore, fixed, images, useColumnTitle, useSeen } from "../common";
-import type { Base } from "../Dimensions";
 import { DataHistogram } from "./DataHistogram";
-import { byStrength, correlationText, signed, traversal } from "./order";
+import { byStrength, correlationText, signed, traversal, type TraversalBase } from "./order";
 
 interface Props {
   model: Model;
   dimension: DimensionInfo;
   others: DimensionInfo[];
-  base: Base;
+  base: TraversalBase;
 }
 
 const FEW = 4;
@@ -56,7 +55,7 @@ export function Card({ model, dimension, others, base }: Props) {
   );
 }
 
-function Strip({ model, dimension, base, isSeen }: { model: Model; dimension: DimensionInfo; base: Base; isSeen: boolean }) {
+function Strip({ model, dimension, base, isSeen }: { model: Model; dimension: DimensionInfo; base: TraversalBase; isSeen: boolean }) {
   const app = useApp();
   const focus = usePart((state) => state.focus);
   const row = base === "image" ? focus : null;

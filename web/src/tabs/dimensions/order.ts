@@ -10,6 +10,9 @@ export function byRate(dimensions: readonly DimensionInfo[]): DimensionInfo[] {
   return [...dimensions].sort((a, b) => b.rate_nats - a.rate_nats || a.dim - b.dim);
 }
 
+/** Where a traversal takes the other dimensions from: the mean of the data, or the image in focus. */
+export type TraversalBase = "mean" | "image";
+
 export interface TraversalStep {
   /** Standard deviations from the mean of the data. */
   t: number;
