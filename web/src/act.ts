@@ -4,7 +4,7 @@ import type { App } from "./app";
 import type { Model } from "./atlas";
 import { latentOf } from "./atlas";
 import { blendNear, meanLatent, pcaInverse, pcaScores } from "./latent";
-import { rowsOfStep, rowsWhere } from "./save/recipe";
+import { rowsOfStep, rowsWhere } from "./recipe";
 import type { Origin, Selection, State, Step } from "./store";
 
 /** Inspect a real image: it comes into focus and the sliders go to its latent. */

@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { resample } from "../src/latent";
 import { INITIAL } from "../src/store";
 import { matches } from "../src/tabs/paths/Ends";
-import { ticks } from "../src/tabs/paths/DistanceChart";
-import { lengthOf, makeWay, nameOfStop, shownPath, supportCount, walkOf, type Stop } from "../src/tabs/paths/way";
+import { ticksFromZero } from "../src/parts/charts/scale";
+import { lengthOf, makeWay, nameOfStop, shownPath, supportCount, walkOf, type Stop } from "../src/path";
 import { model } from "./savePlane";
 
 test("a straight way has even steps and both ends", () => {
@@ -72,7 +72,7 @@ test("names are found by their beginning first, at most 50", () => {
 });
 
 test("ticks are round", () => {
-  expect(ticks(7.8)).toEqual([0, 2, 4, 6]);
-  expect(ticks(1)).toEqual([0, 0.25, 0.5, 0.75, 1]);
-  expect(ticks(0)).toEqual([0]);
+  expect(ticksFromZero(7.8)).toEqual([0, 2, 4, 6]);
+  expect(ticksFromZero(1)).toEqual([0, 0.25, 0.5, 0.75, 1]);
+  expect(ticksFromZero(0)).toEqual([0]);
 });

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { pythonSnippet, pythonString, pythonWalk } from "../src/save/python";
-import { replay } from "../src/save/recipe";
+import { replay } from "../src/recipe";
 import type { Selection, Step } from "../src/store";
 import { fakeApp, HOSTILE } from "./savePlane";
 

@@ -2,7 +2,7 @@
 
 import { expect, it } from "vitest";
 import type { App } from "../src/app";
-import { clusterName, onClusterNames, renameCluster } from "../src/tabs/clusters/names";
+import { clusterName, onClusterNames, renameCluster } from "../src/clusterNames";
 
 const app = (hash: string) => ({ atlas: { manifest: { atlas_hash: hash } } }) as unknown as App;
 const model = { info: { name: "z16" } };

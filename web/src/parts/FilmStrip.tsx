@@ -4,7 +4,7 @@ import type { Model } from "../atlas";
 import { formatNumber } from "../atlas";
 import { useApp } from "../app";
 import type { Frames } from "../decoder";
-import { nameOfStop, type Stop } from "../tabs/paths/way";
+import { nameOfStop, type Stop } from "../path";
 import { GeneratedImage } from "./GeneratedImage";
 import { RealImage } from "./RealImage";
 import { SupportBadge } from "./SupportBadge";

@@ -4,7 +4,7 @@ import type { Colouring } from "../colour";
 import { cividis, css } from "../colour";
 import { formatNumber } from "../atlas";
 import type { MapBox } from "../map/MapView";
-import { ticks } from "../tabs/paths/DistanceChart";
+import { ticksFromZero } from "../parts/charts/scale";
 
 export interface MapFigure {
   /** x and y by turns. */
@@ -196,7 +196,7 @@ function axesSvg(figure: MapFigure, frame: Frame): string {
 
 /** A bar of a round length, about a fifth of the map, below its right corner. */
 function scaleBar(figure: MapFigure, frame: Frame): string {
-  const length = ticks((0.22 * frame.width) / frame.scale).pop() ?? 1;
+  const length = ticksFromZero((0.22 * frame.width) / frame.scale).pop() ?? 1;
   const px = length * frame.scale;
   const right = frame.left + frame.width;
   const y = frame.top + frame.height + 27;

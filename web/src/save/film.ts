@@ -6,7 +6,7 @@ import type { Frames } from "../decoder";
 import { GENERATED } from "../parts/GeneratedImage";
 import { paintCell, paintFrame } from "../parts/pixels";
 import { supportWords } from "../parts/SupportBadge";
-import { nameOfStop, supportCount, type Stop } from "../tabs/paths/way";
+import { nameOfStop, supportCount, type Stop } from "../path";
 import { csv, shortest } from "./files";
 import { gif, type GifFrame } from "./gif";
 import { fitted, FONT, GENERATED_LINES, origin, wrapped } from "./stamp";

@@ -2,7 +2,7 @@
 
 import type { App } from "../app";
 import type { PathState, Selection, Step } from "../store";
-import { corrections } from "./recipe";
+import { corrections } from "../recipe";
 
 type Context = Pick<App, "atlas" | "loaded" | "store" | "positions">;
 

@@ -4,7 +4,7 @@ import type { App } from "../app";
 import type { Column, Model } from "../atlas";
 import type { Selection } from "../store";
 import { csv, shortest } from "./files";
-import { isRepeatable } from "./recipe";
+import { isRepeatable } from "../recipe";
 
 type Context = Pick<App, "atlas" | "loaded" | "store" | "positions">;
 

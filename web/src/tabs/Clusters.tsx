@@ -5,7 +5,7 @@ import { useApp, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
 import { colourBy, css, OTHER } from "../colour";
 import { Card } from "./clusters/Card";
-import { useClusterNames } from "./clusters/names";
+import { useClusterNames } from "../clusterNames";
 import { silhouetteWords, stabilityWords } from "./clusters/words";
 import { countText, Facts, fixed, images, Loading, TabPage } from "./common";
 

@@ -13,7 +13,7 @@ import { borders, DistanceChart } from "./paths/DistanceChart";
 import { Player } from "./paths/Player";
 import { SaveButtons } from "./paths/SaveButtons";
 import { usePath, type UsedPath } from "./paths/usePath";
-import { ALL_WALKS, axisWalks, curveOf, makeWay, shownPath, stopsOf, supportCount, walkOf, type Stop } from "./paths/way";
+import { ALL_WALKS, axisWalks, curveOf, makeWay, shownPath, stopsOf, supportCount, walkOf, type Stop } from "../path";
 import { WayForm } from "./paths/WayForm";
 
 export function Paths() {

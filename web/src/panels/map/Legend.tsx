@@ -7,7 +7,7 @@ import type { Column, Model } from "../../atlas";
 import { formatNumber } from "../../atlas";
 import type { LegendEntry } from "../../colour";
 import { cividis, colourBy, css, toHex, usualRange } from "../../colour";
-import { clusterName } from "../../tabs/clusters/names";
+import { clusterName } from "../../clusterNames";
 
 export function Legend({ model }: { model: Model }) {
   const app = useApp();

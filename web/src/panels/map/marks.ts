@@ -8,7 +8,7 @@ import type { Column, Model } from "../../atlas";
 import { pcaScores } from "../../latent";
 import type { MapLabel, MapMarks, MapPath, MapView } from "../../map/MapView";
 import type { State } from "../../store";
-import { clusterName, onClusterNames } from "../../tabs/clusters/names";
+import { clusterName, onClusterNames } from "../../clusterNames";
 
 /** A way to draw: its latents, which of them are frames, and the images at its ends. */
 export interface DrawnPath {

@@ -12,6 +12,15 @@ export function niceTicks(low: number, high: number, about = 5): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
+/** Round values from 0 up to `most`, about four of them. */
+export function ticksFromZero(most: number): number[] {
+  if (!(most > 0) || !Number.isFinite(most)) return [0];
+  const rough = most / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((value) => value >= rough) ?? 10 * power;
+  return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, i) => Number((i * step).toPrecision(6)));
+}
+
 /** A place for a value: straight from one pair of ends to another. */
 export function linear(from: readonly [number, number], to: readonly [number, number]): (value: number) => number {
   const span = from[1] - from[0] || 1;

@@ -11,7 +11,7 @@ import { RealImage } from "../../parts/RealImage";
 import { SupportBadge } from "../../parts/SupportBadge";
 import { explore, images, percent } from "../common";
 import { Counts } from "./Counts";
-import { clusterName, isRenamed, renameCluster } from "./names";
+import { clusterName, isRenamed, renameCluster } from "../../clusterNames";
 
 interface Props {
   model: Model;

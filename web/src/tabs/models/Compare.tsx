@@ -5,7 +5,7 @@ import { inspect, maskOf } from "../../act";
 import { useApp, useModel, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import { colourBy, css, type Colouring } from "../../colour";
-import { clusterName, useClusterNames } from "../clusters/names";
+import { clusterName, useClusterNames } from "../../clusterNames";
 import { fixed, images, percent } from "../common";
 import { ariWords, clusterMatch } from "./figures";
 import { Neighbours } from "./Neighbours";

@@ -2,8 +2,9 @@
 
 import { formatNumber } from "../../atlas";
 import type { SupportInfo } from "../../manifest";
+import { ticksFromZero } from "../../parts/charts/scale";
 import { useWidth } from "../../parts/charts/useWidth";
-import type { Curve, Stop } from "./way";
+import type { Curve, Stop } from "../../path";
 
 interface Props {
   curve: Curve;
@@ -96,7 +97,7 @@ function Axes({ x, y, most, height }: AxesProps) {
   return (
     <g class="axes">
       <line x1={x(0)} x2={x(1)} y1={bottom} y2={bottom} />
-      {ticks(most).map((value) => (
+      {ticksFromZero(most).map((value) => (
         <g key={value}>
           <line x1={x(0) - 4} x2={x(0)} y1={y(value)} y2={y(value)} />
           <text x={x(0) - 7} y={y(value) + 4} text-anchor="end">
@@ -115,15 +116,6 @@ function Axes({ x, y, most, height }: AxesProps) {
       </text>
     </g>
   );
-}
-
-/** Round values from 0 up to `most`, about four of them. */
-export function ticks(most: number): number[] {
-  if (!(most > 0) || !Number.isFinite(most)) return [0];
-  const rough = most / 4;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((value) => value >= rough) ?? 10 * power;
-  return Array.from({ length: Math.floor(most / step + 1e-9) + 1 }, (_, i) => Number((i * step).toPrecision(6)));
 }
 
 function inWords(stops: Stop[], support: SupportInfo): string {

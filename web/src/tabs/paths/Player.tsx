@@ -6,7 +6,7 @@ import type { Decoded } from "../../app";
 import { NearestReal } from "../../parts/FilmStrip";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { SupportBadge, supportSentence } from "../../parts/SupportBadge";
-import { nameOfStop, type Stop } from "./way";
+import { nameOfStop, type Stop } from "../../path";
 
 interface Props {
   model: Model;

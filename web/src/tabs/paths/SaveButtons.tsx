@@ -10,7 +10,7 @@ import { copyText } from "../../save/share";
 import { fileName } from "../../save/stamp";
 import { delay } from "./Player";
 import type { UsedPath } from "./usePath";
-import { walkOf, type Stop } from "./way";
+import { walkOf, type Stop } from "../../path";
 
 interface Props {
   used: UsedPath;

@@ -3,7 +3,7 @@
 import type { ModelInfo, WalkInfo } from "../../manifest";
 import type { PathState } from "../../store";
 import { Ends } from "./Ends";
-import { ALL_WALKS, axisWalks, MOST_FRAMES } from "./way";
+import { ALL_WALKS, axisWalks, MOST_FRAMES } from "../../path";
 
 const KINDS = [
   ["straight", "Straight"],

@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import type { Model } from "../../atlas";
 import { useApp, useModel, usePart } from "../../app";
 import type { PathState } from "../../store";
-import { makeWay, shownPath, type Way } from "./way";
+import { makeWay, shownPath, type Way } from "../../path";
 
 export interface UsedPath extends Way {
   model: Model;

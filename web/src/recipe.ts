@@ -1,10 +1,10 @@
 /** Making a selection again from its recipe alone, as the Python snippet does. */
 
-import type { App } from "../app";
-import type { Model } from "../atlas";
-import { latentOf, meets } from "../atlas";
-import { nearest } from "../latent";
-import type { Selection, Step } from "../store";
+import type { App } from "./app";
+import type { Model } from "./atlas";
+import { latentOf, meets } from "./atlas";
+import { nearest } from "./latent";
+import type { Selection, Step } from "./store";
 
 type Context = Pick<App, "atlas" | "loaded" | "store" | "positions">;
 

@@ -1,7 +1,7 @@
 /** Names that a person gives to clusters: kept in the browser, for this atlas and model. */
 
 import { useEffect, useState } from "preact/hooks";
-import type { App } from "../../app";
+import type { App } from "./app";
 
 export interface Named {
   info: { name: string };

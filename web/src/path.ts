@@ -1,12 +1,12 @@
 /** A way through latent space between two real images, and what is known about each stop on it. */
 
-import type { App } from "../../app";
-import type { Model } from "../../atlas";
-import { latentOf } from "../../atlas";
-import type { WalkInfo } from "../../manifest";
-import type { Neighbour, Support } from "../../latent";
-import { distanceBetween, graphPath, interpolate, nearest, resample } from "../../latent";
-import type { PathState } from "../../store";
+import type { App } from "./app";
+import type { Model } from "./atlas";
+import { latentOf } from "./atlas";
+import type { WalkInfo } from "./manifest";
+import type { Neighbour, Support } from "./latent";
+import { distanceBetween, graphPath, interpolate, nearest, resample } from "./latent";
+import type { PathState } from "./store";
 
 /** Stands in `PathState.walk` for all walks of the study at once. */
 export const ALL_WALKS = "*";
