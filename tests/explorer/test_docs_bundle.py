@@ -91,7 +91,7 @@ def test_every_key_of_the_page_is_listed() -> None:
 def test_words_quoted_in_the_tutorial_stand_on_the_page() -> None:
     text = re.sub(r"\s+", " ", (ROOT / "docs" / "tutorials" / "explore.md").read_text(encoding="utf-8"))
     page = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "web" / "src").rglob("*.ts*"))
-    page = re.sub(r"\s+", " ", page).replace('All {count || "walks"}', "All five")
+    page = re.sub(r"\s+", " ", page).replace('All {count || "paths"}', "All five")
     quoted = re.findall(r"\*\*([A-Z][^*]+)\*\*|(?<!\*)\*([A-Z][^*]+)\*(?!\*)", text)
     assert len(quoted) > 10
     assert [words for pair in quoted for words in pair if words and words not in page] == []

@@ -1,4 +1,4 @@
-/** Arithmetic in latent space: components, neighbours, support, and the ways from one latent to another. */
+/** Arithmetic in latent space: components, neighbours, support, and the paths from one latent to another. */
 
 import type { Model } from "./atlas";
 import { latentOf } from "./atlas";
@@ -109,7 +109,7 @@ function sphere(a: number[], b: number[]): (t: number) => number[] {
   };
 }
 
-/** Rows along the shortest way from image a to image b over nearest neighbours; null when there is none. */
+/** Rows along the shortest path from image a to image b over nearest neighbours; null when there is none. */
 export function graphPath(model: Model, a: number, b: number): number[] | null {
   const edges = neighbourGraph(model);
   const n = model.mean.length / model.d;

@@ -93,7 +93,8 @@ export interface SupportInfo {
   words: string;
 }
 
-export interface WalkInfo {
+/** A path that the study itself took: from the image lowest on an axis to the one highest on it. */
+export interface StudyPath {
   name: string;
   axis_kind: string;
   start_row: number;
@@ -117,7 +118,7 @@ export interface ModelInfo {
   support: SupportInfo;
   dimensions: DimensionInfo[];
   clusters: { k: number; silhouette: number | null; stability: number | null; text: string; items: ClusterInfo[] };
-  walks: WalkInfo[];
+  walks: StudyPath[];
   decoder: NetInfo | null;
   encoder: NetInfo | null;
   metrics: Record<string, Record<string, number | null>>;

@@ -1,15 +1,15 @@
-/** A way through latent space between two real images, and what is known about each stop on it. */
+/** A path through latent space between two real images, and what is known about each stop on it. */
 
 import type { App } from "./app";
 import type { Model } from "./atlas";
 import { latentOf } from "./atlas";
-import type { WalkInfo } from "./manifest";
+import type { StudyPath } from "./manifest";
 import type { Neighbour, Support } from "./latent";
 import { distanceBetween, graphPath, interpolate, nearest, resample } from "./latent";
 import type { PathState } from "./store";
 
-/** Stands in `PathState.walk` for all walks of the study at once. */
-export const ALL_WALKS = "*";
+/** Stands in `PathState.walk` for all paths of the study at once. */
+export const ALL_PATHS = "*";
 export const MOST_FRAMES = 60;
 /** So many numbers may be compared for a curve finer than the frames. */
 const MOST_WORK = 2e6;
@@ -20,17 +20,17 @@ export interface Ends {
   b: number;
 }
 
-export interface Way extends Ends {
+export interface Path extends Ends {
   kind: PathState["kind"];
-  /** The latent of A, those between, the latent of B; empty when there is no way. */
+  /** The latent of A, those between, the latent of B; empty when there is no path. */
   latents: number[][];
-  /** Real images that the way passes, ends included; null unless it goes along the data graph. */
+  /** Real images that the path passes, ends included; null unless it goes along the data graph. */
   rowsAlong: number[] | null;
   words: string;
   problem: string;
 }
 
-/** One latent on the way. */
+/** One latent on the path. */
 export interface Stop {
   index: number;
   t: number;
@@ -47,7 +47,7 @@ export interface Curve {
   distances: number[];
 }
 
-/** The path with ends: those chosen, or those of the first walk as long as none is chosen. */
+/** The path with ends: those chosen, or those of the first path of the study as long as none is chosen. */
 export function shownPath(model: Model, path: PathState, n: number): PathState {
   const end = (row: number | null) => (row !== null && row < n ? row : null);
   const [first] = model.info.walks;
@@ -57,17 +57,17 @@ export function shownPath(model: Model, path: PathState, n: number): PathState {
   return { ...path, a: end(path.a), b: end(path.b) };
 }
 
-/** The walk of the study that a path shows, if it still has its ends. */
-export function walkOf(model: Model, path: PathState): WalkInfo | null {
-  return model.info.walks.find((walk) => walk.name === path.walk && walk.start_row === path.a && walk.end_row === path.b) ?? null;
+/** The path of the study that was chosen, if it still has its ends. */
+export function studyPathOf(model: Model, path: PathState): StudyPath | null {
+  return model.info.walks.find((own) => own.name === path.walk && own.start_row === path.a && own.end_row === path.b) ?? null;
 }
 
-/** The walks along axes of the model, which are shown together; those along labels of the images stand apart. */
-export function axisWalks(walks: readonly WalkInfo[]): WalkInfo[] {
-  return walks.filter((walk) => walk.axis_kind !== "label");
+/** The paths along axes of the model, which are shown together; those along labels of the images stand apart. */
+export function axisPaths(paths: readonly StudyPath[]): StudyPath[] {
+  return paths.filter((path) => path.axis_kind !== "label");
 }
 
-export function makeWay(model: Model, { a, b }: Ends, kind: PathState["kind"], frames: number): Way {
+export function makePath(model: Model, { a, b }: Ends, kind: PathState["kind"], frames: number): Path {
   const none = { a, b, kind, latents: [], rowsAlong: null, words: "" };
   if (a === b) return { ...none, problem: "A and B are the same image. Choose another one for A or B." };
   if (kind !== "graph") {
@@ -76,7 +76,7 @@ export function makeWay(model: Model, { a, b }: Ends, kind: PathState["kind"], f
   }
   const rows = graphPath(model, a, b);
   if (rows === null) {
-    return { ...none, problem: "No chain of nearest neighbours leads from A to B: the data lie in separate parts. A straight way leaves the data between them." };
+    return { ...none, problem: "No chain of nearest neighbours leads from A to B: the data lie in separate parts. A straight path leaves the data between them." };
   }
   const latents = resample(rows.map((row) => [...latentOf(model, row)]), frames + 2);
   return { a, b, kind, latents, rowsAlong: rows, words: wordsAlong(rows.length - 2), problem: "" };
@@ -88,15 +88,15 @@ const KIND_WORDS = {
 } as const;
 
 function wordsAlong(between: number): string {
-  if (between <= 0) return "A and B are nearest neighbours of each other: the way along the data is the straight line.";
+  if (between <= 0) return "A and B are nearest neighbours of each other: the path along the data is the straight line.";
   const images = between === 1 ? "1 real image" : `${between} real images`;
-  return `From neighbour to neighbour: the way passes ${images} between A and B and keeps to where the data lie.`;
+  return `From neighbour to neighbour: the path passes ${images} between A and B and keeps to where the data lie.`;
 }
 
-export function stopsOf(app: App, model: Model, way: Way): Stop[] {
-  const last = way.latents.length - 1;
-  return way.latents.map((z, index) => {
-    const row = index === 0 ? way.a : index === last ? way.b : null;
+export function stopsOf(app: App, model: Model, path: Path): Stop[] {
+  const last = path.latents.length - 1;
+  return path.latents.map((z, index) => {
+    const row = index === 0 ? path.a : index === last ? path.b : null;
     return {
       index,
       t: index / last,
@@ -108,18 +108,18 @@ export function stopsOf(app: App, model: Model, way: Way): Stop[] {
   });
 }
 
-/** Distance to the data along the way; finer than the stops where the atlas is small enough to compute it at once. */
-export function curveOf(app: App, model: Model, way: Way, stops: Stop[]): Curve {
+/** Distance to the data along the path; finer than the stops where the atlas is small enough to compute it at once. */
+export function curveOf(app: App, model: Model, path: Path, stops: Stop[]): Curve {
   const isFine = app.atlas.n * model.d < MOST_WORK && stops.length < CURVE_POINTS;
   if (!isFine) return { ts: stops.map((stop) => stop.t), distances: stops.map((stop) => stop.support.distance) };
-  const { latents } = makeWay(model, way, way.kind, CURVE_POINTS - 2);
+  const { latents } = makePath(model, path, path.kind, CURVE_POINTS - 2);
   const last = latents.length - 1;
-  const endOf = (i: number) => (i === 0 ? way.a : i === last ? way.b : undefined);
+  const endOf = (i: number) => (i === 0 ? path.a : i === last ? path.b : undefined);
   return { ts: latents.map((_, i) => i / last), distances: latents.map((z, i) => app.support(model, z, endOf(i)).distance) };
 }
 
-export function lengthOf(way: Way): number {
-  return way.latents.slice(1).reduce((sum, z, i) => sum + distanceBetween(z, way.latents[i]), 0);
+export function lengthOf(path: Path): number {
+  return path.latents.slice(1).reduce((sum, z, i) => sum + distanceBetween(z, path.latents[i]), 0);
 }
 
 /** How many of the stops between the ends lie where training images are. */

@@ -53,7 +53,7 @@ export interface PathState {
   b: number | null;
   kind: "straight" | "spherical" | "graph";
   frames: number;
-  /** Name of the walk that set the ends, or "". */
+  /** Name of the path of the study that set the ends, or "". */
   walk: string;
 }
 

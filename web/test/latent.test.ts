@@ -84,7 +84,7 @@ describe("paths", () => {
     expect(graphPath(line(9), 1, 5)).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it("says when there is no way", () => {
+  it("says when there is no path", () => {
     const model = line(4);
     model.knnRows.set([1, 1, 0, 0, 3, 3, 2, 2]);
     expect(graphPath(model, 0, 3)).toBeNull();

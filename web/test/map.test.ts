@@ -282,13 +282,13 @@ describe("points", () => {
   it("on one place are passed through one by one, and back", () => {
     const cloud = new Cloud();
     cloud.setPoints(Float32Array.of(1, 1, 0, 0, 1, 1, 2, 0, 1, 1), false);
-    const walk = (from: number, direction: "left" | "right", steps: number): (number | null)[] => {
+    const going = (from: number, direction: "left" | "right", steps: number): (number | null)[] => {
       const rows: (number | null)[] = [];
       for (let row: number | null = from, k = 0; k < steps && row !== null; k++) rows.push((row = cloud.neighbour(row, direction, middle)));
       return rows;
     };
-    expect(walk(1, "right", 5)).toEqual([0, 2, 4, 3, null]);
-    expect(walk(3, "left", 5)).toEqual([4, 2, 0, 1, null]);
+    expect(going(1, "right", 5)).toEqual([0, 2, 4, 3, null]);
+    expect(going(3, "left", 5)).toEqual([4, 2, 0, 1, null]);
   });
 
   it("move from where they are, and jump when their number changes", () => {

@@ -68,12 +68,12 @@ describe("pointer", () => {
 
   it("draws an outline with the lasso, and meets the selection as keys or page say", () => {
     pointer.setTool("lasso");
-    const way: [number, number][] = [[0, 0], [50, 0], [50, 50], [50.5, 50], [0, 50]];
-    drag(way);
+    const corners: [number, number][] = [[0, 0], [50, 0], [50, 50], [50.5, 50], [0, 50]];
+    drag(corners);
     pointer.selectMode = "add";
-    drag(way, { altKey: true });
-    drag(way, { shiftKey: true });
-    drag(way);
+    drag(corners, { altKey: true });
+    drag(corners, { shiftKey: true });
+    drag(corners);
     expect(named("region")[0]).toEqual(["region", [0, 0, 50, 0, 50, 50, 0, 50], "replace"]);
     expect(named("region").map((call) => call[2])).toEqual(["replace", "subtract", "add", "add"]);
     expect(named("outline").at(-1)).toEqual(["outline", []]);

@@ -3,31 +3,31 @@ import { resample } from "../src/latent";
 import { INITIAL } from "../src/store";
 import { matches } from "../src/tabs/paths/Ends";
 import { ticksFromZero } from "../src/parts/charts/scale";
-import { lengthOf, makeWay, nameOfStop, shownPath, supportCount, walkOf, type Stop } from "../src/path";
+import { lengthOf, makePath, nameOfStop, shownPath, supportCount, studyPathOf, type Stop } from "../src/path";
 import { model } from "./savePlane";
 
-test("a straight way has even steps and both ends", () => {
-  const way = makeWay(model, { a: 0, b: 3 }, "straight", 2);
-  expect(way.latents).toEqual([[0, 0], [1, 0], [2, 0], [3, 0]]);
-  expect(lengthOf(way)).toBeCloseTo(3);
-  expect(way.problem).toBe("");
+test("a straight path has even steps and both ends", () => {
+  const path = makePath(model, { a: 0, b: 3 }, "straight", 2);
+  expect(path.latents).toEqual([[0, 0], [1, 0], [2, 0], [3, 0]]);
+  expect(lengthOf(path)).toBeCloseTo(3);
+  expect(path.problem).toBe("");
 });
 
-test("one image is no way", () => {
-  const way = makeWay(model, { a: 4, b: 4 }, "graph", 7);
-  expect(way.latents).toEqual([]);
-  expect(way.problem).toContain("same image");
+test("one image is no path", () => {
+  const path = makePath(model, { a: 4, b: 4 }, "graph", 7);
+  expect(path.latents).toEqual([]);
+  expect(path.problem).toContain("same image");
 });
 
 test("the data graph says what it passes, and when it does not connect", () => {
   const chain = { ...model, knnRows: Uint32Array.from({ length: 24 }, (_, i) => (Math.floor(i / 2) + 1) % 12), knnDistances: new Float32Array(24).fill(1) };
-  const way = makeWay(chain, { a: 0, b: 3 }, "graph", 4);
-  expect(way.rowsAlong).toEqual([0, 1, 2, 3]);
-  expect(way.words).toContain("passes 2 real images");
-  expect(way.latents).toHaveLength(6);
-  expect(way.latents[5]).toEqual([3, 0]);
+  const path = makePath(chain, { a: 0, b: 3 }, "graph", 4);
+  expect(path.rowsAlong).toEqual([0, 1, 2, 3]);
+  expect(path.words).toContain("passes 2 real images");
+  expect(path.latents).toHaveLength(6);
+  expect(path.latents[5]).toEqual([3, 0]);
   const apart = { ...chain, info: { ...chain.info }, knnRows: Uint32Array.from({ length: 24 }, (_, i) => Math.floor(i / 4) * 2 + ((Math.floor(i / 2) + 1) % 2)) };
-  expect(makeWay(apart, { a: 0, b: 11 }, "graph", 4).problem).toContain("No chain of nearest neighbours");
+  expect(makePath(apart, { a: 0, b: 11 }, "graph", 4).problem).toContain("No chain of nearest neighbours");
 });
 
 test("resampled ends are the ends, whatever is rounded", () => {
@@ -40,13 +40,13 @@ test("resampled ends are the ends, whatever is rounded", () => {
   }
 });
 
-test("as long as nothing is chosen the first walk is shown", () => {
-  const walk = { name: "PC1", axis_kind: "pca", start_row: 2, end_row: 9, note: "" };
-  const walked = { ...model, info: { ...model.info, walks: [walk] } };
+test("as long as nothing is chosen the first path of the study is shown", () => {
+  const own = { name: "PC1", axis_kind: "pca", start_row: 2, end_row: 9, note: "" };
+  const walked = { ...model, info: { ...model.info, walks: [own] } };
   const path = shownPath(walked, INITIAL.path, 12);
   expect(path).toMatchObject({ a: 2, b: 9, walk: "PC1" });
-  expect(walkOf(walked, path)).toBe(walk);
-  expect(walkOf(walked, { ...path, b: 3 })).toBeNull();
+  expect(studyPathOf(walked, path)).toBe(own);
+  expect(studyPathOf(walked, { ...path, b: 3 })).toBeNull();
   expect(shownPath(walked, { ...INITIAL.path, a: 99, b: 1 }, 12)).toMatchObject({ a: null, b: 1 });
   expect(shownPath(model, INITIAL.path, 12)).toMatchObject({ a: null, b: null });
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { pythonSnippet, pythonString, pythonWalk } from "../src/save/python";
+import { pythonSnippet, pythonString, pythonPath } from "../src/save/python";
 import { replay } from "../src/recipe";
 import type { Selection, Step } from "../src/store";
 import { fakeApp, HOSTILE } from "./savePlane";
@@ -72,15 +72,15 @@ test("what cannot be repeated is given as rows", () => {
   }
 });
 
-test("a walk is asked of the atlas and decoded", () => {
-  const code = pythonWalk(fakeApp(), { a: 5, b: 2, kind: "spherical", frames: 9, walk: "" });
-  expect(code).toContain('walk = atlas.path((5, 2), points=9, kind="spherical")');
+test("a path is asked of the atlas and decoded", () => {
+  const code = pythonPath(fakeApp(), { a: 5, b: 2, kind: "spherical", frames: 9, walk: "" });
+  expect(code).toContain('path = atlas.path((5, 2), points=9, kind="spherical")');
   expect(code).toContain("pictures = vae.decode(z)");
   expect(code).toContain(`# A: ${HOSTILE}`);
 });
 
-test("a walk along the data graph carries its rows", () => {
-  const code = pythonWalk(fakeApp(), { a: 5, b: 2, kind: "graph", frames: 3, walk: "" }, [5, 1, 2]);
-  expect(code).toContain("way = atlas.mean[[5, 1, 2]].astype(np.float64)");
+test("a path along the data graph carries its rows", () => {
+  const code = pythonPath(fakeApp(), { a: 5, b: 2, kind: "graph", frames: 3, walk: "" }, [5, 1, 2]);
+  expect(code).toContain("path = atlas.mean[[5, 1, 2]].astype(np.float64)");
   expect(code).toContain("np.linspace(0.0, along[-1], 5)");
 });

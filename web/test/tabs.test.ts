@@ -94,7 +94,7 @@ describe("models", () => {
     neighbour_overlap: { names: ["z4", "z16"], values: [[1, 0.25], [0.25, 1]] },
     map_similarity: [],
   };
-  it("reads the comparison whichever way round", () => {
+  it("reads the comparison in whichever order", () => {
     expect(clusterMatch(comparison, "z16", "z4")?.pairs).toEqual([["4", "0"], ["2", "1"]]);
     expect(clusterMatch(comparison, "z4", "z16")?.pairs).toEqual([["0", "4"], ["1", "2"]]);
     expect(clusterMatch(null, "z4", "z16")).toBeNull();

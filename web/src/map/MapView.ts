@@ -26,7 +26,7 @@ export interface PictureSource {
 export interface MapPath {
   /** Points of the line, x and y by turns. */
   xy: Float32Array;
-  /** Indices of points with a mark of their own, such as the frames of a walk. */
+  /** Indices of points with a mark of their own, such as the frames of a path. */
   dots: number[];
 }
 

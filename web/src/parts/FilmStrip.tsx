@@ -1,4 +1,4 @@
-/** Pictures along a way: the originals at both ends, what the model makes in between, and the nearest real images. */
+/** Pictures along a path: the originals at both ends, what the model makes in between, and the nearest real images. */
 
 import type { Model } from "../atlas";
 import { formatNumber } from "../atlas";

@@ -1,4 +1,4 @@
-/** The way as files: film strip, animation, numbers. What the model made says so in the picture itself. */
+/** The path as files: film strip, animation, numbers. What the model made says so in the picture itself. */
 
 import type { App } from "../app";
 import type { Model } from "../atlas";
@@ -18,7 +18,7 @@ export interface Film {
   frames: Frames;
   /** What the ends are extreme on, or "". */
   title: string;
-  /** What a reader must know about the way. */
+  /** What a reader must know about the path. */
   note: string;
   kind: string;
 }
@@ -147,7 +147,7 @@ async function realPicture(app: App, row: number, isLarge: boolean): Promise<HTM
   }
 }
 
-/** There and back again, with words and the place on the way in every frame. */
+/** There and back again, with words and the place on the path in every frame. */
 export function filmGif(film: Film, delayMs: number): Uint8Array<ArrayBuffer> {
   const { side } = film.frames;
   const factor = Math.max(1, Math.round(320 / side));
@@ -218,8 +218,8 @@ export function heading({ app, stops, title }: Film): string {
 }
 
 function wordsOf({ stops, note, kind }: Film): string {
-  const way = { straight: "Straight way through latent space.", spherical: "Spherical way through latent space.", graph: "Way along nearest neighbours." }[kind] ?? "";
-  return [`${GENERATED}: every picture with a dark band.`, way, supportCount(stops), "Small: the nearest real image and its distance in latent space.", note && `${note}.`].filter(Boolean).join(" ");
+  const path = { straight: "Straight path through latent space.", spherical: "Spherical path through latent space.", graph: "Path along nearest neighbours." }[kind] ?? "";
+  return [`${GENERATED}: every picture with a dark band.`, path, supportCount(stops), "Small: the nearest real image and its distance in latent space.", note && `${note}.`].filter(Boolean).join(" ");
 }
 
 function sheet(width: number, height: number, scale: number): { canvas: HTMLCanvasElement; context: CanvasRenderingContext2D } {

@@ -186,8 +186,8 @@ function numbersOf(app: Context, name: string, model: string): string | null {
   return column === null ? null : `${column}.to_numpy(np.float32, na_value=np.nan)`;
 }
 
-/** Repeats a way between two images: latents, pictures, distances. */
-export function pythonWalk(app: Context, path: PathState, rowsAlong: readonly number[] | null = null): string {
+/** Repeats a path between two images: latents, pictures, distances. */
+export function pythonPath(app: Context, path: PathState, rowsAlong: readonly number[] | null = null): string {
   const { model } = app.store.get();
   const [a, b] = [path.a ?? 0, path.b ?? 0];
   const { names } = app.atlas;
@@ -208,15 +208,15 @@ export function pythonWalk(app: Context, path: PathState, rowsAlong: readonly nu
 }
 
 function pathLines(a: number, b: number, path: PathState): string[] {
-  return [`walk = atlas.path((${a}, ${b}), points=${path.frames}, kind=${pythonString(path.kind)})`, "z = walk.z"];
+  return [`path = atlas.path((${a}, ${b}), points=${path.frames}, kind=${pythonString(path.kind)})`, "z = path.z"];
 }
 
 function graphLines(rows: readonly number[], frames: number): string[] {
   return [
-    "# The shortest way over nearest neighbours, then even steps along it.",
-    `way = atlas.mean[${intList(rows)}].astype(np.float64)`,
-    "along = np.concatenate([[0.0], np.linalg.norm(np.diff(way, axis=0), axis=1).cumsum()])",
+    "# The shortest path over nearest neighbours, then even steps along it.",
+    `path = atlas.mean[${intList(rows)}].astype(np.float64)`,
+    "along = np.concatenate([[0.0], np.linalg.norm(np.diff(path, axis=0), axis=1).cumsum()])",
     `steps = np.linspace(0.0, along[-1], ${frames + 2})`,
-    "z = np.stack([np.interp(steps, along, values) for values in way.T], axis=1)",
+    "z = np.stack([np.interp(steps, along, values) for values in path.T], axis=1)",
   ];
 }

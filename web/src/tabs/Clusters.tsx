@@ -1,4 +1,4 @@
-/** The tab of clusters: how far they are real, what is typical of each, and the ways from here to the map. */
+/** The tab of clusters: how far they are real, what is typical of each, and how to reach them on the map. */
 
 import { useMemo } from "preact/hooks";
 import { useApp, useModel, usePart } from "../app";

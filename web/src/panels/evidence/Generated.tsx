@@ -60,7 +60,7 @@ export function inWords(app: App, origin: Origin): string {
   if (origin.kind === "mean") return "at the mean of all latents";
   if (origin.kind === "image") return `of ${name(origin.row)}, from its posterior mean`;
   if (origin.kind === "pca") return "from the two components of the map; all others at their mean";
-  if (origin.kind === "path") return `on the path, at ${(100 * origin.t).toFixed(0)} % of the way`;
+  if (origin.kind === "path") return `on the path from A to B, at ${(100 * origin.t).toFixed(0)} %`;
   if (origin.kind === "dropped") return `of your image ${origin.name}`;
   if (origin.kind === "blend") {
     return `interpolated from ${origin.rows.length} real images: this map has no inverse, so their latents are averaged by nearness on it`;

@@ -10,7 +10,7 @@ import type { MapLabel, MapMarks, MapPath, MapView } from "../../map/MapView";
 import type { State } from "../../store";
 import { clusterName, onClusterNames } from "../../clusterNames";
 
-/** A way to draw: its latents, which of them are frames, and the images at its ends. */
+/** A path to draw: its latents, which of them are frames, and the images at its ends. */
 export interface DrawnPath {
   z: number[][];
   dots: number[];

@@ -1,4 +1,4 @@
-/** A slider with its name, its value, a way back, and a tick where it started. */
+/** A slider with its name, its value, a button back, and a tick where it started. */
 
 import type { ComponentChildren } from "preact";
 import { Icon } from "../../parts/Icon";

@@ -133,7 +133,7 @@ function Actions({ model, cluster, name }: { model: Model; cluster: number; name
   );
 }
 
-/** Steer along the way from the mean of this cluster to that of another. */
+/** Steer along the line from the mean of this cluster to that of another. */
 function Difference({ model, cluster, name }: { model: Model; cluster: number; name: string }) {
   const app = useApp();
   const others = model.info.clusters.items.filter((item) => item.cluster !== cluster);

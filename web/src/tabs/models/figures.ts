@@ -34,7 +34,7 @@ export interface Match {
   pairs: [string, string][];
 }
 
-/** How the clusters of two models correspond, whichever way round the study compared them. */
+/** How the clusters of two models correspond, in whichever order the study compared them. */
 export function clusterMatch(comparison: ComparisonInfo | null, a: string, b: string): Match | null {
   for (const match of comparison?.cluster_matches ?? []) {
     const pairs = Object.entries(match.mapping).map(([from, to]): [string, string] => [from, String(to)]);

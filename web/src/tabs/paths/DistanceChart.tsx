@@ -1,4 +1,4 @@
-/** How far the way runs from the training images, with the two borders that the badges use. */
+/** How far the path runs from the training images, with the two borders that the badges use. */
 
 import { formatNumber } from "../../atlas";
 import type { SupportInfo } from "../../manifest";
@@ -112,7 +112,7 @@ function Axes({ x, y, most, height }: AxesProps) {
         B
       </text>
       <text x={(x(0) + x(1)) / 2} y={bottom + 15} text-anchor="middle">
-        way, t
+        path, t
       </text>
     </g>
   );
@@ -122,7 +122,7 @@ function inWords(stops: Stop[], support: SupportInfo): string {
   const far = stops.reduce((worst, stop) => (stop.support.distance > worst.support.distance ? stop : worst), stops[0]);
   const number = (value: number) => formatNumber(value, 2);
   return (
-    `Distance to the data along the way. Farthest at t = ${far.t.toFixed(2)}: ${number(far.support.distance)}. ` +
+    `Distance to the data along the path. Farthest at t = ${far.t.toFixed(2)}: ${number(far.support.distance)}. ` +
     `Within the data up to ${number(support.within)}, near them up to ${number(support.near)}.`
   );
 }

@@ -1,4 +1,4 @@
-/** Choosing the two real images between which the way runs. */
+/** Choosing the two real images between which the path runs. */
 
 import { useState } from "preact/hooks";
 import { useApp, usePart } from "../../app";
@@ -16,7 +16,7 @@ export function Ends({ path, onChange }: Props) {
   const focus = usePart((state) => state.focus);
   return (
     <fieldset class="ends">
-      <legend class="visually-hidden">Ends of the way</legend>
+      <legend class="visually-hidden">Ends of the path</legend>
       <End letter="A" row={path.a} focus={focus} onPick={(a) => onChange({ a, walk: "" })} />
       <button
         type="button"

@@ -1,4 +1,4 @@
-/** One stop of the way, large, with a slider that also steers, and an animation there and back. */
+/** One stop of the path, large, with a slider that also steers, and an animation there and back. */
 
 import { useEffect, useState } from "preact/hooks";
 import type { Model } from "../../atlas";
@@ -27,7 +27,7 @@ export function Player({ model, stops, decoded, current, onGo }: Props) {
     onGo(index);
   };
   return (
-    <section class="card player" aria-label="One picture of the way, large">
+    <section class="card player" aria-label="One picture of the path, large">
       <div class="player-picture">
         <GeneratedImage frames={decoded.frames} index={current} label={`Picture at ${title}`} isStale={decoded.isBusy} />
       </div>
@@ -39,7 +39,7 @@ export function Player({ model, stops, decoded, current, onGo }: Props) {
           max={last}
           step={1}
           value={current}
-          aria-label="Place on the way from A to B"
+          aria-label="Place on the path from A to B"
           aria-valuetext={`${title}, ${stop.support.level === "off" ? "off the data" : `${stop.support.level} the data`}`}
           onInput={(event) => go(Number(event.currentTarget.value))}
         />
@@ -95,7 +95,7 @@ function usePlayer(current: number, last: number, onGo: (index: number) => void)
   return { isOn, isStill, toggle: () => setOn(!isOn && !isStill), stop: () => setOn(false) };
 }
 
-/** Milliseconds between pictures: a way takes about two seconds, however many there are. */
+/** Milliseconds between pictures: a path takes about two seconds, however many there are. */
 export function delay(last: number): number {
   return Math.max(50, Math.min(280, 2200 / last));
 }

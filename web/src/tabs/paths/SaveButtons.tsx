@@ -1,21 +1,21 @@
-/** Taking a way along: pictures, animation, numbers, Python. */
+/** Taking a path along: pictures, animation, numbers, Python. */
 
 import { useState } from "preact/hooks";
 import { useApp } from "../../app";
 import type { Frames } from "../../decoder";
 import { save, saveCanvas } from "../../save/files";
 import { filmCsv, filmGif, filmStrip } from "../../save/film";
-import { pythonWalk } from "../../save/python";
+import { pythonPath } from "../../save/python";
 import { copyText } from "../../save/share";
 import { fileName } from "../../save/stamp";
 import { delay } from "./Player";
 import type { UsedPath } from "./usePath";
-import { walkOf, type Stop } from "../../path";
+import { studyPathOf, type Stop } from "../../path";
 
 interface Props {
   used: UsedPath;
   stops: Stop[];
-  /** Null as long as there are no pictures of this way. */
+  /** Null as long as there are no pictures of this path. */
   frames: Frames | null;
   title: string;
 }
@@ -24,8 +24,8 @@ export function SaveButtons({ used, stops, frames, title }: Props) {
   const app = useApp();
   const [said, setSaid] = useState("");
   const { model, path } = used;
-  const name = fileName(model.info.name, title || "way", path.kind);
-  const film = { app, model, stops, title, kind: path.kind, note: walkOf(model, path)?.note ?? "" };
+  const name = fileName(model.info.name, title || "path", path.kind);
+  const film = { app, model, stops, title, kind: path.kind, note: studyPathOf(model, path)?.note ?? "" };
   const run = (work: () => Promise<string> | string) => () => {
     setSaid("…");
     // One turn of the event loop lets the page say that it is at work.
@@ -54,10 +54,10 @@ export function SaveButtons({ used, stops, frames, title }: Props) {
     return "Numbers saved";
   };
   const python = async () => {
-    return (await copyText(pythonWalk(app, path, used.rowsAlong), app.element, "Python for this way")) ? "Python copied" : "";
+    return (await copyText(pythonPath(app, path, used.rowsAlong), app.element, "Python for this path")) ? "Python copied" : "";
   };
   return (
-    <div class="row save-buttons" role="group" aria-label="Save this way">
+    <div class="row save-buttons" role="group" aria-label="Save this path">
       <button type="button" disabled={frames === null} onClick={run(png)} title="Film strip as a picture">
         PNG
       </button>
@@ -67,7 +67,7 @@ export function SaveButtons({ used, stops, frames, title }: Props) {
       <button type="button" onClick={run(numbers)} title="Latents and distances to the data as a table">
         CSV
       </button>
-      <button type="button" onClick={run(python)} title="Code that makes this way again with zatlas">
+      <button type="button" onClick={run(python)} title="Python that makes this path again with zatlas">
         Copy Python
       </button>
       <span class="small soft" role="status">

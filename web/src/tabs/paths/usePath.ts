@@ -1,12 +1,12 @@
-/** The way that the Paths tab shows, for everything that draws it. */
+/** The path that the Paths tab shows, for everything that draws it. */
 
 import { useMemo } from "preact/hooks";
 import type { Model } from "../../atlas";
 import { useApp, useModel, usePart } from "../../app";
 import type { PathState } from "../../store";
-import { makeWay, shownPath, type Way } from "../../path";
+import { makePath, shownPath, type Path } from "../../path";
 
-export interface UsedPath extends Way {
+export interface UsedPath extends Path {
   model: Model;
   path: PathState;
 }
@@ -20,6 +20,6 @@ export function usePath(): UsedPath | null {
     if (model === null) return null;
     const path = shownPath(model, state, app.atlas.n);
     if (path.a === null || path.b === null) return null;
-    return { ...makeWay(model, { a: path.a, b: path.b }, path.kind, path.frames), model, path };
+    return { ...makePath(model, { a: path.a, b: path.b }, path.kind, path.frames), model, path };
   }, [app, model, state]);
 }

@@ -1,9 +1,9 @@
-/** Which ends, which kind of way, how many pictures; and the walks that belong to the study. */
+/** Which ends, which kind of path, how many pictures; and the paths that belong to the study. */
 
-import type { ModelInfo, WalkInfo } from "../../manifest";
+import type { ModelInfo, StudyPath } from "../../manifest";
 import type { PathState } from "../../store";
 import { Ends } from "./Ends";
-import { ALL_WALKS, axisWalks, MOST_FRAMES } from "../../path";
+import { ALL_PATHS, axisPaths, MOST_FRAMES } from "../../path";
 
 const KINDS = [
   ["straight", "Straight"],
@@ -17,15 +17,15 @@ interface Props {
   onChange: (change: Partial<PathState>, gesture?: string) => void;
 }
 
-export function WayForm({ info, path, onChange }: Props) {
-  const isAll = path.walk === ALL_WALKS;
+export function PathForm({ info, path, onChange }: Props) {
+  const isAll = path.walk === ALL_PATHS;
   return (
-    <section class="card way-form" aria-label="The way">
-      <h2>A way from A to B</h2>
-      {isAll ? <p class="small soft">All walks are shown. Choose one of them, or two images of your own.</p> : null}
+    <section class="card path-form" aria-label="The path">
+      <h2>A path from A to B</h2>
+      {isAll ? <p class="small soft">All paths of the study are shown. Choose one of them, or two images of your own.</p> : null}
       <Ends path={isAll ? { ...path, a: null, b: null } : path} onChange={(change) => onChange(isAll ? { a: null, b: null, ...change } : change)} />
       <fieldset>
-        <legend>Kind of way</legend>
+        <legend>Kind of path</legend>
         <div class="kinds">
           {KINDS.map(([kind, words]) => (
             <button key={kind} type="button" aria-pressed={path.kind === kind} onClick={() => onChange({ kind })}>
@@ -35,7 +35,7 @@ export function WayForm({ info, path, onChange }: Props) {
         </div>
       </fieldset>
       <Frames value={path.frames} onChange={(frames) => onChange({ frames }, "path-frames")} />
-      {info.walks.length > 0 && <Walks walks={info.walks} walk={path.walk} onChange={onChange} />}
+      {info.walks.length > 0 && <StudyPaths paths={info.walks} chosen={path.walk} onChange={onChange} />}
     </section>
   );
 }
@@ -63,27 +63,27 @@ function Frames({ value, onChange }: { value: number; onChange: (frames: number)
 
 const NUMBERS = ["", "one", "two", "three", "four", "five", "six", "seven"];
 
-function Walks({ walks, walk, onChange }: { walks: WalkInfo[]; walk: string; onChange: Props["onChange"] }) {
-  const axes = axisWalks(walks);
-  const labels = walks.filter((item) => !axes.includes(item));
+function StudyPaths({ paths, chosen, onChange }: { paths: StudyPath[]; chosen: string; onChange: Props["onChange"] }) {
+  const axes = axisPaths(paths);
+  const labels = paths.filter((item) => !axes.includes(item));
   const count = NUMBERS[axes.length] ?? "";
   return (
     <fieldset>
-      <legend>{axes.length === 1 ? "The walk of this study" : `The ${count} walks of this study`.replace("  ", " ")}</legend>
+      <legend>{axes.length === 1 ? "The path of this study" : `The ${count} paths of this study`.replace("  ", " ")}</legend>
       <p class="small soft">From the image lowest on an axis to the one highest on it.</p>
-      <div class="walks">
-        <WalkButtons walks={axes} walk={walk} onChange={onChange} />
+      <div class="study-paths">
+        <StudyPathButtons paths={axes} chosen={chosen} onChange={onChange} />
         {axes.length > 1 && (
-          <button type="button" aria-pressed={walk === ALL_WALKS} onClick={() => onChange({ walk: ALL_WALKS })}>
-            All {count || "walks"}
+          <button type="button" aria-pressed={chosen === ALL_PATHS} onClick={() => onChange({ walk: ALL_PATHS })}>
+            All {count || "paths"}
           </button>
         )}
       </div>
       {labels.length > 0 && (
         <>
           <p class="small soft">From the lowest to the highest value of a label:</p>
-          <div class="walks">
-            <WalkButtons walks={labels} walk={walk} onChange={onChange} />
+          <div class="study-paths">
+            <StudyPathButtons paths={labels} chosen={chosen} onChange={onChange} />
           </div>
         </>
       )}
@@ -91,14 +91,14 @@ function Walks({ walks, walk, onChange }: { walks: WalkInfo[]; walk: string; onC
   );
 }
 
-function WalkButtons({ walks, walk, onChange }: { walks: WalkInfo[]; walk: string; onChange: Props["onChange"] }) {
+function StudyPathButtons({ paths, chosen, onChange }: { paths: StudyPath[]; chosen: string; onChange: Props["onChange"] }) {
   return (
     <>
-      {walks.map((item) => (
+      {paths.map((item) => (
         <button
           key={item.name}
           type="button"
-          aria-pressed={walk === item.name}
+          aria-pressed={chosen === item.name}
           onClick={() => onChange({ a: item.start_row, b: item.end_row, walk: item.name })}
         >
           {item.name}
