@@ -47,9 +47,9 @@ export class App {
     readonly element: HTMLElement,
   ) {
     this.decoder = new Decoder(atlas.source, atlas.manifest);
-    this.isTraining = atlas.part("train");
+    this.isTraining = atlas.split("train");
     if (!this.isTraining.includes(1)) this.isTraining.fill(1);
-    this.isHeldOut = atlas.part("test");
+    this.isHeldOut = atlas.split("test");
   }
 
   /** The loaded model of that name, or null while it is loading. */

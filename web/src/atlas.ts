@@ -88,8 +88,8 @@ export class Atlas {
     );
   }
 
-  /** 1 where an image is in the named part of the split. */
-  part(name: string): Uint8Array {
+  /** 1 where an image is in the named split. */
+  split(name: string): Uint8Array {
     const mask = new Uint8Array(this.n);
     const column = this.column("split", null);
     const code = column?.info.categories?.indexOf(name) ?? -1;

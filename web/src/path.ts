@@ -136,7 +136,7 @@ export function supportCount(stops: readonly Stop[]): string {
 }
 
 export function nameOfStop(stop: Stop, last: number): string {
-  if (stop.index === 0) return "A, given back";
-  if (stop.index === last) return "B, given back";
+  if (stop.index === 0) return "A, reconstruction";
+  if (stop.index === last) return "B, reconstruction";
   return `t = ${stop.t.toFixed(stop.t * 100 === Math.round(stop.t * 100) ? 2 : 3)}`;
 }

@@ -59,8 +59,8 @@ test("counts of support in words", () => {
 
 test("names of stops", () => {
   const stop = (index: number, t: number) => ({ index, t }) as Stop;
-  expect(nameOfStop(stop(0, 0), 8)).toBe("A, given back");
-  expect(nameOfStop(stop(8, 1), 8)).toBe("B, given back");
+  expect(nameOfStop(stop(0, 0), 8)).toBe("A, reconstruction");
+  expect(nameOfStop(stop(8, 1), 8)).toBe("B, reconstruction");
   expect(nameOfStop(stop(2, 0.25), 8)).toBe("t = 0.25");
   expect(nameOfStop(stop(1, 0.125), 8)).toBe("t = 0.125");
 });

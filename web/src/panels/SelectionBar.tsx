@@ -105,7 +105,7 @@ function Selected({ model, selection }: { model: Model; selection: Selection }) 
   );
 }
 
-/** Counts of the selected images by the column of the colours, and by the part of the split. */
+/** Counts of the selected images by the column of the colours, and by the split. */
 function Counts({ rows, model }: { rows: number[]; model: Model }) {
   const { atlas } = useApp();
   const colour = usePart((state) => state.colour);

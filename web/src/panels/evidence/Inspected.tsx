@@ -1,4 +1,4 @@
-/** A real image: as it is, as the model gives it back, what differs, how sure the model is, and what is known of it. */
+/** A real image: the original, its reconstruction, what differs, how sure the model is, and what is known of it. */
 
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useApp, useDecoded } from "../../app";
@@ -32,7 +32,7 @@ export function Inspected({ model, row }: { model: Model; row: number }) {
           <Icon name="close" />
         </button>
       </div>
-      {isHeldOut && <p class="small held-out">Held out: the model has not seen {split ? "this part of the split" : "it"} in training.</p>}
+      {isHeldOut && <p class="small held-out">Held out: the model has not seen {split ? "this split" : "it"} in training.</p>}
       <div class="triple">
         <div>
           <h3>Original</h3>

@@ -22,10 +22,10 @@ const FIGURES: readonly Figure[] = [
   { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
   { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
   { title: "Parameters", hint: "weights of encoder and decoder", value: (m) => m.n_parameters, text: (m) => countText(m.n_parameters) },
-  { title: "Distortion [nats]", hint: "how badly images are given back; lower is better", value: (m) => metric(m, "distortion_nats"), digits: 1, better: "low" },
+  { title: "Distortion [nats]", hint: "error of the reconstructions; lower is better", value: (m) => metric(m, "distortion_nats"), digits: 1, better: "low" },
   { title: "Rate [nats]", hint: "how much the latent says about an image", value: (m) => metric(m, "rate_nats"), digits: 1 },
   { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, better: "high" },
-  { title: "PSNR [dB]", hint: "how well images are given back; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
+  { title: "PSNR [dB]", hint: "how close the reconstructions are; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
   { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
   { title: "SSIM", hint: "structural similarity; 1 is identical", value: (m) => metric(m, "ssim"), digits: 3, better: "high" },
   { title: "Effective β", hint: "weight of the rate, per noise of the pixels", value: (m) => m.effective_beta, digits: 1 },
@@ -36,7 +36,7 @@ const FIGURES: readonly Figure[] = [
 export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
   const app = useApp();
   const current = usePart((state) => state.model);
-  const parts = [...new Set(models.map(judgedOn))].filter(Boolean).join(", ");
+  const splits = [...new Set(models.map(judgedOn))].filter(Boolean).join(", ");
   return (
     <>
       <WideTable label="Models of this study">
@@ -75,7 +75,7 @@ export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
         </table>
       </WideTable>
       <p class="soft small prose">
-        {parts ? `Judged on the ${parts} part. ` : "How well the models do was not kept. "}{models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
+        {splits ? `Judged on the ${splits} split. ` : "How well the models do was not kept. "}{models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
         yardstick: a model that does not beat it has learned little more than straight lines.
       </p>
     </>

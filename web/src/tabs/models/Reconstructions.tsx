@@ -1,4 +1,4 @@
-/** The image in focus beside what each model gives back of it. */
+/** The image in focus beside its reconstruction by each model. */
 
 import { useEffect, useMemo } from "preact/hooks";
 import { useApp, useDecoded, useModel, usePart } from "../../app";
@@ -11,12 +11,12 @@ import { RealImage } from "../../parts/RealImage";
 export function Reconstructions({ models }: { models: readonly ModelInfo[] }) {
   const { atlas } = useApp();
   const focus = usePart((state) => state.focus);
-  if (focus === null) return <p class="message">No image is in focus. Click one, here or on the map, to see it as each model gives it back.</p>;
+  if (focus === null) return <p class="message">No image is in focus. Click one, here or on the map, to see its reconstruction by each model.</p>;
   const hasPictures = atlas.originals !== null || atlas.thumbnails !== null;
   return (
     <>
       <p class="soft prose">
-        What each model gives back{hasPictures && ", and below it what differs from the original: blue where the model is darker, orange where it is brighter"}.
+        The reconstruction by each model{hasPictures && ", and below it what differs from the original: blue where the model is darker, orange where it is brighter"}.
       </p>
       <div class="strip reconstructions" role="group" aria-label="Original and reconstructions" tabIndex={0}>
         <RealImage row={focus} size="large" isButton={false}>

@@ -2,9 +2,9 @@
 
 import type { ComparisonInfo, ModelInfo } from "../../manifest";
 
-/** The part of the images that a model is judged on: the test part where there is one. */
+/** The split that a model is judged on: the test split where there is one. */
 export function judgedOn(model: ModelInfo): string {
-  return ["test", "validation", "train"].find((part) => part in model.metrics) ?? Object.keys(model.metrics)[0] ?? "";
+  return ["test", "validation", "train"].find((split) => split in model.metrics) ?? Object.keys(model.metrics)[0] ?? "";
 }
 
 export function metric(model: ModelInfo, name: string): number | null {

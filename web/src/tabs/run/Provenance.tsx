@@ -9,7 +9,7 @@ import { commandText } from "./history";
 export function Provenance() {
   const { atlas } = useApp();
   const { run, images, atlas_hash, zatlas, title } = atlas.manifest;
-  const parts = Object.entries(run.split.counts).map(([part, n]) => `${part} ${countText(n)}`);
+  const splits = Object.entries(run.split.counts).map(([split, n]) => `${split} ${countText(n)}`);
   return (
     <>
       <p class="soft small">Command</p>
@@ -24,7 +24,7 @@ export function Provenance() {
           ["Grey values", `scaled by ${images.scaling.kind}: (value − ${settingText(images.scaling.offset)}) / ${settingText(images.scaling.factor)}`],
           ["Seed", String(run.seed)],
           ["zatlas", zatlas],
-          ["Parts", parts.join(", ") || "not split"],
+          ["Splits", splits.join(", ") || "not split"],
           ["Why split so", run.split.reason || "–", "wide"],
           ["Data fingerprint", <code class="hash">{run.fingerprint}</code>, "wide"],
           ["Atlas hash", <code class="hash">{atlas_hash}</code>, "wide"],
@@ -82,7 +82,7 @@ export function Choices({ model }: { model: Model }) {
 function trainingFacts(training: Record<string, unknown>): Fact[] {
   const facts: Fact[] = [];
   if (typeof training.epochs === "number") facts.push(["Epochs", countText(training.epochs)]);
-  if (typeof training.best_epoch === "number") facts.push(["Epoch kept", `${training.best_epoch}, the best on the validation part`]);
+  if (typeof training.best_epoch === "number") facts.push(["Epoch kept", `${training.best_epoch}, the best on the validation split`]);
   if (typeof training.steps === "number") facts.push(["Steps", countText(training.steps)]);
   if (typeof training.seconds === "number") facts.push(["Time", timeText(training.seconds)]);
   if (typeof training.rollbacks === "number" && training.rollbacks > 0) facts.push(["Rollbacks", `${training.rollbacks}: the training went back to an earlier state`]);

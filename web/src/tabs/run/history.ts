@@ -5,7 +5,7 @@ import type { Line } from "../../parts/charts/LineChart";
 export const QUANTITIES = ["elbo", "distortion", "rate"] as const;
 export type Quantity = (typeof QUANTITIES)[number];
 
-const PARTS = [
+const SPLITS = [
   ["train", 1],
   ["validation", 2],
   ["test", 3],
@@ -21,11 +21,11 @@ export function epochsOf(history: History): number[] {
   return Array.from({ length: longest }, (_, i) => i + 1);
 }
 
-/** One line for each part of the images in which a quantity is known. */
+/** One line for each split in which a quantity is known. */
 export function linesOf(history: History, quantity: Quantity): Line[] {
-  return PARTS.flatMap(([part, look]) => {
-    const values = history[`${part}_${quantity}_nats`];
-    return values?.some((value) => value !== null) ? [{ name: part, values, look }] : [];
+  return SPLITS.flatMap(([split, look]) => {
+    const values = history[`${split}_${quantity}_nats`];
+    return values?.some((value) => value !== null) ? [{ name: split, values, look }] : [];
   });
 }
 
