@@ -2,7 +2,7 @@
 
 import type { ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { useApp, useModel, usePart } from "./app";
+import { useApp, useModel, useModelInfo, usePart } from "./app";
 import { switchModel } from "./act";
 import { Help } from "./Help";
 import { useKeys } from "./keys";
@@ -18,11 +18,11 @@ import { Models } from "./tabs/Models";
 import { Paths } from "./tabs/Paths";
 import { Run } from "./tabs/Run";
 import { toHash } from "./url";
+import { clusterTitle } from "./verdict";
 
-const TITLES: Record<Tab, string> = {
+const TITLES: Record<Exclude<Tab, "clusters">, string> = {
   explore: "Explore",
   paths: "Paths",
-  clusters: "Clusters",
   dimensions: "Dimensions",
   models: "Models",
   run: "Run",
@@ -120,6 +120,7 @@ function ModelChoice() {
 function Tabs() {
   const { store } = useApp();
   const current = usePart((state) => state.tab);
+  const info = useModelInfo();
   const list = useRef<HTMLDivElement>(null);
   const go = (event: KeyboardEvent) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -142,7 +143,7 @@ function Tabs() {
           tabIndex={tab === current ? 0 : -1}
           onClick={() => store.set({ tab })}
         >
-          {TITLES[tab]}
+          {tab === "clusters" ? clusterTitle([info]) : TITLES[tab]}
         </button>
       ))}
     </div>

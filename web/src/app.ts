@@ -7,6 +7,7 @@ import { meets, textOf } from "./atlas";
 import type { Frames } from "./decoder";
 import { Decoder, NewestWins } from "./decoder";
 import { support, type Support } from "./latent";
+import type { ModelInfo } from "./manifest";
 import type { Filter, Region, State } from "./store";
 import { Store, useSelected } from "./store";
 
@@ -176,6 +177,13 @@ export function useModel(name?: string): Model | null {
   const [, redraw] = useState(0);
   useEffect(() => app.onLoad(() => redraw((count) => count + 1)), [app]);
   return app.loaded(name ?? current);
+}
+
+/** What the manifest says of the model in view, also while it is loading. */
+export function useModelInfo(): ModelInfo {
+  const { models } = useApp().atlas.manifest;
+  const current = usePart((state) => state.model);
+  return models.find((model) => model.name === current) ?? models[0];
 }
 
 export interface Decoded {

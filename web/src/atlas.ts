@@ -6,6 +6,7 @@ import type { PictureStore } from "./pictures";
 import { Pictures, PicturesOnDemand } from "./pictures";
 import type { Source } from "./source";
 import { SourceError } from "./source";
+import { capital, clusterWord } from "./verdict";
 
 export type Values = Float32Array | Uint8Array | Uint16Array | Uint32Array;
 
@@ -112,7 +113,7 @@ async function readModel(source: Source, info: ModelInfo): Promise<Model> {
   const [mean, logVar, columns, projections, knnRows, knnDistances] = await Promise.all([
     readNumbers(source, info.mean),
     readNumbers(source, info.log_var),
-    Promise.all(info.columns.map((column) => readColumn(source, column))),
+    Promise.all(info.columns.map((column) => readColumn(source, titled(info, column)))),
     Promise.all(
       info.projections.map(async (projection) => ({
         info: projection,
@@ -124,6 +125,11 @@ async function readModel(source: Source, info: ModelInfo): Promise<Model> {
     readNumbers(source, info.knn.distances),
   ]);
   return { info, d: info.latent_dim, mean, logVar, columns, projections, knnRows, knnDistances };
+}
+
+/** The column of the clusters has the title that they are called by. */
+export function titled(model: Pick<ModelInfo, "clusters">, column: ColumnInfo): ColumnInfo {
+  return column.name === "cluster" ? { ...column, title: capital(clusterWord(model)) } : column;
 }
 
 function read(source: Source, file: BundleFile): Promise<ArrayBuffer> {

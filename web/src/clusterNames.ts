@@ -1,10 +1,13 @@
-/** Names that a person gives to clusters: kept in the browser, for this atlas and model. */
+/** Names of clusters, or of the regions of a continuum: those that a person gives are kept in the browser, for this atlas and model. */
 
 import { useEffect, useState } from "preact/hooks";
 import type { App } from "./app";
+import type { LegendEntry } from "./colour";
+import type { ModelInfo } from "./manifest";
+import { capital, clusterWord } from "./verdict";
 
 export interface Named {
-  info: { name: string };
+  info: Pick<ModelInfo, "name" | "clusters">;
 }
 
 const MOST_LETTERS = 60;
@@ -13,9 +16,18 @@ const listeners = new Set<() => void>();
 
 const keyOf = (app: App, model: Named): string => `zatlas.clusters.${app.atlas.manifest.atlas_hash}.${model.info.name}`;
 
-/** The name of a cluster: the person's own, else "Cluster" and its number. */
+/** The name of a cluster: the person's own, else "Cluster" or "Region" and its number. */
 export function clusterName(app: App, model: Named, cluster: number | string): string {
-  return namesOf(app, model)[String(cluster)] ?? `Cluster ${cluster}`;
+  return namesOf(app, model)[String(cluster)] ?? numbered(model, cluster);
+}
+
+function numbered(model: Named, cluster: number | string): string {
+  return `${capital(clusterWord(model.info))} ${cluster}`;
+}
+
+/** An entry of the legend of a column: clusters by their names. */
+export function legendText(app: App, model: Named, column: string, entry: LegendEntry): string {
+  return column === "cluster" && entry.codes.length === 1 ? clusterName(app, model, entry.text) : entry.text;
 }
 
 export function isRenamed(app: App, model: Named, cluster: number | string): boolean {
@@ -26,7 +38,7 @@ export function isRenamed(app: App, model: Named, cluster: number | string): boo
 export function renameCluster(app: App, model: Named, cluster: number | string, name: string): void {
   const names = Object.assign(empty(), namesOf(app, model));
   const text = name.trim().slice(0, MOST_LETTERS);
-  if (text === "" || text === `Cluster ${cluster}`) delete names[String(cluster)];
+  if (text === "" || text === numbered(model, cluster)) delete names[String(cluster)];
   else names[String(cluster)] = text;
   known.set(keyOf(app, model), names);
   try {

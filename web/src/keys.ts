@@ -32,7 +32,7 @@ export const KEYS: { title: string; keys: KeyInfo[] }[] = [
       { keys: "+ and −, 0", does: "zoom, fit everything" },
       { keys: "Enter", does: "inspect the image, or the one nearest to the middle" },
       { keys: "V, L, B, G", does: "tools: pan, lasso, box, probe" },
-      { keys: "A, X", does: "add to, take from the selection with the next region" },
+      { keys: "A, X", does: "add to, take from the selection with the next outline" },
       { keys: "N", does: "select the image in focus and its ten neighbours" },
       { keys: "Esc", does: "clear the selection" },
     ],

@@ -60,8 +60,9 @@ describe("clusters", () => {
     expect(byDifference(values).map(({ value }) => value)).toEqual(["a", "b", "c"]);
   });
   it("does not praise a weak division", () => {
-    expect(silhouetteWords(0.1)).toContain("no substantial structure");
-    expect(silhouetteWords(null)).toBe("not known");
+    expect(silhouetteWords(0.1, "region")).toBe("no substantial structure: neighbouring regions run into each other");
+    expect(silhouetteWords(0.1, "cluster")).toContain("no substantial structure: neighbouring clusters");
+    expect(silhouetteWords(null, "cluster")).toBe("not known");
     expect(stabilityWords(0.5)).toContain("not found again");
   });
 });

@@ -5,6 +5,7 @@ import { useApp, useModel, usePart } from "../app";
 import type { App } from "../app";
 import { inspect, latentAt, maskOf, select, steer, steerToPlace } from "../act";
 import type { Model } from "../atlas";
+import { clusterName } from "../clusterNames";
 import { colourBy } from "../colour";
 import type { MapBox, MapEvents, MapView, SelectMode } from "../map/MapView";
 import { createMapView } from "../map/index";
@@ -16,6 +17,7 @@ import type { DrawnPath } from "./map/marks";
 import { useMarks } from "./map/marks";
 import { mapKey } from "./map/mapKeys";
 import { TableView } from "./map/TableView";
+import { clusterWord, clusterWords } from "../verdict";
 
 interface Props {
   path?: DrawnPath | null;
@@ -97,7 +99,7 @@ function MapCanvas({ model, path, view, mode, onMode, isHidden }: CanvasProps) {
       <div ref={element} class="map" data-map data-kind={kind} tabIndex={isHidden ? -1 : 0} role="application" aria-roledescription="map of images" aria-label={text} hidden={isHidden} />
       {kind === "canvas" && !isHidden && (
         <p class="map-notice small" role="note">
-          WebGL is not available here: a simpler map is drawn{app.atlas.n > 20_000 ? ", with a part of the points (regions still take all of them)" : ""}.
+          WebGL is not available here: a simpler map is drawn{app.atlas.n > 20_000 ? ", with a part of the points (lasso and box still take all of them)" : ""}.
         </p>
       )}
       {hovered && !isHidden && <Hover hovered={hovered} model={model} />}
@@ -188,6 +190,10 @@ function useFill(view: { current: MapView | null }, model: Model, kind: string):
   }, [app, view, kind]);
 }
 
+function countOf(n: number, { info }: Model): string {
+  return `${n} ${n === 1 ? clusterWord(info) : clusterWords([info])}`;
+}
+
 /** The map in words, for people who do not see it. */
 function useSummary(model: Model): string {
   const app = useApp();
@@ -196,8 +202,12 @@ function useSummary(model: Model): string {
   const projection = usePart((state) => state.projection);
   const cluster = model.columns.find((column) => column.info.name === "cluster");
   const title = projection === "z" ? "two latent dimensions" : (model.projections.find((item) => item.info.name === projection)?.info.title ?? projection);
-  const parts = [`Map of ${app.atlas.n} images by ${title}`, `${model.info.clusters.items.length} clusters`];
-  if (focus !== null) parts.push(`at image ${app.atlas.names[focus]}${cluster ? `, cluster ${cluster.info.categories?.[cluster.values[focus]] ?? "unknown"}` : ""}`);
+  const parts = [`Map of ${app.atlas.n} images by ${title}`, countOf(model.info.clusters.items.length, model)];
+  if (focus !== null) {
+    const own = cluster?.info.categories?.[cluster.values[focus]];
+    const where = own === undefined ? `${clusterWord(model.info)} unknown` : clusterName(app, model, own);
+    parts.push(`at image ${app.atlas.names[focus]}${cluster ? `, ${where}` : ""}`);
+  }
   if (selection) parts.push(`${selection.rows.length} selected`);
   return `${parts.join("; ")}. Arrow keys go from image to image.`;
 }

@@ -1,50 +1,51 @@
-/** The tab of clusters: how far they are real, what is typical of each, and how to reach them on the map. */
+/** The tab of clusters, or of the regions of a continuum: how far they are real, what is typical of each, and how to reach them on the map. */
 
 import { useMemo } from "preact/hooks";
-import { useApp, useModel, usePart } from "../app";
+import { useApp, useModel, useModelInfo, usePart } from "../app";
 import type { Model } from "../atlas";
 import { colourBy, css, OTHER } from "../colour";
 import { Card } from "./clusters/Card";
 import { useClusterNames } from "../clusterNames";
 import { silhouetteWords, stabilityWords } from "./clusters/words";
+import { clusterTitle, clusterWord } from "../verdict";
 import { countText, Facts, fixed, images, Loading, TabPage } from "./common";
-
-const TITLE = "Clusters";
 
 export function Clusters() {
   const model = useModel();
-  if (model === null) return <Loading title={TITLE} />;
-  return model.info.clusters.items.length ? <Loaded model={model} /> : <None />;
+  const title = clusterTitle([useModelInfo()]);
+  if (model === null) return <Loading title={title} />;
+  return model.info.clusters.items.length ? <Loaded model={model} title={title} /> : <None title={title} />;
 }
 
-function None() {
+function None({ title }: { title: string }) {
   return (
-    <TabPage title={TITLE}>
-      <p class="message">This model has no clusters. The map shows how its images lie.</p>
+    <TabPage title={title}>
+      <p class="message">This model has no {title.toLowerCase()}. The map shows how its images lie.</p>
     </TabPage>
   );
 }
 
-function Loaded({ model }: { model: Model }) {
+function Loaded({ model, title }: { model: Model; title: string }) {
   const { clusters } = model.info;
+  const word = clusterWord(model.info);
   const colours = useClusterColours(model);
   useClusterNames();
   const { atlas } = useApp();
   const selection = usePart((state) => state.selection);
   const aside = selection && <span class="soft">{`${countText(selection.rows.length)} of ${images(atlas.n)} selected`}</span>;
   return (
-    <TabPage title={TITLE} aside={aside}>
+    <TabPage title={title} aside={aside}>
       {clusters.text && <p class="message prose">{clusters.text}</p>}
       <Facts
         facts={[
-          ["Clusters", String(clusters.k)],
-          ["Silhouette", `${fixed(clusters.silhouette)} – ${silhouetteWords(clusters.silhouette)}`],
+          [title, String(clusters.k)],
+          ["Silhouette", `${fixed(clusters.silhouette)} – ${silhouetteWords(clusters.silhouette, word)}`],
           ["Stability", `${fixed(clusters.stability)} – ${stabilityWords(clusters.stability)}`],
         ]}
       />
       <p class="soft small prose">
-        Clusters divide the latent space of {model.info.name} by k-means; they are not classes of the images. “More” and “fewer” mean: by a quarter at
-        least, and by three times the square root of the number expected from the cluster’s size. Images of one group resemble each other, so this is
+        {title} divide the latent space of {model.info.name} by k-means; they are not classes of the images. “More” and “fewer” mean: by a quarter at
+        least, and by three times the square root of the number expected from the {word}’s size. Images of one group resemble each other, so this is
         a description and not a test.
       </p>
       <div class="cluster-cards">

@@ -7,7 +7,7 @@ import type { Column, Model } from "../../atlas";
 import { formatNumber } from "../../atlas";
 import type { LegendEntry } from "../../colour";
 import { cividis, colourBy, css, toHex, usualRange } from "../../colour";
-import { clusterName } from "../../clusterNames";
+import { legendText } from "../../clusterNames";
 
 export function Legend({ model }: { model: Model }) {
   const app = useApp();
@@ -39,7 +39,7 @@ export function Legend({ model }: { model: Model }) {
                 }
               >
                 <span class="swatch" style={{ background: css(entry.colour) }} aria-hidden="true" />
-                {name === "cluster" && entry.codes.length === 1 ? clusterName(app, model, Number(entry.text)) : entry.text} <span class="soft">{entry.n}</span>
+                {legendText(app, model, name, entry)} <span class="soft">{entry.n}</span>
               </button>
             </li>
           ))}

@@ -6,6 +6,7 @@ import type { MapTool, MapView, SelectMode } from "../../map/MapView";
 import { Icon } from "../../parts/Icon";
 import type { IconName } from "../../parts/Icon";
 import { Menu } from "../../parts/Menu";
+import { clusterWords } from "../../verdict";
 import { FigureButtons } from "./FigureButtons";
 
 const TOOLS: { tool: MapTool; sign: IconName; title: string }[] = [
@@ -54,13 +55,13 @@ export function MapTools({ model, view, mode, onMode, isTable, onTable, isCompac
         <button type="button" class="tool" aria-label="Fit" title="Fit everything (0)" onClick={() => view.current?.fit(true)}>
           <Icon name="fit" />
         </button>
-        {!isCompact && <ShowMenu isTable={isTable} onTable={onTable} />}
+        {!isCompact && <ShowMenu model={model} isTable={isTable} onTable={onTable} />}
         {!isCompact && <FigureButtons model={model} view={view} />}
         <select
           class={`select-mode ${tool === "lasso" || tool === "box" ? "" : "unused"}`}
           value={mode}
-          aria-label="How a region meets the selection"
-          title="How a region meets the selection (A: add, X: take away)"
+          aria-label="How an outline meets the selection"
+          title="How an outline meets the selection (A: add, X: take away)"
           onChange={(event) => onMode(event.currentTarget.value as SelectMode)}
         >
           {MODES.map((item) => (
@@ -131,7 +132,7 @@ function ColourChoice({ model }: { model: Model }) {
   );
 }
 
-function ShowMenu({ isTable, onTable }: { isTable: boolean; onTable: (isTable: boolean) => void }) {
+function ShowMenu({ model, isTable, onTable }: { model: Model; isTable: boolean; onTable: (isTable: boolean) => void }) {
   const app = useApp();
   const pictures = usePart((state) => state.pictures);
   const labels = usePart((state) => state.clusterLabels);
@@ -148,7 +149,7 @@ function ShowMenu({ isTable, onTable }: { isTable: boolean; onTable: (isTable: b
         <fieldset class="menu-body card">
           <legend class="visually-hidden">What the map shows</legend>
           {box("Pictures where there is room", pictures, (isOn) => app.store.set({ pictures: isOn }), app.atlas.thumbnails !== null)}
-          {box("Names of clusters", labels, (isOn) => app.store.set({ clusterLabels: isOn }))}
+          {box(`Names of ${clusterWords([model.info])}`, labels, (isOn) => app.store.set({ clusterLabels: isOn }))}
           {box("Ring around held-out images", halo, (isOn) => app.store.set({ halo: isOn }), app.isHeldOut.includes(1))}
           {box("A table instead of the map", isTable, onTable)}
         </fieldset>

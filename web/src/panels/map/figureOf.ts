@@ -3,6 +3,7 @@
 import { maskOf } from "../../act";
 import type { App } from "../../app";
 import type { Model } from "../../atlas";
+import { legendText } from "../../clusterNames";
 import { colourBy } from "../../colour";
 import type { MapView } from "../../map/MapView";
 import type { MapFigure } from "../../save/figure";
@@ -25,7 +26,7 @@ export function figureOf(app: App, model: Model, view: MapView): MapFigure {
     aspect: element && element.clientHeight > 0 ? element.clientWidth / element.clientHeight : 1.4,
     titles: positions.titles,
     unit: hasUnit ? "standard deviations of the prior" : "",
-    legend,
+    legend: legend.kind === "categories" ? { ...legend, entries: legend.entries.map((entry) => ({ ...entry, text: legendText(app, model, state.colour, entry) })) } : legend,
     legendTitle: column?.info.title ?? "",
     legendUnit: column?.info.unit ?? "",
     title: manifest.title || manifest.run.data,

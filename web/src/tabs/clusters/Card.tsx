@@ -12,6 +12,7 @@ import { SupportBadge } from "../../parts/SupportBadge";
 import { explore, images, percent } from "../common";
 import { Counts } from "./Counts";
 import { clusterName, isRenamed, renameCluster } from "../../clusterNames";
+import { clusterWord, type ClusterWord } from "../../verdict";
 
 interface Props {
   model: Model;
@@ -19,11 +20,12 @@ interface Props {
   colour: string;
 }
 
-const GALLERIES = [
-  ["central", "Central", "nearest to the centre"],
-  ["random", "Random", "drawn by chance"],
-  ["borderline", "Edge", "nearest to another cluster"],
-] as const;
+const galleries = (word: ClusterWord) =>
+  [
+    ["central", "Central", "nearest to the centre"],
+    ["random", "Random", "drawn by chance"],
+    ["borderline", "Edge", `nearest to another ${word}`],
+  ] as const;
 
 export function Card({ model, item, colour }: Props) {
   const app = useApp();
@@ -37,7 +39,7 @@ export function Card({ model, item, colour }: Props) {
           {images(item.size)}, {percent(item.share)}
         </span>
       </header>
-      {GALLERIES.map(([key, title, words]) => (
+      {galleries(clusterWord(model.info)).map(([key, title, words]) => (
         <div key={key} class="tile-group" role="group" aria-label={`${title} images of ${name}`}>
           <h4>
             {title} <span class="soft">{words}</span>
@@ -76,7 +78,7 @@ function Name({ model, cluster }: { model: Model; cluster: number }) {
     return (
       <>
         <h3>{name}</h3>
-        {isRenamed(app, model, cluster) && <span class="soft small">cluster {cluster}</span>}
+        {isRenamed(app, model, cluster) && <span class="soft small">{clusterWord(model.info)} {cluster}</span>}
         <button ref={button} type="button" class="quiet small" aria-label={`Rename ${name}`} onClick={() => setEdited(true)}>
           Rename
         </button>
@@ -100,7 +102,7 @@ function Name({ model, cluster }: { model: Model; cluster: number }) {
         setEdited(false);
       }}
     >
-      <input ref={field} type="text" maxLength={60} defaultValue={name} aria-label={`Name of cluster ${cluster}`} />
+      <input ref={field} type="text" maxLength={60} defaultValue={name} aria-label={`Name of ${clusterWord(model.info)} ${cluster}`} />
       <button type="submit">Keep</button>
     </form>
   );
@@ -174,7 +176,7 @@ function Mean({ model, value, name }: { model: Model; value: string; name: strin
   }, [app, model, value]);
   const latents = useMemo(() => (z === null ? null : [z]), [z]);
   const { frames, error, isBusy } = useDecoded(model, latents);
-  if (z === null) return <p class="soft small">This cluster has no images.</p>;
+  if (z === null) return <p class="soft small">This {clusterWord(model.info)} has no images.</p>;
   if (error) return <p class="message problem">{error}</p>;
   return (
     <div class="cluster-mean">

@@ -1,14 +1,15 @@
 /** Words for how far clusters are real, and for what is more or less frequent in them. */
 
 import type { ClusterInfo } from "../../manifest";
+import type { ClusterWord } from "../../verdict";
 
 /** Bounds of Kaufman & Rousseeuw 1990, table 4. */
-export function silhouetteWords(value: number | null): string {
+export function silhouetteWords(value: number | null, word: ClusterWord): string {
   if (value === null) return "not known";
   if (value > 0.7) return "strong structure";
   if (value > 0.5) return "reasonable structure";
   if (value > 0.25) return "weak structure";
-  return "no substantial structure: neighbouring clusters run into each other";
+  return `no substantial structure: neighbouring ${word}s run into each other`;
 }
 
 /** Bounds of Hennig 2007, doi:10.1016/j.csda.2006.11.025. */

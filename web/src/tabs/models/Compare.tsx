@@ -5,7 +5,8 @@ import { inspect, maskOf } from "../../act";
 import { useApp, useModel, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import { colourBy, css, type Colouring } from "../../colour";
-import { clusterName, useClusterNames } from "../../clusterNames";
+import { clusterName, legendText, useClusterNames } from "../../clusterNames";
+import { clusterTitle, clusterWords } from "../../verdict";
 import { fixed, images, percent } from "../common";
 import { ariWords, clusterMatch } from "./figures";
 import { Neighbours } from "./Neighbours";
@@ -144,7 +145,7 @@ function Legend({ colouring: { legend }, model }: { colouring: Colouring; model:
       {legend.entries.map((entry) => (
         <li key={entry.text}>
           <span class="colour-dot" style={{ background: css(entry.colour) }} aria-hidden="true" />
-          {model && entry.codes.length === 1 ? clusterName(app, model, entry.text) : entry.text} <span class="soft">{entry.n}</span>
+          {model ? legendText(app, model, "cluster", entry) : entry.text} <span class="soft">{entry.n}</span>
         </li>
       ))}
     </ul>
@@ -180,16 +181,17 @@ function startColour(a: Model, colour: string, current: string): string {
 function Matches({ a, b }: { a: Model; b: Model }) {
   const app = useApp();
   const match = clusterMatch(app.atlas.manifest.comparison, a.info.name, b.info.name);
+  const words = clusterWords([a.info, b.info]);
   return (
-    <section class="card" aria-label="Clusters of both models">
-      <h4>Clusters of both</h4>
+    <section class="card" aria-label={`${clusterTitle([a.info, b.info])} of both models`}>
+      <h4>{clusterTitle([a.info, b.info])} of both</h4>
       {match === null ? (
-        <p class="soft">The study did not match the clusters of these two models.</p>
+        <p class="soft">The study did not match the {words} of these two models.</p>
       ) : (
         <>
           <p>
-            Adjusted Rand index {fixed(match.ari)}: {ariWords(match.ari)} (1 is the same, 0 is chance). {percent(match.share)} of the images lie in matched
-            clusters.
+            Adjusted Rand index {fixed(match.ari)}: {ariWords(match.ari)} (1 is the same, 0 is chance). {percent(match.share)} of the images lie in
+            matched {words}.
           </p>
           <ul class="matches">
             {match.pairs.map(([from, to]) => (

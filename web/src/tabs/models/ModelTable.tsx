@@ -5,6 +5,7 @@ import { switchModel } from "../../act";
 import { useApp, usePart } from "../../app";
 import { formatNumber } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
+import { clusterTitle } from "../../verdict";
 import { countText, fixed, WideTable } from "../common";
 import { activeDims, judgedOn, metric } from "./figures";
 
@@ -18,7 +19,7 @@ interface Figure {
   better?: "high" | "low";
 }
 
-const FIGURES: readonly Figure[] = [
+const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
   { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
   { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
   { title: "Parameters", hint: "weights of encoder and decoder", value: (m) => m.n_parameters, text: (m) => countText(m.n_parameters) },
@@ -29,13 +30,14 @@ const FIGURES: readonly Figure[] = [
   { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
   { title: "SSIM", hint: "structural similarity; 1 is identical", value: (m) => metric(m, "ssim"), digits: 3, better: "high" },
   { title: "Effective β", hint: "weight of the rate, per noise of the pixels", value: (m) => m.effective_beta, digits: 1 },
-  { title: "Clusters", hint: "regions found by k-means", value: (m) => m.clusters.k, digits: 0 },
+  { title: clusterTitle(models), hint: "by k-means; the tab of each model says what they are worth", value: (m) => m.clusters.k, digits: 0 },
   { title: "Mismatch [nats]", hint: "divergence of all latents together from the prior; lower means that samples look more like the data", value: (m) => m.mismatch.kl_nats, digits: 2, better: "low" },
 ];
 
 export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
   const app = useApp();
   const current = usePart((state) => state.model);
+  const figures = figuresOf(models);
   const splits = [...new Set(models.map(judgedOn))].filter(Boolean).join(", ");
   return (
     <>
@@ -44,7 +46,7 @@ export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
           <thead>
             <tr>
               <th scope="col">Model</th>
-              {FIGURES.map(({ title, hint }) => (
+              {figures.map(({ title, hint }) => (
                 <th key={title} scope="col" class="number" title={hint}>
                   {title}
                 </th>
@@ -66,7 +68,7 @@ export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
                     )}
                   </span>
                 </th>
-                {FIGURES.map((figure) => (
+                {figures.map((figure) => (
                   <Cell key={figure.title} figure={figure} model={model} models={models} />
                 ))}
               </tr>

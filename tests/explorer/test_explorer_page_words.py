@@ -1,0 +1,110 @@
+"""The words of the page: clusters or regions by the verdict, and one word for a path, a reconstruction, a split."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from page_ground import TABS, View
+
+from zatlas.atlas.clusters import assess
+
+VERDICT = Path(__file__).resolve().parents[2] / "web" / "src" / "verdict.ts"
+CLUSTERED = "3 clusters, stable and parted by valleys: mean Jaccard 0.98 over halves of the images."
+# All that is seen, heard or shown on hover, outside of the sentences of the study and of the names of settings.
+SAID = """() => {
+  const page = document.querySelector('#zatlas').cloneNode(true);
+  for (const own of page.querySelectorAll('.tab-page > .tab-body > p.message, .tab-run details')) own.remove();
+  const texts = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
+  const told = [];
+  while (texts.nextNode()) told.push(texts.currentNode.data);
+  for (const one of page.querySelectorAll('*')) {
+    for (const name of ['aria-label', 'aria-valuetext', 'title']) told.push(one.getAttribute(name) ?? '');
+  }
+  return told.join('\\n');
+}"""
+
+
+def clouds(n: int) -> np.ndarray:
+    """Points around n places that lie far apart."""
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.standard_normal((80, 2)) + 12 * np.eye(3, 2)[i] for i in range(n)])
+
+
+@pytest.mark.parametrize("points", [clouds(3), clouds(1), np.zeros((3, 2))], ids=["clusters", "continuum", "one"])
+def test_the_page_knows_a_continuum_by_the_sentence_of_the_study(points):
+    pattern = re.search(r"const CONTINUUM = /(.+)/i;", VERDICT.read_text(encoding="utf-8"))[1]
+    found = assess(points)
+    assert (re.search(pattern, found.text, re.IGNORECASE) is not None) == (found.verdict == "continuum"), found.text
+
+
+def said(view: View) -> dict[str, str]:
+    """What each tab says, to people who see it and to those who hear it."""
+    told = {}
+    for tab in TABS:
+        view.go(tab)
+        view.rested(700)
+        told[tab] = view.page.evaluate(SAID)
+    return told
+
+
+@pytest.mark.browser
+def test_a_continuum_has_regions_wherever_it_is_spoken_of(view, tmp_path):
+    view.set("{focus: 0, selection: {rows: [0, 1, 2, 3], recipe: []}}")
+    assert view.page.inner_text("#tab-clusters") == "Regions"
+    assert "Region 0" in view.page.inner_text(".legend")
+    assert "Region " in view.page.get_attribute("[data-map]", "aria-label")
+    assert "Region" in view.page.inner_text(".selection .counts")
+    for tab, words in said(view).items():
+        assert re.findall(r".{0,40}\bclusters?\b.{0,40}", words, re.IGNORECASE) == [], tab
+    view.go("clusters")
+    assert view.page.inner_text(".tab-head h2") == "Regions"
+    assert view.page.locator("article[aria-label='Region 0']").count() == 1
+    view.go("explore")
+    view.page.click("button:has-text('Figure')")
+    with view.page.expect_download() as waiting:
+        view.page.click("text=SVG, with legend")
+    path = tmp_path / "map.svg"
+    waiting.value.save_as(path)
+    assert {"Region", "Region 0"} <= set(re.findall(r">([^<>]+)</text>", path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.browser
+def test_clusters_are_called_so_model_by_model(browser, site):
+    opened = View(browser, site)
+    opened.page.route("**/data/manifest.json", _with_clusters_in_z6)
+    opened.page.reload()
+    opened.page.wait_for_selector("header.head")
+    opened.rested()
+    assert opened.page.inner_text("#tab-clusters") == "Clusters"
+    assert "Cluster 0" in opened.page.inner_text(".legend")
+    opened.go("models")
+    opened.rested(700)
+    text = opened.page.inner_text("main")
+    assert "Clusters and regions of both" in text
+    assert re.search(r"Cluster \d of z6 ↔ Region \d of z2|Region \d of z2 ↔ Cluster \d of z6", text)
+    opened.page.select_option(".model-choice select", "z2")
+    opened.until("document.querySelector('#tab-clusters').textContent === 'Regions'")
+    opened.close()
+    assert opened.errors == []
+
+
+def _with_clusters_in_z6(route) -> None:
+    manifest = route.fetch().json()
+    next(model for model in manifest["models"] if model["name"] == "z6")["clusters"]["text"] = CLUSTERED
+    route.fulfill(body=json.dumps(manifest), content_type="application/json")
+
+
+@pytest.mark.browser
+def test_one_thing_has_one_word(view):
+    view.set("{focus: 0}")
+    other = r".{0,40}\b(?:ways?|walks?|given back|gives? (?:it|them) back|(?:train\w*|validation|test) part)\b.{0,40}"
+    for tab, words in said(view).items():
+        assert re.findall(other, words, re.IGNORECASE) == [], tab
+    view.go("paths")
+    view.rested(700)
+    assert view.page.locator("text=A, reconstruction").count() > 0
+    assert view.page.locator("h2:text-is('A path from A to B')").count() == 1
+    view.go("run")
+    assert view.page.locator("dt:text-is('Splits')").count() == 1
