@@ -60,7 +60,7 @@ export class Atlas {
     }
     const [names, columns] = await Promise.all([
       readJson<string[]>(source, manifest.names),
-      Promise.all(manifest.columns.filter((info) => isTelling(manifest, info)).map((info) => readColumn(source, info))),
+      Promise.all(manifest.columns.filter((info) => isTelling(manifest, info)).map((info) => readColumn(source, titled(info)))),
     ]);
     const pictures = (sheets: Manifest["thumbnails"]) => (sheets ? new Pictures(source, sheets, manifest.images.n) : null);
     const originals = pictures(manifest.originals) ?? onDemand(source, manifest);
@@ -113,7 +113,7 @@ async function readModel(source: Source, info: ModelInfo): Promise<Model> {
   const [mean, logVar, columns, projections, knnRows, knnDistances] = await Promise.all([
     readNumbers(source, info.mean),
     readNumbers(source, info.log_var),
-    Promise.all(info.columns.map((column) => readColumn(source, titled(info, column)))),
+    Promise.all(info.columns.map((column) => readColumn(source, titled(column, info)))),
     Promise.all(
       info.projections.map(async (projection) => ({
         info: projection,
@@ -127,9 +127,10 @@ async function readModel(source: Source, info: ModelInfo): Promise<Model> {
   return { info, d: info.latent_dim, mean, logVar, columns, projections, knnRows, knnDistances };
 }
 
-/** The column of the clusters has the title that they are called by. */
-export function titled(model: Pick<ModelInfo, "clusters">, column: ColumnInfo): ColumnInfo {
-  return column.name === "cluster" ? { ...column, title: capital(clusterWord(model)) } : column;
+/** A column with the title that the page calls it by: the split, and the clusters of a model. */
+export function titled(column: ColumnInfo, model: Pick<ModelInfo, "clusters"> | null = null): ColumnInfo {
+  if (column.name === "split") return { ...column, title: "Split" };
+  return column.name === "cluster" && model ? { ...column, title: capital(clusterWord(model)) } : column;
 }
 
 function read(source: Source, file: BundleFile): Promise<ArrayBuffer> {

@@ -61,7 +61,8 @@ it("gives the legend the names, and the column the word", () => {
   expect(legendText(app("a"), continuum, "group", entry)).toBe("1");
   expect(legendText(app("a"), continuum, "cluster", { ...entry, text: "other (3 values)", codes: [4, 5, 6] })).toBe("other (3 values)");
   const column = { name: "cluster", title: "Cluster", kind: "category" } as ColumnInfo;
-  expect(titled(continuum.info, column)).toEqual({ ...column, title: "Region" });
-  expect(titled(model.info, column)).toEqual(column);
-  expect(titled(continuum.info, { ...column, name: "group", title: "Group" }).title).toBe("Group");
+  expect(titled(column, continuum.info)).toEqual({ ...column, title: "Region" });
+  expect(titled(column, model.info)).toEqual(column);
+  expect(titled({ ...column, name: "group", title: "Group" }, continuum.info).title).toBe("Group");
+  expect(titled({ ...column, name: "split", title: "Part" }).title).toBe("Split");
 });

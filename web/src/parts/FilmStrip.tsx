@@ -38,12 +38,27 @@ function OriginalCell({ letter, row }: { letter: "A" | "B"; row: number }) {
   return (
     <li class="film-cell original">
       <span class="film-title">
-        <b>{letter}</b>, real image
+        <Title text={`${letter}, real image`} />
       </span>
       <RealImage row={row} size="large">
         <span class="film-name">{app.atlas.names[row]}</span>
       </RealImage>
     </li>
+  );
+}
+
+/** "A, reconstruction" in two lines; the second would be too long beside the first. */
+function Title({ text }: { text: string }) {
+  const [first, kind] = text.split(", ");
+  if (kind === undefined) return <>{text}</>;
+  return (
+    <>
+      <b>
+        {first}
+        <span class="visually-hidden">, </span>
+      </b>
+      <span class="film-kind">{kind}</span>
+    </>
   );
 }
 
@@ -63,7 +78,7 @@ function StopCell({ model, stop, last, frames, isStale, isCurrent, onPick }: Cel
   return (
     <li class={`film-cell ${isCurrent ? "current" : ""}`} data-stop={stop.index}>
       <button type="button" class="film-title" aria-current={isCurrent} onClick={() => onPick(stop.index)} title="Show this one large">
-        {title}
+        <Title text={title} />
       </button>
       <GeneratedImage frames={shown} index={stop.index} label={`Picture at ${title}`} isStale={isStale} size="small" />
       <SupportBadge value={stop.support} k={model.info.support.k} />
