@@ -154,8 +154,8 @@ def test_pictures_equal_those_of_torch(notebook, page_study, way):
 
 
 def test_python_decodes_what_is_too_heavy_for_the_browser(notebook):
-    way = "app.decoder.way({ ...app.atlas.manifest.models[0], decoder: null })"
-    assert notebook.app(way) == {"kind": "server"}
+    where = "app.decoder.runsIn({ ...app.atlas.manifest.models[0], decoder: null })"
+    assert notebook.app(where) == {"kind": "server"}
     refusal = "await app.atlas.source.decode('z6', [[null]]).catch((error) => error.message)"
     assert notebook.app(refusal) == "each latent must be a list of 6 numbers from -1000 to 1000"
 

@@ -127,7 +127,7 @@ export function clearSelection(app: App): void {
 }
 
 /** Keep the present selection under a name. */
-export function keepRegion(app: App, name: string): void {
+export function keepSelection(app: App, name: string): void {
   const { selection, regions } = app.store.get();
   if (selection === null) return;
   app.store.set({ regions: [...regions.filter((region) => region.name !== name), { name, ...selection }] });

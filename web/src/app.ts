@@ -8,7 +8,7 @@ import type { Frames } from "./decoder";
 import { Decoder, NewestWins } from "./decoder";
 import { support, type Support } from "./latent";
 import type { ModelInfo } from "./manifest";
-import type { Filter, Region, State } from "./store";
+import type { Filter, KeptSelection, State } from "./store";
 import { Store, useSelected } from "./store";
 
 export interface Positions {
@@ -23,7 +23,7 @@ export interface Positions {
 export const KEPT = "kept selections";
 
 /** The kept selections as a column; an image in several belongs to the first. */
-function keptColumn(n: number, regions: readonly Region[]): Column | null {
+function keptColumn(n: number, regions: readonly KeptSelection[]): Column | null {
   if (regions.length === 0) return null;
   const values = new Uint16Array(n).fill(0xffff);
   for (let i = regions.length - 1; i >= 0; i--) for (const row of regions[i].rows) if (row < n) values[row] = i;
@@ -85,7 +85,7 @@ export class App {
   }
 
   /** The column that colours the map: of the images, of a model, or the kept selections. */
-  colourColumn(name: string, model: Model | null, regions: readonly Region[]): Column | null {
+  colourColumn(name: string, model: Model | null, regions: readonly KeptSelection[]): Column | null {
     return name === KEPT ? keptColumn(this.atlas.n, regions) : this.atlas.column(name, model);
   }
 

@@ -8,11 +8,11 @@ import type { Source } from "./source";
 import { SourceError } from "./source";
 import { capital, clusterWord } from "./verdict";
 
-export type Values = Float32Array | Uint8Array | Uint16Array | Uint32Array;
+export type ColumnValues = Float32Array | Uint8Array | Uint16Array | Uint32Array;
 
 export interface Column {
   info: ColumnInfo;
-  values: Values;
+  values: ColumnValues;
 }
 
 export interface Projection {

@@ -92,7 +92,7 @@ export class Decoder {
   }
 
   /** How pictures of a model come about: in the browser, by Python, or not at all (with the reason). */
-  way(model: ModelInfo): { kind: "browser" | "server" } | { kind: "none"; why: string } {
+  runsIn(model: ModelInfo): { kind: "browser" | "server" } | { kind: "none"; why: string } {
     const canServe = this.manifest.server?.decode === true && this.source.decode !== undefined;
     if (model.decoder === null) {
       return canServe ? { kind: "server" } : { kind: "none", why: "this atlas holds no decoder for this model" };
@@ -108,13 +108,13 @@ export class Decoder {
   }
 
   async decode(model: ModelInfo, latents: readonly ArrayLike<number>[]): Promise<Frames> {
-    const way = this.way(model);
-    if (way.kind === "none") throw new DecodeError(way.why);
+    const where = this.runsIn(model);
+    if (where.kind === "none") throw new DecodeError(where.why);
     const d = model.latent_dim;
     const input = new Float32Array(latents.length * d);
     latents.forEach((z, i) => input.set(Array.from(z).slice(0, d), i * d));
     const begin = performance.now();
-    const data = way.kind === "browser" ? await this.inBrowser(model, input, latents.length) : await this.byPython(model, latents);
+    const data = where.kind === "browser" ? await this.inBrowser(model, input, latents.length) : await this.byPython(model, latents);
     this.lastMs = performance.now() - begin;
     const { channels, side_px: side } = this.manifest.images;
     return { data, n: latents.length, channels, side };

@@ -15,12 +15,12 @@ export const MOST_FRAMES = 60;
 const MOST_WORK = 2e6;
 const CURVE_POINTS = 61;
 
-export interface Ends {
+export interface PathEnds {
   a: number;
   b: number;
 }
 
-export interface Path extends Ends {
+export interface Path extends PathEnds {
   kind: PathState["kind"];
   /** The latent of A, those between, the latent of B; empty when there is no path. */
   latents: number[][];
@@ -67,7 +67,7 @@ export function axisPaths(paths: readonly StudyPath[]): StudyPath[] {
   return paths.filter((path) => path.axis_kind !== "label");
 }
 
-export function makePath(model: Model, { a, b }: Ends, kind: PathState["kind"], frames: number): Path {
+export function makePath(model: Model, { a, b }: PathEnds, kind: PathState["kind"], frames: number): Path {
   const none = { a, b, kind, latents: [], rowsAlong: null, words: "" };
   if (a === b) return { ...none, problem: "A and B are the same image. Choose another one for A or B." };
   if (kind !== "graph") {

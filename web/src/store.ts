@@ -24,7 +24,7 @@ export interface Selection {
 }
 
 /** A selection with a name, kept beside the present one. */
-export interface Region extends Selection {
+export interface KeptSelection extends Selection {
   name: string;
 }
 
@@ -74,7 +74,7 @@ export interface State {
   view: MapBox | null;
   focus: number | null;
   selection: Selection | null;
-  regions: Region[];
+  regions: KeptSelection[];
   filters: Filter[];
   search: string;
   z: number[] | null;

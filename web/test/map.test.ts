@@ -1,13 +1,13 @@
 /** The parts of the map that need no browser: camera, index of the points, choice of pictures, steps from point to point. */
 import { describe, expect, it } from "vitest";
-import { between, boundsOf, dragBy, fitBox, scaleOf, toScreen, toWorld, zoomAt } from "../src/map/camera";
+import { viewBetween, boundsOf, dragBy, fitBox, scaleOf, toScreen, toWorld, zoomAt } from "../src/map/camera";
 import { Cloud, pointDiameter, pointOpacity } from "../src/map/cloud";
 import { GridIndex } from "../src/map/gridIndex";
 import { freePlace, shorten } from "../src/map/labels";
 import { parseColour } from "../src/map/layer";
 import { ellipseAxes } from "../src/map/overlay";
 import { Pace } from "../src/map/pace";
-import { LARGEST_PX, PicturePlaces, SMALLEST_PX, choose, pictureSide } from "../src/map/pictures";
+import { LARGEST_PX, PicturePlaces, SMALLEST_PX, choosePictures, pictureSide } from "../src/map/pictures";
 
 /** Numbers from 0 to 1 that are the same in every run. */
 function stream(seed: number): () => number {
@@ -49,7 +49,7 @@ describe("camera", () => {
     expect(zoomed.height).toBeCloseTo(2, 12);
     expect(after.x).toBeCloseTo(before.x, 12);
     expect(after.y).toBeCloseTo(before.y, 12);
-    const halfway = between(box, zoomed, 0.4);
+    const halfway = viewBetween(box, zoomed, 0.4);
     expect(toWorld(halfway, size, 100, 50).x).toBeCloseTo(before.x, 9);
     expect(toWorld(halfway, size, 100, 50).y).toBeCloseTo(before.y, 9);
   });
@@ -77,9 +77,9 @@ describe("camera", () => {
 
   it("stops at both ends of a glide", () => {
     const to = { x: 9, y: 9, height: 6 };
-    expect(between(box, to, 0)).toEqual(box);
-    expect(between(box, to, 1)).toEqual(to);
-    expect(between(box, to, 0.5).x).toBeCloseTo(6, 9);
+    expect(viewBetween(box, to, 0)).toEqual(box);
+    expect(viewBetween(box, to, 1)).toEqual(to);
+    expect(viewBetween(box, to, 0.5).x).toBeCloseTo(6, 9);
   });
 });
 
@@ -253,8 +253,8 @@ describe("pictures", () => {
   });
 
   it("give one of many on one place", () => {
-    expect(choose([4, 2, 9], new Float32Array(20), 1)).toHaveLength(1);
-    expect(choose([], new Float32Array(0), 1)).toEqual([]);
+    expect(choosePictures([4, 2, 9], new Float32Array(20), 1)).toHaveLength(1);
+    expect(choosePictures([], new Float32Array(0), 1)).toEqual([]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { resample } from "../src/latent";
 import { INITIAL } from "../src/store";
-import { matches } from "../src/tabs/paths/Ends";
+import { rowsByName } from "../src/tabs/paths/Ends";
 import { ticksFromZero } from "../src/parts/charts/scale";
 import { lengthOf, makePath, nameOfStop, shownPath, supportCount, studyPathOf, type Stop } from "../src/path";
 import { model } from "./savePlane";
@@ -66,9 +66,9 @@ test("names of stops", () => {
 });
 
 test("names are found by their beginning first, at most 50", () => {
-  expect(matches(["xab", "abc", "ABD", "q"], "ab")).toEqual([1, 2, 0]);
-  expect(matches(Array.from({ length: 500 }, (_, i) => `img ${i}`), "")).toHaveLength(50);
-  expect(matches(["a"], "z")).toEqual([]);
+  expect(rowsByName(["xab", "abc", "ABD", "q"], "ab")).toEqual([1, 2, 0]);
+  expect(rowsByName(Array.from({ length: 500 }, (_, i) => `img ${i}`), "")).toHaveLength(50);
+  expect(rowsByName(["a"], "z")).toEqual([]);
 });
 
 test("ticks are round", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { escaped, lines, mapSvg, type MapFigure } from "../src/save/figureSvg";
+import { escapedXml, brokenAtSpaces, mapSvg, type MapFigure } from "../src/save/figureSvg";
 import { HOSTILE } from "./savePlane";
 
 function figure(change: Partial<MapFigure> = {}): MapFigure {
@@ -28,7 +28,7 @@ const count = (svg: string, what: RegExp) => [...svg.matchAll(what)].length;
 test("text from the data stays text", () => {
   const svg = mapSvg(figure());
   expect(svg).not.toContain("<script");
-  expect(escaped("a\u0000b\uD800<&>'\"")).toBe("a\uFFFDb\uFFFD&lt;&amp;&gt;&#39;&quot;");
+  expect(escapedXml("a\u0000b\uD800<&>'\"")).toBe("a\uFFFDb\uFFFD&lt;&amp;&gt;&#39;&quot;");
 });
 
 test("every point is a circle, 180 mm wide, with counts and origin", () => {
@@ -71,6 +71,6 @@ test("an empty map is still a figure", () => {
 });
 
 test("long words are broken into lines", () => {
-  expect(lines("one two three", 8)).toEqual(["one two", "three"]);
-  expect(lines("x".repeat(30), 10)[0]).toHaveLength(10);
+  expect(brokenAtSpaces("one two three", 8)).toEqual(["one two", "three"]);
+  expect(brokenAtSpaces("x".repeat(30), 10)[0]).toHaveLength(10);
 });

@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import { byDifference, compared, differenceSentence, silhouetteWords, stabilityWords } from "../src/tabs/clusters/words";
 import { byRate, byStrength, correlationText, signed, strongestColumns, traversal } from "../src/tabs/dimensions/order";
 import { ariWords, clusterMatch, meanOverlap, sharedRows } from "../src/tabs/models/figures";
-import { nearestIn, nearestTo, placed } from "../src/tabs/models/points";
-import { commandText, epochsOf, later, linesOf } from "../src/tabs/run/history";
+import { nearestIn, nearestTo, placesInBox } from "../src/tabs/models/points";
+import { commandText, epochsOf, withoutFirstTenth, linesOf } from "../src/tabs/run/history";
 import { extent, linear, niceTicks, tickText } from "../src/parts/charts/scale";
 import type { ComparisonInfo, CorrelationInfo, DimensionInfo } from "../src/manifest";
 
@@ -106,7 +106,7 @@ describe("models", () => {
     expect(sharedRows([1, 2, 3], [3, 4, 1])).toEqual({ both: [1, 3], onlyA: [2], onlyB: [4] });
   });
   it("finds the image under the pointer and the next one in a direction", () => {
-    const xy = placed(Float32Array.from([0, 0, 1, 0, 0, 1]), 100, 100);
+    const xy = placesInBox(Float32Array.from([0, 0, 1, 0, 0, 1]), 100, 100);
     expect([...xy]).toEqual([14, 86, 86, 86, 14, 14]);
     expect(nearestTo(xy, null, 80, 80, 16)).toBe(1);
     expect(nearestTo(xy, null, 50, 50, 16)).toBeNull();
@@ -127,7 +127,7 @@ describe("run", () => {
     expect(epochsOf(history)).toEqual([1, 2]);
     expect(epochsOf({ train_rate_nats: [3, 2, 1] })).toEqual([1, 2, 3]);
     expect(linesOf(history, "rate").map(({ name }) => name)).toEqual(["train"]);
-    expect(later(Array.from({ length: 100 }, (_, i) => i))[0]).toBe(10);
+    expect(withoutFirstTenth(Array.from({ length: 100 }, (_, i) => i))[0]).toBe(10);
   });
   it("writes a command as one would type it", () => {
     expect(commandText(["zatlas", "study", "my data.npz", "it's"])).toBe("zatlas study 'my data.npz' 'it'\\''s'");

@@ -62,7 +62,7 @@ export function fitBox(bounds: Bounds, size: Size, margin: number): MapBox {
 }
 
 /** A view between two: zooming is even to the eye, and a zoom about a place keeps that place where it is. */
-export function between(from: MapBox, to: MapBox, t: number): MapBox {
+export function viewBetween(from: MapBox, to: MapBox, t: number): MapBox {
   if (t <= 0) return from;
   if (t >= 1) return to;
   const height = from.height * Math.pow(to.height / from.height, t);

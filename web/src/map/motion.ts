@@ -1,7 +1,7 @@
 /** Where the view is and where it glides to. */
 import type { MapBox } from "./MapView";
 import type { Size } from "./camera";
-import { between, ease, fitBox, zoomAt } from "./camera";
+import { viewBetween, ease, fitBox, zoomAt } from "./camera";
 import type { Cloud } from "./cloud";
 
 const FIT_MARGIN_PX = 28;
@@ -40,7 +40,7 @@ export class Motion {
     if (!this.glide) return false;
     const { from, to, since, ms, isReported } = this.glide;
     const t = (now - since) / ms;
-    this.box = between(from, to, ease(t));
+    this.box = viewBetween(from, to, ease(t));
     this.isReportDue ||= isReported;
     if (t >= 1) this.glide = null;
     return true;

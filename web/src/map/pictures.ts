@@ -35,7 +35,7 @@ export function priority(row: number): number {
 }
 
 /** Rows of `candidates` whose squares of side `distance` around their places do not overlap, chosen by priority. */
-export function choose(candidates: number[], xy: Float32Array, distance: number): number[] {
+export function choosePictures(candidates: number[], xy: Float32Array, distance: number): number[] {
   const order = candidates.map((row) => ({ row, rank: priority(row) })).sort((a, b) => a.rank - b.rank || a.row - b.row);
   const taken = new Map<string, number>();
   const chosen: number[] = [];
@@ -90,7 +90,7 @@ export class PicturePlaces {
     this.cloud.index.visitBox(region, (row) => {
       if (this.cloud.isShown(row)) candidates.push(row);
     });
-    return choose(candidates, this.cloud.to, distance);
+    return choosePictures(candidates, this.cloud.to, distance);
   }
 }
 

@@ -2,13 +2,13 @@
 
 import { useMemo, useState } from "preact/hooks";
 import { useApp, useModel, usePart } from "../app";
-import { clearSelection, keepRegion, maskOf, steer } from "../act";
+import { clearSelection, keepSelection, maskOf, steer } from "../act";
 import type { Model } from "../atlas";
 import { css, OKABE_ITO } from "../colour";
 import { meanOf } from "../latent";
 import { Icon } from "../parts/Icon";
 import { RealImage } from "../parts/RealImage";
-import type { Region, Selection } from "../store";
+import type { KeptSelection, Selection } from "../store";
 import { OpenSelection } from "./OpenSelection";
 import { copyPython, saveCsv, saveJson } from "./selectionActions";
 
@@ -35,7 +35,7 @@ export function SelectionBar() {
       {regions.length > 0 && (
         <ul class="row regions" aria-label="Kept selections">
           {regions.map((region, i) => (
-            <KeptRegion key={region.name} region={region} colour={css(OKABE_ITO[i % OKABE_ITO.length])} />
+            <KeptEntry key={region.name} region={region} colour={css(OKABE_ITO[i % OKABE_ITO.length])} />
           ))}
         </ul>
       )}
@@ -92,7 +92,7 @@ function Selected({ model, selection }: { model: Model; selection: Selection }) 
         class="row"
         onSubmit={(event) => {
           event.preventDefault();
-          if (name.trim()) keepRegion(app, name.trim());
+          if (name.trim()) keepSelection(app, name.trim());
           setName("");
         }}
       >
@@ -137,7 +137,7 @@ function Counts({ rows, model }: { rows: number[]; model: Model }) {
   );
 }
 
-function KeptRegion({ region, colour }: { region: Region; colour: string }) {
+function KeptEntry({ region, colour }: { region: KeptSelection; colour: string }) {
   const { store } = useApp();
   const forget = () => store.set({ regions: store.get().regions.filter((other) => other.name !== region.name) });
   return (

@@ -5,19 +5,19 @@ import { useState } from "preact/hooks";
 const LEAST = 240;
 const MOST = 640;
 
-export function useWidth(name: string, usual: number): [number, (width: number) => void] {
+export function useColumnWidth(name: string, usual: number): [number, (width: number) => void] {
   const key = `zatlas-width-${name}`;
-  const [width, setWidth] = useState(() => Number(recall(key)) || usual);
+  const [width, setWidth] = useState(() => Number(recallSetting(key)) || usual);
   const set = (wanted: number) => {
     const next = Math.round(Math.max(LEAST, Math.min(MOST, wanted)));
     setWidth(next);
-    remember(key, String(next));
+    rememberSetting(key, String(next));
   };
   return [width, set];
 }
 
 /** Browsers may refuse storage (private windows, files): then nothing is remembered. */
-export function recall(key: string): string | null {
+export function recallSetting(key: string): string | null {
   try {
     return localStorage.getItem(key);
   } catch {
@@ -25,7 +25,7 @@ export function recall(key: string): string | null {
   }
 }
 
-export function remember(key: string, value: string): void {
+export function rememberSetting(key: string, value: string): void {
   try {
     localStorage.setItem(key, value);
   } catch {

@@ -53,7 +53,7 @@ interface Frame {
   y: (value: number) => number;
 }
 
-export function escaped(text: string): string {
+export function escapedXml(text: string): string {
   return [...text]
     .map((character) => ESCAPES[character] ?? (isLegal(character) ? character : "\uFFFD"))
     .join("");
@@ -76,7 +76,7 @@ export function mapSvg(figure: MapFigure): string {
   const height = Math.ceil(bottom + words.length * LINE + 12);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="180mm" height="${(height / 4).toFixed(2)}mm" viewBox="0 0 ${WIDTH} ${height}" font-family="Helvetica, Arial, sans-serif" font-size="11" fill="#111">`,
-    `<title>${escaped(figure.title)}</title>`,
+    `<title>${escapedXml(figure.title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     text(MAP_LEFT, 22, cut(figure.title, 90), 'font-size="14" font-weight="bold"'),
     `<clipPath id="map"><rect x="${frame.left}" y="${frame.top}" width="${frame.width}" height="${frame.height}"/></clipPath>`,
@@ -251,7 +251,7 @@ function wordsBelow(figure: MapFigure, inView: number): string[] {
   if (shown < n) parts.push(`${shown} pass the filters`);
   if (inView < shown) parts.push(`${inView} in view`);
   if (figure.selected) parts.push(`${sum(figure.selected)} selected (outlined)`);
-  return [...lines(`${parts.join(", ")}. ${figure.caption}`, 135), ...lines(figure.origin, 135)];
+  return [...brokenAtSpaces(`${parts.join(", ")}. ${figure.caption}`, 135), ...brokenAtSpaces(figure.origin, 135)];
 }
 
 function sum(mask: Uint8Array): number {
@@ -259,7 +259,7 @@ function sum(mask: Uint8Array): number {
 }
 
 /** Lines of at most `most` characters, broken at spaces. */
-export function lines(words: string, most: number): string[] {
+export function brokenAtSpaces(words: string, most: number): string[] {
   const found: string[] = [];
   for (const word of words.split(/\s+/).filter(Boolean)) {
     const last = found[found.length - 1];
@@ -275,5 +275,5 @@ function cut(words: string, most: number): string {
 }
 
 function text(x: number, y: number, words: string, attributes = ""): string {
-  return `<text x="${Number(x.toFixed(2))}" y="${Number(y.toFixed(2))}"${attributes ? ` ${attributes}` : ""}>${escaped(words)}</text>`;
+  return `<text x="${Number(x.toFixed(2))}" y="${Number(y.toFixed(2))}"${attributes ? ` ${attributes}` : ""}>${escapedXml(words)}</text>`;
 }

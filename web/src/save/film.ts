@@ -9,7 +9,7 @@ import { supportWords } from "../parts/SupportBadge";
 import { nameOfStop, supportCount, type Stop } from "../path";
 import { csv, shortest } from "./files";
 import { gif, type GifFrame } from "./gif";
-import { fitted, FONT, GENERATED_LINES, origin, wrapped } from "./stamp";
+import { fitted, FONT, GENERATED_LINES, originLine, wrapped } from "./stamp";
 
 export interface Film {
   app: App;
@@ -42,14 +42,14 @@ export async function filmStrip(film: Film, scale = 2): Promise<HTMLCanvasElemen
   const columns = Math.min(MOST_COLUMNS, cells.length);
   const width = Math.max(460, 2 * MARGIN + columns * (CELL + GAP) - GAP);
   const pen = measure();
-  const words = [...wrapped(pen, wordsOf(film), width - 2 * MARGIN), fitted(pen, origin(film.app, film.model.info.name), width - 2 * MARGIN)];
+  const words = [...wrapped(pen, wordsOf(film), width - 2 * MARGIN), fitted(pen, originLine(film.app, film.model.info.name), width - 2 * MARGIN)];
   const rowHeight = Math.max(...cells.map((cell) => cell.height)) + 12;
   const head = 44;
   const height = head + Math.ceil(cells.length / columns) * rowHeight + words.length * 16 + MARGIN;
   const { canvas, context } = sheet(width, height, scale);
   context.fillStyle = "#111";
   context.font = `600 16px ${FONT}`;
-  context.fillText(fitted(context, heading(film), width - 2 * MARGIN), MARGIN, 28);
+  context.fillText(fitted(context, filmHeading(film), width - 2 * MARGIN), MARGIN, 28);
   cells.forEach((cell, i) => {
     context.save();
     context.translate(MARGIN + (i % columns) * (CELL + GAP), head + Math.floor(i / columns) * rowHeight);
@@ -212,7 +212,7 @@ export function filmCsv({ app, model, stops }: Omit<Film, "frames">): string {
   return csv([head, ...rows]);
 }
 
-export function heading({ app, stops, title }: Film): string {
+export function filmHeading({ app, stops, title }: Film): string {
   const ends = `${app.atlas.names[stops[0].row ?? 0]} → ${app.atlas.names[stops[stops.length - 1].row ?? 0]}`;
   return title === "" ? ends : `${title}, lowest to highest: ${ends}`;
 }

@@ -4,11 +4,11 @@ import { useMemo } from "preact/hooks";
 import { useApp, useModel, useModelInfo, usePart } from "../app";
 import type { Model } from "../atlas";
 import { colourBy, css, OTHER } from "../colour";
-import { Card } from "./clusters/Card";
+import { ClusterCard } from "./clusters/Card";
 import { useClusterNames } from "../clusterNames";
 import { silhouetteWords, stabilityWords } from "./clusters/words";
 import { clusterTitle, clusterWord } from "../verdict";
-import { countText, Facts, fixed, images, Loading, TabPage } from "./common";
+import { countText, Facts, fixed, imageCount, Loading, TabPage } from "./common";
 
 export function Clusters() {
   const model = useModel();
@@ -32,7 +32,7 @@ function Loaded({ model, title }: { model: Model; title: string }) {
   useClusterNames();
   const { atlas } = useApp();
   const selection = usePart((state) => state.selection);
-  const aside = selection && <span class="soft">{`${countText(selection.rows.length)} of ${images(atlas.n)} selected`}</span>;
+  const aside = selection && <span class="soft">{`${countText(selection.rows.length)} of ${imageCount(atlas.n)} selected`}</span>;
   return (
     <TabPage title={title} aside={aside}>
       {clusters.text && <p class="message prose">{clusters.text}</p>}
@@ -50,7 +50,7 @@ function Loaded({ model, title }: { model: Model; title: string }) {
       </p>
       <div class="cluster-cards">
         {clusters.items.map((item) => (
-          <Card key={item.cluster} model={model} item={item} colour={colours.get(item.cluster) ?? css(OTHER)} />
+          <ClusterCard key={item.cluster} model={model} item={item} colour={colours.get(item.cluster) ?? css(OTHER)} />
         ))}
       </div>
     </TabPage>

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { useApp, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
 import { countText, Facts, fixed, Loading, percent, Section, TabPage } from "./common";
-import { Card } from "./dimensions/Card";
+import { DimensionCard } from "./dimensions/Card";
 import { HeatTable } from "./dimensions/HeatTable";
 import { byRate, type TraversalBase } from "./dimensions/order";
 
@@ -43,7 +43,7 @@ function Loaded({ model }: { model: Model }) {
         {active.length === 0 && <p class="message">No dimension is in use: the model says nothing about its images. A lower beta keeps more.</p>}
         <div class="dimension-cards">
           {active.slice(0, shown).map((dimension) => (
-            <Card key={dimension.dim} model={model} dimension={dimension} others={ordered} base={base} />
+            <DimensionCard key={dimension.dim} model={model} dimension={dimension} others={ordered} base={base} />
           ))}
         </div>
         {active.length > shown && (

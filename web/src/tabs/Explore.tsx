@@ -4,12 +4,12 @@ import { Evidence } from "../panels/Evidence";
 import { Filters } from "../panels/Filters";
 import { MapPanel } from "../panels/MapPanel";
 import { SelectionBar } from "../panels/SelectionBar";
-import { Splitter, useWidth } from "../panels/Splitter";
+import { Splitter, useColumnWidth } from "../panels/Splitter";
 import { Steer } from "../panels/Steer";
 
 export function Explore() {
-  const [left, setLeft] = useWidth("steer", 320);
-  const [right, setRight] = useWidth("evidence", 350);
+  const [left, setLeft] = useColumnWidth("steer", 320);
+  const [right, setRight] = useColumnWidth("evidence", 350);
   return (
     <div class="explore" style={{ "--left": `${left}px`, "--right": `${right}px` }}>
       <section class="column steer-column" aria-label="Steer">

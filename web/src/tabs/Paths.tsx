@@ -10,7 +10,7 @@ import { ordinal } from "../parts/SupportBadge";
 import { MapPanel } from "../panels/MapPanel";
 import { ALL_PATHS, axisPaths, curveOf, makePath, shownPath, stopsOf, studyPathOf, supportCount, type Stop } from "../path";
 import type { PathState } from "../store";
-import { borders, DistanceChart } from "./paths/DistanceChart";
+import { supportBorders, DistanceChart } from "./paths/DistanceChart";
 import { Player } from "./paths/Player";
 import { SaveButtons } from "./paths/SaveButtons";
 import { usePath, type UsedPath } from "./paths/usePath";
@@ -78,7 +78,7 @@ function OnePath({ used }: { used: UsedPath }) {
           <p class="small chart-title">↑ Distance to the {ordinal(model.info.support.k)} nearest training image</p>
           <DistanceChart curve={curve} stops={stops} support={model.info.support} current={current} />
           <p class="small">{supportCount(stops)}</p>
-          <p class="small soft">{borders(model.info.support)}</p>
+          <p class="small soft">{supportBorders(model.info.support)}</p>
         </section>
         <div class="paths-map">
           <MapPanel path={onMap} isCompact />

@@ -99,7 +99,7 @@ export function countText(value: number): string {
   return Math.round(value).toLocaleString("en-GB").replaceAll(",", "\u202f").replace("-", "−");
 }
 
-export function images(n: number): string {
+export function imageCount(n: number): string {
   return `${countText(n)} ${n === 1 ? "image" : "images"}`;
 }
 

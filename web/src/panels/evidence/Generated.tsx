@@ -21,7 +21,7 @@ export function Generated({ model }: { model: Model }) {
   const wanted = useReleased(z, !isLive);
   const latents = useMemo(() => (wanted && wanted.length === model.d ? [wanted] : null), [wanted, model]);
   const decoded = useDecoded(model, latents);
-  const way = app.decoder.way(model.info);
+  const runsIn = app.decoder.runsIn(model.info);
   const except = origin.kind === "image" ? origin.row : undefined;
   const support = useMemo(() => (z?.length === model.d ? app.support(model, z, except) : null), [app, model, z, except]);
   if (z === null || support === null) return null;
@@ -32,8 +32,8 @@ export function Generated({ model }: { model: Model }) {
         <h2>{title}</h2>
         <SupportBadge value={support} k={model.info.support.k} />
       </div>
-      {way.kind === "none" ? (
-        <p class="message problem">No picture: {way.why}</p>
+      {runsIn.kind === "none" ? (
+        <p class="message problem">No picture: {runsIn.why}</p>
       ) : (
         <GeneratedImage frames={decoded.frames} isStale={decoded.isBusy} label={`Decoded image ${inWords(app, origin)}`}>
           <span>{inWords(app, origin)}</span>
@@ -44,7 +44,7 @@ export function Generated({ model }: { model: Model }) {
           {decoded.error}
         </p>
       )}
-      {way.kind !== "none" && !isLive && <p class="small soft">{model.info.decoder?.words ?? "Decoded by the server when a slider is released."}</p>}
+      {runsIn.kind !== "none" && !isLive && <p class="small soft">{model.info.decoder?.words ?? "Decoded by the server when a slider is released."}</p>}
       <p class="small">{supportSentence(support, model.info.support.k)}</p>
       {origin.kind === "blend" && (
         <p class="small soft">A mean of latents lies between them: it says that images are near in latent space, not that there are any at this place of the map.</p>

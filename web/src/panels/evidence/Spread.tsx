@@ -24,7 +24,7 @@ export function Spread({ model, row }: { model: Model; row: number }) {
 function SpreadPicture({ model, row }: { model: Model; row: number }) {
   const { atlas } = useApp();
   const canvas = useRef<HTMLCanvasElement>(null);
-  const latents = useMemo(() => draws(model, row, DRAWS), [model, row]);
+  const latents = useMemo(() => posteriorDraws(model, row, DRAWS), [model, row]);
   const { frames, error } = useDecoded(model, latents);
   const sd = useMemo(() => posteriorSd(model, row), [model, row]);
   useEffect(() => {
@@ -69,14 +69,14 @@ function posteriorSd(model: Model, row: number): { dim: number; value: number }[
 }
 
 /** Draws of q(z|x), the same ones each time: mean + sd * noise. */
-export function draws(model: Model, row: number, count: number): number[][] {
+export function posteriorDraws(model: Model, row: number, count: number): number[][] {
   const mean = latentOf(model, row);
-  const noise = normals(row + 1);
+  const noise = normalNumbers(row + 1);
   return Array.from({ length: count }, () => Array.from(mean, (value, j) => value + Math.exp(0.5 * model.logVar[row * model.d + j]) * noise()));
 }
 
 /** Standard normal numbers from a seed (mulberry32, Box-Muller). */
-export function normals(seed: number): () => number {
+export function normalNumbers(seed: number): () => number {
   let state = seed >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -16,13 +16,13 @@ export function rangeOf(dimension: DimensionInfo): number {
   return Math.ceil(2 * Math.max(LEAST_RANGE, Math.abs(dimension.min), Math.abs(dimension.max))) / 2;
 }
 
-export function byRate(model: Model): { active: DimensionInfo[]; folded: DimensionInfo[] } {
+export function activeAndFolded(model: Model): { active: DimensionInfo[]; folded: DimensionInfo[] } {
   const ordered = [...model.info.dimensions].sort((a, b) => b.rate_nats - a.rate_nats);
   return { active: ordered.filter((item) => item.is_active), folded: ordered.filter((item) => !item.is_active) };
 }
 
 export function DimensionSliders({ model }: { model: Model }) {
-  const { active, folded } = byRate(model);
+  const { active, folded } = activeAndFolded(model);
   return (
     <>
       <p class="small soft">

@@ -75,7 +75,7 @@ export function LineChart({ title, x, xTitle, yTitle, lines, mark = null, height
           <Axes px={px} py={py} xRange={xRange} yEnds={yEnds} width={width} height={height} xTitle={xTitle} yTitle={yTitle} />
           {mark && xRange[0] <= mark.x && mark.x <= xRange[1] && <path class="mark" d={`M${px(mark.x)} ${TOP}V${height - BOTTOM}`} />}
           {lines.map((line) => (
-            <path key={line.name} class={`line look-${line.look}`} d={outline(x, line.values, px, py)} />
+            <path key={line.name} class={`line look-${line.look}`} d={linePath(x, line.values, px, py)} />
           ))}
           {at !== null && <line class="reading" x1={px(x[at])} x2={px(x[at])} y1={TOP} y2={height - BOTTOM} />}
           {at !== null && lines.map((line) => <Dot key={line.name} line={line} i={at} x={px(x[at])} py={py} />)}
@@ -180,7 +180,7 @@ function inWords(x: readonly number[], xTitle: string, lines: readonly Line[]): 
 }
 
 /** An SVG path that leaves gaps where values are missing. */
-export function outline(x: readonly number[], values: readonly (number | null)[], px: Place, py: Place): string {
+export function linePath(x: readonly number[], values: readonly (number | null)[], px: Place, py: Place): string {
   let isDown = false;
   return values
     .map((value, i) => {

@@ -9,7 +9,7 @@ import type { ClusterInfo } from "../../manifest";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { RealImage } from "../../parts/RealImage";
 import { SupportBadge } from "../../parts/SupportBadge";
-import { explore, images, percent } from "../common";
+import { explore, imageCount, percent } from "../common";
 import { Counts } from "./Counts";
 import { clusterName, isRenamed, renameCluster } from "../../clusterNames";
 import { clusterWord, type ClusterWord } from "../../verdict";
@@ -27,7 +27,7 @@ const galleries = (word: ClusterWord) =>
     ["borderline", "Edge", `nearest to another ${word}`],
   ] as const;
 
-export function Card({ model, item, colour }: Props) {
+export function ClusterCard({ model, item, colour }: Props) {
   const app = useApp();
   const name = clusterName(app, model, item.cluster);
   return (
@@ -36,7 +36,7 @@ export function Card({ model, item, colour }: Props) {
         <span class="colour-dot" style={{ background: colour }} aria-hidden="true" />
         <Name model={model} cluster={item.cluster} />
         <span class="soft">
-          {images(item.size)}, {percent(item.share)}
+          {imageCount(item.size)}, {percent(item.share)}
         </span>
       </header>
       {galleries(clusterWord(model.info)).map(([key, title, words]) => (

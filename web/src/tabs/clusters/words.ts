@@ -30,11 +30,11 @@ export function compared(n: number, expected: number): Compared {
   return gap > 0 ? "more" : "fewer";
 }
 
-export type Counted = ClusterInfo["counts"][number]["values"][number];
+export type CountedValue = ClusterInfo["counts"][number]["values"][number];
 
 /** The values that differ most from what is expected, the largest difference first. */
-export function byDifference(values: readonly Counted[]): Counted[] {
-  const size = ({ n, expected }: Counted) => Math.abs(n - expected) / Math.sqrt(Math.max(expected, 1));
+export function byDifference(values: readonly CountedValue[]): CountedValue[] {
+  const size = ({ n, expected }: CountedValue) => Math.abs(n - expected) / Math.sqrt(Math.max(expected, 1));
   return [...values].sort((a, b) => size(b) - size(a) || b.n - a.n);
 }
 
@@ -45,7 +45,7 @@ function shortened(text: string): string {
 }
 
 /** One sentence on a column: what there is more and less of than expected. */
-export function differenceSentence(values: readonly Counted[], most = 3): string {
+export function differenceSentence(values: readonly CountedValue[], most = 3): string {
   const named = (kind: Compared) =>
     byDifference(values)
       .filter(({ n, expected }) => compared(n, expected) === kind)

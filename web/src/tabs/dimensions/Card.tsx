@@ -9,7 +9,7 @@ import type { DimensionInfo } from "../../manifest";
 import { SignedBar } from "../../parts/charts/Bar";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { SupportBadge } from "../../parts/SupportBadge";
-import { countText, explore, fixed, images, useColumnTitle, useSeen } from "../common";
+import { countText, explore, fixed, imageCount, useColumnTitle, useSeen } from "../common";
 import { DataHistogram } from "./DataHistogram";
 import { byStrength, correlationText, signed, traversal, type TraversalBase } from "./order";
 
@@ -22,7 +22,7 @@ interface Props {
 
 const FEW = 4;
 
-export function Card({ model, dimension, others, base }: Props) {
+export function DimensionCard({ model, dimension, others, base }: Props) {
   const app = useApp();
   const [element, isSeen] = useSeen<HTMLElement>();
   const name = `z${dimension.dim}`;
@@ -65,9 +65,9 @@ function Strip({ model, dimension, base, isSeen }: { model: Model; dimension: Di
   );
   const latents = useMemo(() => steps?.map(({ z }) => z) ?? null, [steps]);
   const supports = useMemo(() => steps?.map(({ z }) => app.support(model, z)) ?? null, [app, model, steps]);
-  const way = app.decoder.way(model.info);
-  const { frames, error, isBusy } = useDecoded(model, way.kind === "none" ? null : latents);
-  if (way.kind === "none") return <p class="message">There are no decoded pictures here: {way.why}</p>;
+  const runsIn = app.decoder.runsIn(model.info);
+  const { frames, error, isBusy } = useDecoded(model, runsIn.kind === "none" ? null : latents);
+  if (runsIn.kind === "none") return <p class="message">There are no decoded pictures here: {runsIn.why}</p>;
   if (error) return <p class="message problem">{error}</p>;
   const shown = steps ?? traversal(meanLatent(model), dimension);
   return (
@@ -137,7 +137,7 @@ function Correlations({ model, dimension }: { model: Model; dimension: Dimension
                 <SignedBar value={found.r} low={found.low} high={found.high} hasSign={found.kind !== "eta"} />
               </td>
               <td>{correlationText(found)}</td>
-              <td class="soft" title={images(found.n)}>
+              <td class="soft" title={imageCount(found.n)}>
                 {countText(found.n)} images
               </td>
             </tr>

@@ -3,7 +3,7 @@
 import type { DimensionInfo } from "../../manifest";
 import { linear, niceTicks, tickText } from "../../parts/charts/scale";
 import { useWidth } from "../../parts/charts/useWidth";
-import { fixed, images } from "../common";
+import { fixed, imageCount } from "../common";
 
 const HEIGHT = 92;
 const FLOOR = 60;
@@ -22,7 +22,7 @@ export function DataHistogram({ dimension, n }: { dimension: DimensionInfo; n: n
       return count ? `M${left.toFixed(1)} ${FLOOR}V${(FLOOR - Math.max(1, (FLOOR * count) / most)).toFixed(1)}H${right.toFixed(1)}V${FLOOR}Z` : "";
     })
     .join("");
-  const label = `Histogram of z${dim} over ${images(n)}: from ${fixed(min)} to ${fixed(max)}, mean ${fixed(mean)}, standard deviation ${fixed(sd)}.`;
+  const label = `Histogram of z${dim} over ${imageCount(n)}: from ${fixed(min)} to ${fixed(max)}, mean ${fixed(mean)}, standard deviation ${fixed(sd)}.`;
   return (
     <div ref={holder} class="chart data-histogram">
       <svg role="img" aria-label={label} width={width} height={HEIGHT}>
@@ -36,7 +36,7 @@ export function DataHistogram({ dimension, n }: { dimension: DimensionInfo; n: n
             </text>
           ))}
           <text class="axis-title" x={width / 2} y={HEIGHT - 1} text-anchor="middle">
-            z{dim} of {images(n)}; line: ±2 sd
+            z{dim} of {imageCount(n)}; line: ±2 sd
           </text>
         </g>
       </svg>

@@ -7,7 +7,7 @@ import type { Model } from "../../atlas";
 import { colourBy, css, type Colouring } from "../../colour";
 import { clusterName, legendText, useClusterNames } from "../../clusterNames";
 import { clusterTitle, clusterWords } from "../../verdict";
-import { fixed, images, percent } from "../common";
+import { fixed, imageCount, percent } from "../common";
 import { ariWords, clusterMatch } from "./figures";
 import { Neighbours } from "./Neighbours";
 import { Scatter } from "./Scatter";
@@ -104,7 +104,7 @@ function Maps({ a, b }: { a: Model; b: Model }) {
             ))}
           </select>
         </label>
-        <span class="soft">{selection ? `${images(selection.rows.length)} selected` : "nothing is selected"}</span>
+        <span class="soft">{selection ? `${imageCount(selection.rows.length)} selected` : "nothing is selected"}</span>
       </div>
       <div class="two">
         {[a, b].map((model) => (

@@ -5,7 +5,7 @@ import type { Positions } from "../../app";
 import { useApp, usePart } from "../../app";
 import type { Colouring } from "../../colour";
 import { useWidth } from "../../parts/charts/useWidth";
-import { drawMarks, drawPoints, nearestIn, nearestTo, placed } from "./points";
+import { drawMarks, drawPoints, nearestIn, nearestTo, placesInBox } from "./points";
 
 interface Props {
   title: string;
@@ -29,7 +29,7 @@ export function Scatter({ title, positions, colouring, selected, visible, focus,
   const points = useRef<HTMLCanvasElement>(null);
   const marks = useRef<HTMLCanvasElement>(null);
   const height = Math.round(Math.min(width, Math.max(260, width * 0.75)));
-  const xy = useMemo(() => placed(positions.xy, width, height), [positions, width, height]);
+  const xy = useMemo(() => placesInBox(positions.xy, width, height), [positions, width, height]);
   useEffect(() => {
     if (points.current) drawPoints(points.current, { xy, width, height, rgba: colouring.rgba, selected, visible });
   }, [xy, width, height, colouring, selected, visible]);

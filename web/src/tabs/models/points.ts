@@ -4,7 +4,7 @@ const PAD = 14;
 const FEW = 4000;
 
 /** Places of all images in a box, with one scale for both axes and y upwards. */
-export function placed(xy: Float32Array, width: number, height: number): Float32Array {
+export function placesInBox(xy: Float32Array, width: number, height: number): Float32Array {
   let [left, right, low, high] = [Infinity, -Infinity, Infinity, -Infinity];
   for (let i = 0; i < xy.length; i += 2) {
     left = Math.min(left, xy[i]);

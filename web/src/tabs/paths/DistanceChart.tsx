@@ -128,7 +128,7 @@ function inWords(stops: Stop[], support: SupportInfo): string {
 }
 
 /** The two borders in words. */
-export function borders({ within, near }: SupportInfo): string {
+export function supportBorders({ within, near }: SupportInfo): string {
   const number = (value: number) => formatNumber(value, 2);
   return `● Within the data: up to ${number(within)}, as for 95 % of the training images. ◐ Near: up to ${number(near)}, as for 99.5 %. ○ Off: above.`;
 }

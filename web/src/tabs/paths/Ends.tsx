@@ -65,7 +65,7 @@ function End({ letter, row, focus, onPick }: EndProps) {
 function NameField({ letter, row, onPick }: Omit<EndProps, "focus">) {
   const { names } = useApp().atlas;
   const [text, setText] = useState("");
-  const options = matches(names, text);
+  const options = rowsByName(names, text);
   const id = `path-names-${letter}`;
   const take = (value: string, isFinal: boolean) => {
     const exact = names.indexOf(value);
@@ -97,7 +97,7 @@ function NameField({ letter, row, onPick }: Omit<EndProps, "focus">) {
 }
 
 /** Rows whose names contain the text, those that begin with it first, at most 50. */
-export function matches(names: readonly string[], text: string): number[] {
+export function rowsByName(names: readonly string[], text: string): number[] {
   const wanted = text.trim().toLowerCase();
   const first: number[] = [];
   const later: number[] = [];

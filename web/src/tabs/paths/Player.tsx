@@ -88,7 +88,7 @@ function usePlayer(current: number, last: number, onGo: (index: number) => void)
         if (turn) setStep(step === 1 ? -1 : 1);
         onGo(turn ? current - step : next);
       },
-      delay(last) * (isEnd ? 3 : 1),
+      frameDelayMs(last) * (isEnd ? 3 : 1),
     );
     return () => clearTimeout(timer);
   }, [isOn, current, step, last, onGo]);
@@ -96,6 +96,6 @@ function usePlayer(current: number, last: number, onGo: (index: number) => void)
 }
 
 /** Milliseconds between pictures: a path takes about two seconds, however many there are. */
-export function delay(last: number): number {
+export function frameDelayMs(last: number): number {
   return Math.max(50, Math.min(280, 2200 / last));
 }

@@ -8,7 +8,7 @@ import { filmCsv, filmGif, filmStrip } from "../../save/film";
 import { pythonPath } from "../../save/python";
 import { copyText } from "../../save/share";
 import { fileName } from "../../save/stamp";
-import { delay } from "./Player";
+import { frameDelayMs } from "./Player";
 import type { UsedPath } from "./usePath";
 import { studyPathOf, type Stop } from "../../path";
 
@@ -46,7 +46,7 @@ export function SaveButtons({ used, stops, frames, title }: Props) {
   };
   const animation = () => {
     if (frames === null) return "There are no pictures yet";
-    save(`${name}.gif`, filmGif({ ...film, frames }, delay(stops.length - 1)), "image/gif");
+    save(`${name}.gif`, filmGif({ ...film, frames }, frameDelayMs(stops.length - 1)), "image/gif");
     return "Animation saved";
   };
   const numbers = () => {

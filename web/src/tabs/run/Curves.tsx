@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { useApp } from "../../app";
 import type { Model } from "../../atlas";
 import { LineChart } from "../../parts/charts/LineChart";
-import { epochsOf, later, linesOf, QUANTITIES } from "./history";
+import { epochsOf, withoutFirstTenth, linesOf, QUANTITIES } from "./history";
 
 const FEW = 10;
 const TITLES = {
@@ -20,7 +20,7 @@ export function Curves({ model }: { model: Model }) {
   const epochs = epochsOf(history);
   if (epochs.length < 2) return <p class="soft">No training curves were kept for this model.</p>;
   const best = atlas.manifest.run.training[model.info.name]?.best_epoch;
-  const cut = <T,>(values: readonly T[]): T[] => (isLater ? later(values) : [...values]);
+  const cut = <T,>(values: readonly T[]): T[] => (isLater ? withoutFirstTenth(values) : [...values]);
   return (
     <>
       <div class="charts">

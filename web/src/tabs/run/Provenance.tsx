@@ -97,12 +97,12 @@ export function timeText(seconds: number): string {
 export function Nets({ model }: { model: Model }) {
   const { decoder, encoder } = model.info;
   const app = useApp();
-  const way = app.decoder.way(model.info);
+  const runsIn = app.decoder.runsIn(model.info);
   const python = app.atlas.source.kind === "notebook" ? "runs in the Python of the notebook" : "runs on the local server";
-  const ways = { browser: "runs in this browser", server: python, none: "" };
+  const places = { browser: "runs in this browser", server: python, none: "" };
   return (
     <div class="two">
-      <Net title="Decoder" what="latent to picture" net={decoder} where={ways[way.kind]} />
+      <Net title="Decoder" what="latent to picture" net={decoder} where={places[runsIn.kind]} />
       <Net title="Encoder" what="picture to latent" net={encoder} where={encoder ? "runs in this browser when an image is dropped on the page" : ""} />
     </div>
   );

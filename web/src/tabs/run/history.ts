@@ -30,7 +30,7 @@ export function linesOf(history: History, quantity: Quantity): Line[] {
 }
 
 /** Leave out the first tenth of the epochs, whose fall hides the rest. */
-export function later<T>(values: readonly T[]): T[] {
+export function withoutFirstTenth<T>(values: readonly T[]): T[] {
   return values.slice(Math.floor(values.length / 10));
 }
 
