@@ -137,7 +137,7 @@ def _turn(step: str, name: str, n: int, d: int, limit: float) -> Row:
 def judge(step: str, n: int, d: int, arrays: dict[str, np.ndarray]) -> dict[str, float]:
     """How good the arrays of a contestant are."""
     if step == "tsne":
-        from zatlas.atlas.projections import trust
+        from zatlas.atlas.neighbours import trust
 
         trustworthiness, continuity = trust(latents(n, d), arrays["map"], most=1000)
         return {"trustworthiness": trustworthiness, "continuity": continuity}

@@ -160,13 +160,13 @@ def pixels_sklearn(images: np.ndarray, *, solver: str) -> Answer:
 
 def of_zatlas(step: str, points: np.ndarray, seed: int) -> Answer:
     """What zatlas itself does with these points."""
-    from zatlas.atlas import clusters, projections
+    from zatlas.atlas import clusters, neighbours, projections
 
     if step == "tsne":
         made = projections.tsne(points, seed=seed)
         return {"kl": made.kl_divergence}, {"map": made.points}
     if step in ("near15", "near90"):
-        return {}, {"rows": projections.nearest_neighbours(points, int(step[4:]))[0]}
+        return {}, {"rows": neighbours.nearest_neighbours(points, int(step[4:]))[0]}
     if step == "kmeans":
         found = clusters.kmeans(points, K_MEANS, seed=seed)
         return {"inertia": _inertia(points.astype(np.float64), found.centroids)}, {}

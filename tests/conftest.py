@@ -41,7 +41,7 @@ def browser(playwright):
 
 @pytest.fixture(autouse=True)
 def _log_untouched():
-    """The command line points the log at its own stderr, which is gone after the test, or after a fixture of a module."""
+    """The command line points the log at its own stderr, which is gone when the test or the module ends."""
     logger = logging.getLogger("zatlas")
     logger.handlers[:], logger.propagate = [], True
     logger.setLevel(logging.NOTSET)

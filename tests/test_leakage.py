@@ -21,7 +21,8 @@ from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.progress import Talk
 from zatlas.results.kinds import ModelResults
-from zatlas.studies.study import Study, analyse, embed_model, study
+from zatlas.studies.run import analyse, embed_model, study
+from zatlas.studies.study import Study
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.vae import VAE

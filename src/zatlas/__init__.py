@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from zatlas.images.readers.opening import open_images as open_images
     from zatlas.images.statistics import statistics as statistics
     from zatlas.report.figures import plot as plot
+    from zatlas.studies.run import study as study
     from zatlas.studies.study import Study as Study
-    from zatlas.studies.study import study as study
     from zatlas.tiles.loader import Tiles as Tiles
     from zatlas.tiles.transforms import Scaling as Scaling
     from zatlas.vae import VAE as VAE
@@ -43,7 +43,7 @@ _HOME = {
     "phantom": "zatlas.images.phantom",
     "plot": "zatlas.report.figures.plot",
     "statistics": "zatlas.images.statistics",
-    "study": "zatlas.studies.study",
+    "study": "zatlas.studies.run",
 }
 _MODULES = {"phantom", "plot"}
 

@@ -11,8 +11,6 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.paths import (
     TSNE_NOTE,
     aggregate_sd,
-    axis_values,
-    axis_walk,
     interpolate,
     nearest_distance,
     positions,
@@ -90,70 +88,70 @@ def test_without_an_arc_the_spherical_walk_is_straight():
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(UsageError, match="a walk cannot be 'curly'"):
+    with pytest.raises(UsageError, match="a path cannot be 'curly'"):
         interpolate(np.zeros(2), np.ones(2), 3, "curly")
 
 
 def test_walk_along_a_latent_dimension_joins_its_extremes(atlas):
-    walk = axis_walk(atlas, "z1", 7)
+    walk = atlas.path("z1", 7)
     assert (walk.start_row, walk.end_row) == (atlas.mean[:, 1].argmin(), atlas.mean[:, 1].argmax())
     assert walk.start_image == atlas.table["image"][walk.start_row]
     assert (walk.name, walk.axis_kind, walk.note, walk.kind) == ("z1", "latent", "", "straight")
     np.testing.assert_array_equal(walk.z[[0, -1]], atlas.mean[[walk.start_row, walk.end_row]])
-    assert len(walk.t) == 7 and walk.z.shape == (9, 3) and len(walk.frames) == 0
+    assert len(walk.t) == 7 and walk.z.shape == (9, 3)
 
 
 def test_walk_along_pc1_makes_the_map_when_it_is_missing(atlas):
-    walk = axis_walk(atlas, "PC1")
+    walk = atlas.path("PC1")
     scores = atlas.projections["pca"][:, 0]
     assert (walk.start_row, walk.end_row) == (scores.argmin(), scores.argmax())
 
 
 @pytest.mark.parametrize("axis", ["TSNE1", "t-SNE 1", "tsne1"])
 def test_walk_along_tsne_says_that_it_runs_in_latent_space(atlas, axis):
-    walk = axis_walk(atlas, axis)
+    walk = atlas.path(axis)
     assert (walk.name, walk.axis_kind, walk.note) == ("t-SNE 1", "tsne", TSNE_NOTE)
     assert walk.end_row == atlas.projections["tsne"][:, 0].argmax()
 
 
 def test_of_many_images_at_an_extreme_the_most_typical_is_taken(atlas):
-    walk = axis_walk(atlas, "age")
+    walk = atlas.path("age")
     lowest = atlas.mean[:10]
     assert walk.start_row == np.linalg.norm(lowest - lowest.mean(axis=0), axis=1).argmin()
     assert walk.end_row >= 20 and walk.axis_kind == "label"
 
 
 def test_walk_between_two_rows(atlas):
-    walk = axis_walk(atlas, (3, 12), 4, kind="spherical")
+    walk = atlas.path((3, 12), 4, kind="spherical")
     assert (walk.start_row, walk.end_row, walk.name) == (3, 12, "B01/03 -> B01/12")
     assert walk.axis_kind == "pair" and walk.kind == "spherical"
     for rows in ((3, 3), (0, 30), (-1, 2)):
-        with pytest.raises(UsageError, match="a walk cannot go from row"):
-            axis_walk(atlas, rows)
+        with pytest.raises(UsageError, match="a path cannot go from row"):
+            atlas.path(rows)
 
 
 def test_missing_labels_are_never_ends(atlas):
     atlas.table["age"] = np.where(np.arange(30) < 10, np.nan, atlas.table["age"])
-    assert axis_walk(atlas, "age").start_row >= 10
+    assert atlas.path("age").start_row >= 10
 
 
 def test_axes_that_do_not_exist_are_named_with_those_that_do(atlas):
     with pytest.raises(UsageError, match="no axis 'stain'") as error:
-        axis_walk(atlas, "stain")
+        atlas.path("stain")
     assert "age" in error.value.hint and "z0 to z2" in error.value.hint
     with pytest.raises(UsageError, match="no axis 'z3'"):
-        axis_walk(atlas, "z3")
+        atlas.path("z3")
     with pytest.raises(UsageError, match="no axis 'PC0'"):
-        axis_walk(atlas, "PC0")
+        atlas.path("PC0")
     with pytest.raises(UsageError, match="holds text"):
-        axis_walk(atlas, "kind")
+        atlas.path("kind")
     with pytest.raises(UsageError, match="same value on same"):
-        axis_walk(atlas, "same")
+        atlas.path("same")
 
 
 def test_a_column_goes_before_an_axis_of_the_same_name(atlas):
     atlas.table["z0"] = np.arange(30.0)
-    assert axis_values(atlas, "z0")[1] == "label"
+    assert atlas.axis("z0")[1] == "label"
 
 
 def test_distance_is_zero_at_images_and_counts_in_spacings():
@@ -166,7 +164,7 @@ def test_distance_is_zero_at_images_and_counts_in_spacings():
 
 
 def test_walk_knows_how_far_from_images_it_runs(atlas):
-    walk = axis_walk(atlas, "z0", 7)
+    walk = atlas.path("z0", 7)
     assert walk.nearest_distance.shape == (9,)
     assert walk.nearest_distance[0] == 0 and walk.nearest_distance[-1] == 0 and walk.nearest_distance.max() > 0
 

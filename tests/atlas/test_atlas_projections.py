@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from zatlas import compute
-from zatlas.atlas import projections
-from zatlas.atlas.projections import fit_pca, nearest_neighbours, trust, tsne
+from zatlas.atlas import neighbours, projections
+from zatlas.atlas.neighbours import nearest_neighbours, trust
+from zatlas.atlas.projections import fit_pca, tsne
 from zatlas.errors import DataError, UsageError
 
 
@@ -228,7 +229,7 @@ def test_neighbours_are_exact(rng):
 
 @pytest.mark.parametrize(("spread", "words"), [([1] + [0.001] * 9, "a k-d tree"), ([1] * 10, "all pairs")])
 def test_neighbours_of_many_images_are_exact_by_tree_and_by_pairs(rng, monkeypatch, caplog, spread, words):
-    monkeypatch.setattr(projections, "_TREE_FROM", 1000)
+    monkeypatch.setattr(neighbours, "_TREE_FROM", 1000)
     points = (rng.normal(size=(3000, 10)) * spread).astype(np.float32)
     with caplog.at_level("INFO"):
         rows, distances = nearest_neighbours(points, 15)

@@ -6,7 +6,8 @@ from pathlib import Path
 from zatlas import files, phantom
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.progress import Talk
-from zatlas.studies.study import Study, analyse, compare, embed_model, study
+from zatlas.studies.run import analyse, compare, embed_model, study
+from zatlas.studies.study import Study
 
 HOSTILE = ("<img src=x onerror=alert(1)>", '"><script>alert(2)</script>', "plain")
 

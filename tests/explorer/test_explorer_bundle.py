@@ -22,7 +22,8 @@ from zatlas.explorer.bundle.model_part import model_part
 from zatlas.explorer.bundle.sheets import Layout
 from zatlas.explorer.bundle.writing import bundle_of, check_bundle, write_bundle
 from zatlas.progress import Talk
-from zatlas.studies.study import Study, analyse, compare, embed_model, study
+from zatlas.studies.run import analyse, compare, embed_model, study
+from zatlas.studies.study import Study
 
 N = 60
 

@@ -17,7 +17,8 @@ from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, Stu
 from zatlas.explorer.server.guard import Door
 from zatlas.explorer.server.serving import Offer, app, serve
 from zatlas.progress import Talk
-from zatlas.studies.study import Study, analyse, compare, embed_model, study
+from zatlas.studies.run import analyse, compare, embed_model, study
+from zatlas.studies.study import Study
 
 TOKEN = "toy-token"
 PORT = 8765

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anndata
 import h5py
@@ -18,21 +18,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from zatlas import files
-from zatlas.atlas import clusters, projections
+from zatlas.atlas import clusters, neighbours, paths, projections
+from zatlas.atlas.axes import OWN_COLUMNS, axis_values
 from zatlas.errors import DataError, FileAccessError, UsageError
-
-if TYPE_CHECKING:
-    from zatlas.results.kinds import Walk
 
 __all__ = ["OWN_COLUMNS", "Atlas"]
 
 log = logging.getLogger(__name__)
-
-OWN_COLUMNS = (
-    "image", "image_row", "group", "split", "y_px", "x_px", "size_px", "distortion_nats", "rate_nats", "psnr_db",
-    "cluster",
-)  # fmt: skip
-"""Columns of the table that zatlas writes; all others are the user's labels."""
 
 
 class Atlas:
@@ -170,19 +162,45 @@ class Atlas:
 
     def neighbours(self, k: int = 8) -> tuple[Int[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
         """Rows and distances of the k nearest images of each image in latent space, nearest first, itself left out."""
-        return projections.nearest_neighbours(self.mean, k)
+        return neighbours.nearest_neighbours(self.mean, k)
 
-    def path(self, axis: str | tuple[int, int], points: int = 7, kind: str = "straight") -> "Walk":
-        """A walk through latent space between two real images.
+    def axis(self, name: str) -> tuple[str, str, Float[np.ndarray, " n"]]:
+        """The name of an axis as it is shown, its kind ("pca", "tsne", "latent", "label"), each image's value on it.
+
+        Args:
+            name: "PC1", "TSNE2", "z0" or a numeric column of the table; maps are made when missing.
+
+        Raises:
+            UsageError: there is no such axis.
+        """
+        return axis_values(name, self.mean, self.table, self._scores)
+
+    def _scores(self, name: str) -> np.ndarray:
+        if name not in self.projections:
+            getattr(self, name)()
+        return self.projections[name]
+
+    def path(
+        self, axis: str | tuple[int, int], points: int = 7, kind: str = "straight", *, unit: float = 0.0
+    ) -> paths.LatentPath:
+        """A path through latent space between two real images.
 
         Args:
             axis: "PC1", "TSNE2", "z0" or a numeric column: from the image lowest on it to the highest; or two rows.
             points: Interior points.
             kind: "straight" or "spherical".
-        """
-        from zatlas.atlas import paths
+            unit: The `paths.spacing` of the atlas, where it is known already; 0 computes it.
 
-        return paths.axis_walk(self, axis, points, kind=kind)
+        Raises:
+            UsageError: there is no such axis or row, or all images have the same value on it.
+        """
+        table = self.table
+        images = [str(name) for name in table["image"]] if "image" in table else [str(row) for row in range(len(table))]
+        if isinstance(axis, tuple):
+            return paths.path_between(self.mean, axis, points, images=images, kind=kind, unit=unit)
+        name, axis_kind, values = self.axis(axis)
+        rows = paths.extremes(self.mean, values, name)
+        return paths.path_between(self.mean, rows, points, images=images, axis=(name, axis_kind), kind=kind, unit=unit)
 
     def to_anndata(self) -> anndata.AnnData:
         """As AnnData: X, layers["log_var"], obs, obsm X_pca, X_tsne and spatial (x, y of tile centres), uns["zatlas"].

@@ -1,33 +1,28 @@
-"""Ways through latent space: between two images, along an axis, along one dimension.
+"""Paths through latent space: between two images, along one dimension, and how far they are from real latents.
 
-An axis walk joins the images that are lowest and highest on an axis: a principal component, an axis of the t-SNE map,
-a latent dimension, or any numeric column. It always runs in latent space, straight or along a great circle. How far a
-point lies from all real latents says how much a decoded image there can be trusted. Nothing here decodes.
+A path always runs in latent space, straight or along a great circle. How far a point lies from all real latents says
+how much a decoded image there can be trusted. Everything takes arrays, and nothing here decodes; which images are
+extreme on which axis is known by `axes` and the atlas.
 """
 
-import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from zatlas.atlas.projections import nearest_neighbours
+from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.errors import DataError, UsageError
-from zatlas.results.kinds import Walk
-
-if TYPE_CHECKING:
-    from zatlas.atlas.atlas import Atlas
 
 __all__ = [
     "TRAVERSAL_VALUES",
     "TSNE_NOTE",
+    "LatentPath",
     "aggregate_sd",
-    "axis_values",
-    "axis_walk",
+    "extremes",
     "interpolate",
     "nearest_distance",
+    "path_between",
     "positions",
     "relative_to_spacing",
     "spacing",
@@ -44,7 +39,7 @@ _KINDS = ("straight", "spherical")
 
 
 def positions(points: int) -> Float[np.ndarray, " p"]:
-    """Positions of the interior points of a walk: k / (points + 1) for k = 1..points, strictly between 0 and 1.
+    """Positions of the interior points of a path: k / (points + 1) for k = 1..points, strictly between 0 and 1.
 
     Example:
         >>> positions(3)
@@ -63,7 +58,7 @@ def interpolate(
     - straight: z0 + t (z1 - z0).
     - spherical: the direction turns from that of z0 to that of z1 by equal angles, the length goes evenly from that of
       z0 to that of z1; ends of equal length stay at that length throughout. Where there is no such arc (an end at the
-      origin, one dimension) the walk is straight; between opposite directions one of the many arcs is taken.
+      origin, one dimension) the path is straight; between opposite directions one of the many arcs is taken.
 
     Raises:
         UsageError: `kind` is neither, or `points` is below 1.
@@ -71,7 +66,7 @@ def interpolate(
     Source: slerp, Shoemake 1985; for latents White 2016, https://arxiv.org/abs/1609.04468
     """
     if kind not in _KINDS:
-        raise UsageError(f"a walk cannot be {kind!r}", hint="use straight or spherical")
+        raise UsageError(f"a path cannot be {kind!r}", hint="use straight or spherical")
     z0, z1 = np.asarray(z0, np.float64), np.asarray(z1, np.float64)
     t = np.concatenate([[0.0], positions(points), [1.0]])[:, None]
     z = z0 + t * (z1 - z0) if kind == "straight" else _spherical(z0, z1, t)
@@ -100,36 +95,64 @@ def _spherical(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.asarray(lengths * (np.cos(angle) * start + np.sin(angle) * across))
 
 
-def axis_walk(
-    atlas: "Atlas", axis: str | tuple[int, int], points: int = 7, *, kind: str = "straight", unit: float = 0.0
-) -> Walk:
-    """A walk from the image lowest on an axis to the image highest on it, or between two chosen rows.
+@dataclass(kw_only=True)
+class LatentPath:
+    """A path through latent space from one real image to another, not decoded.
 
-    Several images may share the lowest or highest value (labels often do): then the one nearest to their common centre
-    in latent space stands for them.
+    Attributes:
+        name: What the ends are extreme on: "PC1", "t-SNE 1", "z3", a label, or "a -> b" for two chosen images.
+        axis_kind: "pca", "tsne", "latent", "label" or "pair".
+        start_row, end_row: Atlas rows of the two images.
+        start_image, end_image: Their names.
+        t: Positions of the p interior points, k / (p + 1), (p,).
+        z: Latents with both ends, (p + 2, d).
+        kind: "straight" or "spherical".
+        note: What a reader must know about this path, may be empty.
+        nearest_distance: Distance of each of the p + 2 points to the nearest real latent, in median
+            nearest-neighbour distances of the real latents, (p + 2,).
+    """
+
+    name: str
+    axis_kind: str
+    start_row: int
+    end_row: int
+    start_image: str
+    end_image: str
+    t: np.ndarray
+    z: np.ndarray
+    kind: str = "straight"
+    note: str = ""
+    nearest_distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+def path_between(
+    latents: Float[np.ndarray, "n d"],
+    rows: tuple[int, int],
+    points: int = 7,
+    *,
+    images: Sequence[str],
+    axis: tuple[str, str] = ("", "pair"),
+    kind: str = "straight",
+    unit: float = 0.0,
+) -> LatentPath:
+    """The path between two real images.
 
     Args:
-        atlas: Latents, table and maps.
-        axis: "PC1", "PC2", ... (maps are made when missing), "TSNE1" or "TSNE2", "z0", "z1", ..., the name of a
-            numeric column of the table, or two rows of the atlas.
+        latents: Of all images.
+        rows: Where the path begins and ends.
         points: Interior points.
+        images: Names of all images.
+        axis: Name and kind of the axis on which the ends are extreme; by default they were chosen.
         kind: "straight" or "spherical".
-        unit: The `spacing` of the atlas, where it is known already; 0 computes it.
-
-    Returns:
-        The walk, not decoded: frames are empty, features too.
+        unit: The `spacing` of the latents, where it is known already; 0 computes it.
 
     Raises:
-        UsageError: there is no such axis or row, or all images have the same value on it.
+        UsageError: there are no such rows, or they are the same.
     """
-    if isinstance(axis, tuple):
-        name, axis_kind, (start, end) = "", "pair", _checked_rows(atlas, axis)
-    else:
-        name, axis_kind, values = axis_values(atlas, axis)
-        start, end = _extremes(atlas.mean, values, name)
-    images = _image_names(atlas)
-    z = interpolate(atlas.mean[start], atlas.mean[end], points, kind)
-    return Walk(
+    start, end = _checked_rows(len(latents), rows)
+    z = interpolate(latents[start], latents[end], points, kind)
+    name, axis_kind = axis
+    return LatentPath(
         name=name or f"{images[start]} -> {images[end]}",
         axis_kind=axis_kind,
         start_row=start,
@@ -140,76 +163,34 @@ def axis_walk(
         z=z,
         kind=kind,
         note=TSNE_NOTE if axis_kind == "tsne" else "",
-        nearest_distance=relative_to_spacing(nearest_distance(z, atlas.mean), atlas.mean, unit=unit),
+        nearest_distance=relative_to_spacing(nearest_distance(z, latents), latents, unit=unit),
     )
 
 
-def _checked_rows(atlas: "Atlas", rows: tuple[int, int]) -> tuple[int, int]:
-    n = len(atlas.mean)
+def _checked_rows(n: int, rows: tuple[int, int]) -> tuple[int, int]:
     start, end = (int(row) for row in rows)
     if not (0 <= start < n and 0 <= end < n) or start == end:
         raise UsageError(
-            f"a walk cannot go from row {start} to row {end} of an atlas of {n}",
+            f"a path cannot go from row {start} to row {end} of an atlas of {n}",
             hint=f"choose two different rows from 0 to {n - 1}",
         )
     return start, end
 
 
-def _image_names(atlas: "Atlas") -> list[str]:
-    table = atlas.table
-    return [str(name) for name in table["image"]] if "image" in table else [str(row) for row in range(len(table))]
+def extremes(latents: Float[np.ndarray, "n d"], values: Float[np.ndarray, " n"], name: str) -> tuple[int, int]:
+    """Rows of the images lowest and highest on an axis.
 
+    Several images may share the lowest or highest value (labels often do): then the one nearest to their common centre
+    in latent space stands for them.
 
-def axis_values(atlas: "Atlas", axis: str) -> tuple[str, str, Float[np.ndarray, " n"]]:
-    """The name of an axis as it is shown, its kind ("pca", "tsne", "latent", "label"), and each image's value on it.
+    Args:
+        latents: Of all images.
+        values: Of all images on the axis; those that are not finite are left out.
+        name: Of the axis, for the message.
 
     Raises:
-        UsageError: there is no such axis.
+        UsageError: all images have the same value.
     """
-    if axis in atlas.table:
-        return axis, "label", _numeric(atlas.table[axis], axis)
-    found = re.fullmatch(r"(pc|t-?sne|z)[ _-]?(\d+)", axis.strip(), re.IGNORECASE)
-    if not found:
-        raise UsageError(f"there is no axis {axis!r}", hint=f"choose one of: {_known_axes(atlas)}")
-    family, number = found[1].lower().replace("-", ""), int(found[2])
-    if family == "z":
-        return f"z{number}", "latent", _column(atlas.mean, number, axis, first=0)
-    if family == "pc":
-        scores = _map(atlas, "pca", lambda: atlas.pca())
-        return f"PC{number}", "pca", _column(scores, number - 1, axis, first=1)
-    return f"t-SNE {number}", "tsne", _column(_map(atlas, "tsne", lambda: atlas.tsne()), number - 1, axis, first=1)
-
-
-def _map(atlas: "Atlas", name: str, make: Callable[[], object]) -> np.ndarray:
-    if name not in atlas.projections:
-        make()
-    return atlas.projections[name]
-
-
-def _column(values: np.ndarray, number: int, axis: str, *, first: int) -> np.ndarray:
-    if not 0 <= number < values.shape[1]:
-        last = values.shape[1] - 1 + first
-        raise UsageError(f"there is no axis {axis!r}", hint=f"its number may be {first} to {last}")
-    return np.asarray(values[:, number], np.float64)
-
-
-def _numeric(column: "pd.Series[float]", axis: str) -> np.ndarray:
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
-    if not pd.api.types.is_numeric_dtype(column):
-        raise UsageError(
-            f"the column {axis!r} holds text, which has no lowest and highest", hint="choose a numeric column"
-        )
-    return column.to_numpy(np.float64, na_value=np.nan)
-
-
-def _known_axes(atlas: "Atlas") -> str:
-    numeric = [str(name) for name in atlas.labels if pd.api.types.is_numeric_dtype(atlas.table[name])]
-    d = atlas.mean.shape[1]
-    return ", ".join(["PC1", "PC2", "TSNE1", "TSNE2", f"z0 to z{d - 1}", *numeric])
-
-
-def _extremes(latents: np.ndarray, values: np.ndarray, name: str) -> tuple[int, int]:
     known = np.flatnonzero(np.isfinite(values))
     if len(known) < 2 or np.ptp(values[known]) == 0:
         raise UsageError(f"all images have the same value on {name}", hint="choose another axis")

@@ -66,8 +66,8 @@ def train(options: argparse.Namespace, command: list[str]) -> None:
 
 def _run(options: argparse.Namespace, command: list[str], *, until: str) -> None:
     from zatlas.studies.plan import plan
-    from zatlas.studies.study import study as run_study
-    from zatlas.studies.study import study_folder
+    from zatlas.studies.run import study as run_study
+    from zatlas.studies.run import study_folder
 
     config, out = _study_and_folder(options)
     if options.dry_run:
@@ -99,13 +99,13 @@ def _study_and_folder(options: argparse.Namespace) -> tuple[StudyConfig, str]:
 
 def embed(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas embed STUDY`"""
-    from zatlas.studies import steps
+    from zatlas.studies import verbs as study_verbs
     from zatlas.studies.study import Study
 
     made = Study(options.study)
     name = made.name(options.model)
     target = Path(options.out or f"{made.folder.name}-{name}.h5ad")
-    atlas = steps.embed(made, name, target, data=options.data, stride=options.stride, talk=_talk(options))
+    atlas = study_verbs.embed(made, name, target, data=options.data, stride=options.stride, talk=_talk(options))
     n, d = atlas.mean.shape
     _show(options, {"atlas": str(target), "n": n, "d": d}, f"{target}: {n} latents of {d} dimensions")
     _next(options, f"python -c \"import anndata; print(anndata.read_h5ad('{target}'))\"")
@@ -113,14 +113,14 @@ def embed(options: argparse.Namespace, command: list[str]) -> None:
 
 def walk(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas walk STUDY`"""
-    from zatlas.studies import steps
+    from zatlas.studies import verbs as study_verbs
     from zatlas.studies.study import Study
 
     made = Study(options.study)
     between = tuple(options.between) if options.between else None
     label = "-".join(between) if between else options.axis
     target = Path(options.out or f"walk-{label.replace('/', '_')}")
-    found = steps.walk(
+    found = study_verbs.walk(
         made, made.name(options.model), target, axis=options.axis, between=between, points=options.points,
         kind=options.kind, talk=_talk(options),
     )  # fmt: skip
@@ -130,12 +130,12 @@ def walk(options: argparse.Namespace, command: list[str]) -> None:
 
 def sample(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas sample STUDY`"""
-    from zatlas.studies import steps
+    from zatlas.studies import verbs as study_verbs
     from zatlas.studies.study import Study
 
     made = Study(options.study)
     target = Path(options.out or ("samples-prior" if options.prior else "samples"))
-    found = steps.sample(
+    found = study_verbs.sample(
         made,
         made.name(options.model),
         target,
@@ -150,10 +150,10 @@ def sample(options: argparse.Namespace, command: list[str]) -> None:
 
 def report(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas report STUDY`"""
-    from zatlas.studies import steps
+    from zatlas.studies import verbs as study_verbs
     from zatlas.studies.study import Study
 
-    page = steps.report(Study(options.study), Path(options.out) if options.out else None, _talk(options))
+    page = study_verbs.report(Study(options.study), Path(options.out) if options.out else None, _talk(options))
     _show(options, {"report": str(page)}, str(page))
 
 
@@ -264,12 +264,14 @@ def _make_explorer(options: argparse.Namespace, made: Study) -> None:
 
 def _show_study(options: argparse.Namespace, made: Study) -> None:
     from zatlas.explorer.page import is_built
-    from zatlas.studies import steps
+    from zatlas.studies import verbs as study_verbs
 
     page = made.folder / "report.html"
     summary = made.headline()
     _show(
-        options, {"study": str(made.folder), "report": str(page), "models": summary}, steps.headline_text(made, summary)
+        options,
+        {"study": str(made.folder), "report": str(page), "models": summary},
+        study_verbs.headline_text(made, summary),
     )
     folder = shlex.quote(str(made.folder))
     _next(options, f"zatlas explore {folder}" if is_built() else f"open {shlex.quote(str(page))} in a browser")

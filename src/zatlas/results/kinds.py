@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
+from zatlas.atlas.paths import LatentPath
 from zatlas.errors import DataError
 from zatlas.results.records import read_record, write_record
 
@@ -87,45 +88,24 @@ class Gallery(_Saved):
 
 
 @dataclass(kw_only=True)
-class Walk(_Saved):
+class Walk(LatentPath, _Saved):
     """A path through latent space from one real image to another, decoded.
 
     Attributes:
-        name: What the ends are extreme on: "PC1", "t-SNE 1", "z3", a label, or "a -> b" for two chosen images.
-        axis_kind: "pca", "tsne", "latent", "label" or "pair".
-        start_row, end_row: Atlas rows of the two images.
-        start_image, end_image: Their names.
-        t: Positions of the p interior points, k / (p + 1), (p,).
-        z: Latents with both ends, (p + 2, d).
-        frames: Decoded interior points, (p, c, h, w); like the other images and `features` empty until decoded.
+        frames: Decoded interior points, (p, c, h, w).
         end_originals: The two images, (2, c, h, w).
         end_reconstructions: The two images through the model, (2, c, h, w).
-        kind: "straight" or "spherical".
-        note: What a reader must know about this walk, may be empty.
         features: One row for each of the p + 2 decoded images, one column per feature.
         changes: Features that change much, largest ratio first: feature, words, start, end, change, spread (standard
             deviation over the real images, with the decoder's own error in it), ratio (|change| / spread), monotone
             (rank correlation with the position), direction, text.
-        nearest_distance: Distance of each of the p + 2 points to the nearest real latent, in median
-            nearest-neighbour distances of the real latents, (p + 2,).
     """
 
-    name: str
-    axis_kind: str
-    start_row: int
-    end_row: int
-    start_image: str
-    end_image: str
-    t: np.ndarray
-    z: np.ndarray
-    frames: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 0, 0), np.float32))
-    end_originals: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 0, 0), np.float32))
-    end_reconstructions: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 0, 0), np.float32))
-    kind: str = "straight"
-    note: str = ""
+    frames: np.ndarray
+    end_originals: np.ndarray
+    end_reconstructions: np.ndarray
     features: pd.DataFrame = field(default_factory=pd.DataFrame)
     changes: list[dict[str, Any]] = field(default_factory=list)
-    nearest_distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(kw_only=True)

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import grey_limits
-from zatlas.atlas.paths import TRAVERSAL_VALUES, axis_walk, spacing, traversal, traversal_order
-from zatlas.atlas.projections import nearest_neighbours
+from zatlas.atlas.neighbours import nearest_neighbours
+from zatlas.atlas.paths import TRAVERSAL_VALUES, LatentPath, spacing, traversal, traversal_order
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.randomness import generator
@@ -98,29 +98,33 @@ def walks(
         view: The model.
         atlas: Where the images lie.
         tiles: The tiles of the atlas.
-        axes: See `paths.axis_walk`; axes on which all images are the same are left out.
+        axes: See `Atlas.path`; axes on which all images are the same are left out.
         points: Interior points.
         spread: Standard deviation of each feature over the real images.
     """
     made, unit = [], spacing(atlas.mean)
     for axis in axes:
         try:
-            walk = axis_walk(atlas, axis, points, unit=unit)
+            path = atlas.path(axis, points, unit=unit)
         except UsageError as err:
             log.info("no walk along %s: %s", axis, err.what)
             continue
-        made.append(decoded(view, walk, tiles, spread))
+        made.append(decoded(view, path, tiles, spread))
     return made
 
 
-def decoded(view: View, walk: Walk, tiles: Tiles, spread: Mapping[str, float]) -> Walk:
-    """The walk with its frames, its ends as they are and as reconstructed, and the features that change."""
-    images = view.decode(walk.z)
-    walk.frames, walk.end_reconstructions = images[1:-1], images[[0, -1]]
-    walk.end_originals = view.take(tiles, np.array([walk.start_row, walk.end_row]))
-    walk.features = image_features(images)
-    walk.changes = named_changes(walk.features, spread)
-    return walk
+def decoded(view: View, path: LatentPath, tiles: Tiles, spread: Mapping[str, float]) -> Walk:
+    """The path with its frames, its ends as they are and as reconstructed, and the features that change."""
+    images = view.decode(path.z)
+    features = image_features(images)
+    return Walk(
+        **vars(path),
+        frames=images[1:-1],
+        end_reconstructions=images[[0, -1]],
+        end_originals=view.take(tiles, np.array([path.start_row, path.end_row])),
+        features=features,
+        changes=named_changes(features, spread),
+    )
 
 
 def traversals(

@@ -7,7 +7,8 @@ from zatlas import files
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.images import phantom
 from zatlas.progress import Talk
-from zatlas.studies.study import Study, study
+from zatlas.studies.run import study
+from zatlas.studies.study import Study
 
 __all__ = ["demo", "demo_config"]
 

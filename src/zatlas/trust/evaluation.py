@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from skimage.metrics import structural_similarity
 
-from zatlas.atlas.projections import nearest_neighbours
+from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.compute import one_thread
 from zatlas.errors import DataError, UsageError
 

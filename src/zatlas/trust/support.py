@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from zatlas.atlas.projections import nearest_neighbours
+from zatlas.atlas.neighbours import nearest_neighbours
 
 __all__ = ["KNN", "Neighbours", "kept_share", "neighbour_distance", "neighbours", "support"]
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from zatlas import files
 from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.paths import axis_walk
 from zatlas.errors import UsageError
 from zatlas.images.readers.opening import open_images
 from zatlas.progress import Talk
@@ -75,15 +74,15 @@ def walk(
     """Images along a line through the latent space, as PNG, SVG and CSV in the folder `target`."""
     atlas = made.atlas(name)
     ends = (_row_of(atlas, between[0]), _row_of(atlas, between[1])) if between else axis
-    found = axis_walk(atlas, ends, points, kind=kind)
+    path = atlas.path(ends, points, kind=kind)
     view, tiles = _view(made, name, talk)
     rows = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), _SPREAD_TILES)).astype(np.int64))
     spread = feature_spread(image_features(view.take(tiles, rows)))
-    found = decoded(view, found, tiles, spread)
+    found = decoded(view, path, tiles, spread)
     words = "; ".join(change["text"] for change in found.changes) or "no image feature changes much"
     recipe = _recipe(f"walk-{safe_id(found.name)}", pictures.walk, pictures.walk_numbers, found)
     write_recipes([recipe], target)
-    text = f"walk along {found.name} from {found.start_image} to {found.end_image}: {words}"
+    text = f"path along {found.name} from {found.start_image} to {found.end_image}: {words}"
     return {"folder": str(target), "walk": found.name, "changes": found.changes, "note": found.note, "text": text}
 
 
