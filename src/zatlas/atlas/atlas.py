@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from zatlas import files
 from zatlas.atlas import clusters, neighbours, paths, projections
 from zatlas.atlas.axes import OWN_COLUMNS, axis_values
+from zatlas.atlas.latent_path import LatentPath
 from zatlas.errors import DataError, FileAccessError, UsageError
 
 __all__ = ["OWN_COLUMNS", "Atlas"]
@@ -182,7 +183,7 @@ class Atlas:
 
     def path(
         self, axis: str | tuple[int, int], points: int = 7, kind: str = "straight", *, unit: float = 0.0
-    ) -> paths.LatentPath:
+    ) -> LatentPath:
         """A path through latent space between two real images.
 
         Args:

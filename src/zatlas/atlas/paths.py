@@ -6,18 +6,17 @@ extreme on which axis is known by `axes` and the atlas.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.errors import DataError, UsageError
 
 __all__ = [
     "TRAVERSAL_VALUES",
     "TSNE_NOTE",
-    "LatentPath",
     "aggregate_sd",
     "extremes",
     "interpolate",
@@ -93,36 +92,6 @@ def _spherical(z0: np.ndarray, z1: np.ndarray, t: np.ndarray) -> np.ndarray:
     angle = np.arccos(cosine) * t
     lengths = length0 + t * (length1 - length0)
     return np.asarray(lengths * (np.cos(angle) * start + np.sin(angle) * across))
-
-
-@dataclass(kw_only=True)
-class LatentPath:
-    """A path through latent space from one real image to another, not decoded.
-
-    Attributes:
-        name: What the ends are extreme on: "PC1", "t-SNE 1", "z3", a label, or "a -> b" for two chosen images.
-        axis_kind: "pca", "tsne", "latent", "label" or "pair".
-        start_row, end_row: Atlas rows of the two images.
-        start_image, end_image: Their names.
-        t: Positions of the p interior points, k / (p + 1), (p,).
-        z: Latents with both ends, (p + 2, d).
-        kind: "straight" or "spherical".
-        note: What a reader must know about this path, may be empty.
-        nearest_distance: Distance of each of the p + 2 points to the nearest real latent, in median
-            nearest-neighbour distances of the real latents, (p + 2,).
-    """
-
-    name: str
-    axis_kind: str
-    start_row: int
-    end_row: int
-    start_image: str
-    end_image: str
-    t: np.ndarray
-    z: np.ndarray
-    kind: str = "straight"
-    note: str = ""
-    nearest_distance: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def path_between(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
-from zatlas.atlas.paths import LatentPath
+from zatlas.atlas.latent_path import LatentPath
 from zatlas.errors import DataError
 from zatlas.results.records import read_record, write_record
 

@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import grey_limits
+from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
-from zatlas.atlas.paths import TRAVERSAL_VALUES, LatentPath, spacing, traversal, traversal_order
+from zatlas.atlas.paths import TRAVERSAL_VALUES, spacing, traversal, traversal_order
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.randomness import generator
