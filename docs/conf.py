@@ -21,7 +21,7 @@ extensions = [
     "sphinx_copybutton",
     "zatlas_reference",
 ]
-exclude_patterns = ["_build", "reference/generated/*.md"]
+exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,16 @@ def test_python_and_toml_shown_is_valid(page: Path) -> None:
 def test_reference_lists_every_public_name() -> None:
     listed = set(re.findall(r"^   (\w+)$", (ROOT / "docs" / "reference" / "api.md").read_text(), flags=re.MULTILINE))
     assert set(zatlas.__all__) - {"__version__"} <= listed
+
+
+def test_what_is_written_from_the_code_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs" / "_ext")
+    import zatlas_reference
+
+    for page, text in zatlas_reference.pages().items():
+        if page.name == "cli.md" and sys.version_info >= (3, 13):
+            continue  # from 3.13 on argparse lays out short options in another way
+        assert page.read_text(encoding="utf-8") == text, f"{name_of(page)}: python docs/_ext/zatlas_reference.py"
 
 
 def test_every_page_is_reached_from_an_index() -> None:

@@ -1,8 +1,9 @@
-"""Reference pages that are written from the code when the documentation is built, so that they cannot disagree with it.
+"""Those parts of the reference that are written from the code, so that they cannot disagree with it.
 
-Four Markdown files go to docs/reference/generated, where other pages include them: `cli.md` from the parser of the
-command line, `configuration.md` from the dataclasses of `zatlas.config`, `exit_codes.md` from the error classes,
-`phantoms.md` from the tables in the documentation of `zatlas.images.phantom`.
+    python docs/_ext/zatlas_reference.py     writes them anew into docs/reference and docs/explanation/phantoms.md
+
+They are kept in the pages themselves, between two markers, so that a checkout and a code host show them without a
+build; a test compares them with the code. Sphinx loads this file for what it says to autodoc.
 """
 
 import argparse
@@ -13,38 +14,63 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import zatlas
 from zatlas import config, errors
 from zatlas.cli.flags import parser as flags_parser
 from zatlas.images import phantom
 
+DOCS = Path(__file__).resolve().parents[1]
+_BEGIN, _END = "<!-- written by docs/_ext/zatlas_reference.py -->", "<!-- end of what is written -->"
+
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx when to write the pages: before it looks for documents."""
-    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir) / "reference" / "generated"))
+    """Tell Sphinx what to leave out of the documentation of modules."""
     app.connect("autodoc-process-docstring", _without_markdown_tables)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def write_pages(folder: Path) -> None:
-    """Write the generated pages into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pages = {
-        "cli": command_line(),
-        "configuration": configuration(),
-        "exit_codes": exit_codes(),
-        "phantoms": phantoms(),
+def pages() -> dict[Path, str]:
+    """Each page with a part that is written from the code: its whole text, as it should be."""
+    parts = {
+        "reference/cli.md": command_line(),
+        "reference/configuration.md": configuration(),
+        "reference/exit_codes.md": exit_codes(),
+        "reference/api.md": public_names(),
+        "explanation/phantoms.md": phantoms(),
     }
-    for name, text in pages.items():
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+    return {DOCS / name: _with_part((DOCS / name).read_text(encoding="utf-8"), part) for name, part in parts.items()}
+
+
+def _with_part(page: str, part: str) -> str:
+    before, _, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ValueError("the page has no place for what is written from the code")
+    return f"{before}{_BEGIN}\n\n{part.strip()}\n\n{_END}{after}"
+
+
+def public_names() -> str:
+    """A table of what `import zatlas` offers: name, what it is, where it is written."""
+    lines = ["| name | what it is | source |", "|---|---|---|"]
+    for name in zatlas.__all__:
+        if not name.startswith("_"):
+            home = Path(inspect.getfile(getattr(zatlas, name))).resolve().relative_to(DOCS.parent).as_posix()
+            about = (inspect.getdoc(getattr(zatlas, name)) or "").split("\n\n")[0].replace("\n", " ")
+            lines.append(f"| `{name}` | {about} | [{home.removeprefix('src/zatlas/')}](../../{home}) |")
+    return "\n".join(lines)
 
 
 def command_line() -> str:
     """The help of each verb, as `zatlas VERB --help` prints it."""
+    columns = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "100"
-    parser = flags_parser()
-    verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    parts = [_help(parser, "zatlas")]
-    parts += [_help(verb, f"zatlas {name}") for name, verb in verbs.choices.items()]
+    try:
+        parser = flags_parser()
+        verbs = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+        parts = [_help(parser, "zatlas"), *(_help(verb, f"zatlas {name}") for name, verb in verbs.choices.items())]
+    finally:
+        os.environ.pop("COLUMNS")
+        os.environ |= {"COLUMNS": columns} if columns else {}
     return "\n".join(parts)
 
 
@@ -122,3 +148,8 @@ def _without_markdown_tables(app: Any, what: str, name: str, obj: Any, options: 
     """Tables of a module's documentation stand on a page of their own; reStructuredText would not understand them."""
     if what == "module":
         lines[:] = [line for line in lines if not line.startswith("|")]
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
