@@ -3,6 +3,10 @@
 import errno
 import json
 import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,22 +114,138 @@ def test_verify_finds_a_flipped_bit_and_a_missing_file(tmp_path):
     assert files.verify(tmp_path) == ["a.txt was changed after it was written", "b.txt is missing"]
 
 
-def test_second_writer_is_refused_and_a_dead_one_replaced(tmp_path):
-    (tmp_path / ".lock").write_text(json.dumps({"pid": 1, "host": files.socket.gethostname(), "since": "now"}))
-    with pytest.raises(UsageError, match="process 1 on"), files.lock(tmp_path):
+def _is_free(study: Path) -> bool:
+    try:
+        with files.lock(study):
+            return True
+    except UsageError:
+        return False
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from zatlas import errors, files
+
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with files.lock(Path(sys.argv[1])):
+        print("has it", flush=True)
+        sys.stdin.readline()
+except errors.UsageError as err:
+    print(err.what, flush=True)
+"""
+
+
+class _Writer:
+    """Another process that tries to take the lock when told so, and keeps it until told to go on."""
+
+    def __init__(self, study):
+        command = [sys.executable, "-c", _WRITER, str(study)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def says(self):
+        return self.process.stdout.readline().strip()
+
+    def go_on(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def end(self, *, kill=False):
+        if kill:
+            self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def writers(tmp_path):
+    """Starts writers that are ready to take the lock."""
+    started = []
+
+    def start(n):
+        several = [_Writer(tmp_path) for _ in range(n)]
+        started.extend(several)
+        assert {writer.says() for writer in several} == {"ready"}
+        return several
+
+    yield start
+    for writer in started:
+        if writer.process.returncode is None:
+            writer.end(kill=True)
+
+
+def test_second_writer_is_told_who_writes_and_a_killed_one_is_replaced(tmp_path, writers):
+    (writer,) = writers(1)
+    writer.go_on()
+    assert writer.says() == "has it"
+    since = json.loads((tmp_path / ".lock-holder.json").read_text())["since"]
+    who = f"process {writer.process.pid} on {files.socket.gethostname()} has been writing into {tmp_path.name}"
+    with pytest.raises(UsageError, match=re.escape(f"{who} since {since}")) as caught, files.lock(tmp_path):
         pass
-    (tmp_path / ".lock").write_text(json.dumps({"pid": 2**22 + 1, "host": files.socket.gethostname(), "since": "now"}))
+    assert caught.value.hint == "wait for it, or choose another folder with -o"
+    writer.end(kill=True)
+    assert {p.name for p in tmp_path.iterdir()} == {".lock", ".lock-holder.json"}
     with files.lock(tmp_path):
-        assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
-    assert not (tmp_path / ".lock").exists()
+        assert json.loads((tmp_path / ".lock-holder.json").read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_whose_number_now_belongs_to_another_process_is_gone(tmp_path):
+    """Numbers of processes are given again: process 1 always runs, and has nothing to do with zatlas."""
+    for text in (json.dumps({"pid": 1, "host": files.socket.gethostname(), "since": "now"}), "half a li", "[1]", ""):
+        (tmp_path / ".lock-holder.json").write_text(text)
+        assert _is_free(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_of_many_processes_at_once_exactly_one_takes_over_from_a_dead_one(tmp_path, writers):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".lock-holder.json").write_text(json.dumps({"pid": 1, "host": files.socket.gethostname()}))
+    several = writers(6)
+    for writer in several:
+        writer.go_on()
+    said = [writer.says() for writer in several]
+    assert said.count("has it") == 1
+    assert all("process" in words for words in said if words != "has it")
+    for writer in several:
+        writer.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_holds_a_study_once_whichever_thread_asks(tmp_path):
+    with files.lock(tmp_path):
+        assert not _is_free(tmp_path)
+        with ThreadPoolExecutor(1) as pool:
+            assert not pool.submit(_is_free, tmp_path).result()
+        assert json.loads((tmp_path / ".lock-holder.json").read_text())["pid"] == os.getpid()
+    assert _is_free(tmp_path)
+
+
+def test_a_lock_is_let_go_after_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="boom"), files.lock(tmp_path):
+        files.write_manifest(tmp_path, {})
+        raise ValueError("boom")
+    assert json.loads((tmp_path / "manifest.json").read_text())["files"] == {}
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+    assert _is_free(tmp_path)
+
+
+def test_a_folder_that_cannot_be_locked_is_one_clear_sentence(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(WriteError, match=r"cannot write \.lock"), files.lock(tmp_path / "file"):
+        pass
 
 
 def test_lock_of_another_computer_is_respected_whatever_runs_here(tmp_path):
-    """Its process numbers say nothing about the processes of this computer."""
+    """Its process numbers say nothing about the processes of this computer, and its locks may not be seen here."""
     for pid in (2**22 + 1, os.getpid()):
+        holder = tmp_path / ".lock-holder.json"
         text = json.dumps({"pid": pid, "host": "another-computer", "since": "yesterday"})
-        (tmp_path / ".lock").write_text(text)
-        with pytest.raises(UsageError, match=f"process {pid} on another-computer") as caught, files.lock(tmp_path):
-            pass
-        assert str(tmp_path / ".lock") in caught.value.hint
-        assert (tmp_path / ".lock").read_text() == text
+        holder.write_text(text)
+        for _ in range(2):
+            with pytest.raises(UsageError, match=f"process {pid} on another-computer") as caught, files.lock(tmp_path):
+                pass
+            assert f"remove {holder}" in caught.value.hint
+            assert holder.read_text() == text
+        assert (tmp_path / ".lock").exists()  # it may be the other computer's

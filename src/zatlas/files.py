@@ -20,6 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from zatlas.errors import DataError, FileAccessError, UsageError, WriteError
 
 __all__ = [
@@ -43,7 +45,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _LEFTOVER = ".partial-"
-_UNLISTED = ("manifest.json", ".lock", "cache", "explorer")  # the last two can be made again at any time
+_LOCK, _HOLDER = ".lock", ".lock-holder.json"
+_UNLISTED = ("manifest.json", _LOCK, _HOLDER, "cache", "explorer")  # the last two can be made again at any time
 
 
 @contextlib.contextmanager
@@ -228,56 +231,48 @@ def verify(study: Path) -> list[str]:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold the right to write into a study; a lock left by a process that is gone is taken over.
+    """Hold the right to write into a study; the system itself takes it from a process that ends, however it ends.
+
+    `.lock` is what is locked, `.lock-holder.json` says by whom. Computers that share a folder may not see each other's
+    locks: a holder on another computer is believed until its file is removed.
 
     Raises:
-        UsageError: another process is writing there now.
+        UsageError: another process, or this one already, is writing there now.
+        WriteError: the folder cannot be written.
     """
-    path = folder / ".lock"
-    _take_lock(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _take_lock(path: Path) -> None:
+    path, holder = folder / _LOCK, folder / _HOLDER
     own = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
-    for _ in range(2):
+    try:
+        held = FileLock(path).acquire(blocking=False)
+    except Timeout as err:
+        raise _is_held(holder) from err
+    except OSError as err:
+        raise _write_error(path, err) from err
+    with held:
+        if _read_holder(holder).get("host", own["host"]) != own["host"]:
+            raise _is_held(holder)
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            _refuse_if_alive(path)
-            path.unlink(missing_ok=True)
-        except OSError as err:
-            raise _write_error(path, err) from err
-        else:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                json.dump(own, stream)
-            return
-    raise UsageError(f"another process took {path.parent.name} at the same moment", hint="wait for it to finish")
+            write_json(holder, own)
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows removes no open file; there filelock does it after
+                path.unlink(missing_ok=True)  # while it is held: who opened it before finds it nameless and gives up
 
 
-def _refuse_if_alive(path: Path) -> None:
+def _read_holder(holder: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if holder.get("host") != socket.gethostname() or _is_running(int(holder.get("pid", 0))):
-        raise UsageError(
-            f"process {holder.get('pid')} on {holder.get('host')} has been writing into {path.parent.name} "
-            f"since {holder.get('since')}",
-            hint=f"wait for it, choose another folder with -o, or remove {path} if that process is gone",
-        )
+        return dict(read_json(holder))
+    except (FileAccessError, DataError, TypeError, ValueError):
+        return {}
 
 
-def _is_running(pid: int) -> bool:
-    if pid <= 0 or pid == os.getpid():
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _is_held(holder: Path) -> UsageError:
+    """The refusal, with what is known about who writes there."""
+    known, study, hint = _read_holder(holder), holder.parent.name, "wait for it, or choose another folder with -o"
+    if not known:
+        return UsageError(f"another process took {study} at the same moment", hint=hint)
+    if known.get("host") != socket.gethostname():
+        hint += f", or remove {holder} if that process is gone"
+    who = f"process {known.get('pid')} on {known.get('host')}"
+    return UsageError(f"{who} has been writing into {study} since {known.get('since')}", hint=hint)
