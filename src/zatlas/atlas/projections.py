@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.decomposition import PCA
 
 from zatlas.atlas.neighbours import checked_points, nearest_neighbours, trust
 from zatlas.compute import cores, one_thread
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 
 _TSNE_START_SD = 1e-4
 _LEAST_IMAGES = 5
-_TALL = 20  # so many times more points than dimensions: the covariance is 5 to 10 times faster than an SVD
 _STEPS = (250, 500)  # with exaggerated attraction, then without: the numbers of openTSNE
 _FFT_ABOVE = 20_000  # points; below, Barnes-Hut is faster and ends at a lower KL divergence
 _THREADS_FROM = 5_000  # points; below, threads wait for each other longer than they work
@@ -62,11 +62,10 @@ class Pca:
 
 
 def fit_pca(points: Float[np.ndarray, "n d"], n_components: int = 0) -> Pca:
-    """Principal component analysis in float64, whole.
+    """Principal component analysis in float64, by the eigenvectors of the covariance.
 
-    By a singular value decomposition, or, for at least 20 times more points than dimensions, by the eigenvectors of the
-    covariance, which is 5 to 10 times faster. Its variances are exact to 1e-15 of the *largest* one, far below the
-    rounding of latents in float32 (1e-14 of it); smaller ones are noise by either way.
+    Variances are exact to 1e-15 of the *largest* one, far below the rounding of latents in float32 (1e-14 of it);
+    smaller ones are noise.
 
     Args:
         points: One row per image or tile.
@@ -75,32 +74,21 @@ def fit_pca(points: Float[np.ndarray, "n d"], n_components: int = 0) -> Pca:
     Raises:
         DataError: there is no point, or a value is not finite.
 
-    Source: Jolliffe 2002, Principal Component Analysis, section 3.5.
+    Source: Jolliffe 2002, Principal Component Analysis, section 3.5; as in scikit-learn
     """
     points = checked_points(points)
     n, d = points.shape
     center = points.mean(axis=0)
-    with one_thread():
-        squared, vectors = (_by_covariance if n >= _TALL * d else _by_svd)(points - center)
-    largest = np.abs(vectors).argmax(axis=1)
-    signs = np.where(vectors[np.arange(len(vectors)), largest] < 0, -1.0, 1.0)
-    variance = squared / max(n - 1, 1)
-    total = variance.sum()
-    ratio = variance / total if total > 0 else np.zeros_like(variance)
-    kept = slice(0, min(n_components or min(n, d), len(variance)))
-    return Pca(center, (vectors * signs[:, None])[kept], variance[kept], ratio[kept])
-
-
-def _by_svd(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared singular values, falling, and right singular vectors as rows."""
-    _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
-    return singular**2, vectors
-
-
-def _by_covariance(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same, of many points; a variance that rounding made negative is 0."""
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    return np.maximum(values[::-1], 0), np.ascontiguousarray(vectors.T[::-1])
+    if n == 1:
+        return Pca(center, np.eye(1, d), np.zeros(1), np.zeros(1))
+    # Centred here, because scikit-learn takes the mean's square from that of the points, which costs digits.
+    with one_thread(), np.errstate(invalid="ignore"):  # equal points have no shares of a variance
+        fitted = PCA(min(n_components or d, n, d), svd_solver="covariance_eigh").fit(points - center)
+    vectors = fitted.components_
+    signs = np.where(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(axis=1)] < 0, -1.0, 1.0)
+    return Pca(
+        center, vectors * signs[:, None], fitted.explained_variance_, np.nan_to_num(fitted.explained_variance_ratio_)
+    )
 
 
 @dataclass(frozen=True)
