@@ -162,7 +162,9 @@ def test_data_without_spread_give_finite_ratios():
 
 
 def test_monotonicity_is_the_rank_correlation_with_order():
-    assert monotonicity(np.array([1.0, 2, 4, 3])) == pytest.approx(0.8)
+    assert monotonicity(np.array([1.0, 2, 400, 3])) == 0.8
+    assert monotonicity(np.array([1.0, 1, 2, 2])) == pytest.approx(0.8**0.5)
+    assert monotonicity(0.5 + 1e-11 * np.arange(4)) == 0
     assert monotonicity(np.array([3.0, 2, 1])) == -1 and monotonicity(np.array([5.0])) == 0
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import procrustes
 from scipy.spatial.distance import pdist
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.clusters import match_clusters
@@ -132,7 +132,7 @@ def distance_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
     NaN when all distances in one of them are equal.
     """
-    ranks = [rankdata(pdist(points.astype(np.float64))) for points in (a, b)]
-    x, y = (rank - rank.mean() for rank in ranks)
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / size if size > 0 else float("nan")
+    x, y = (pdist(points.astype(np.float64)) for points in (a, b))
+    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(spearmanr(x, y).statistic)

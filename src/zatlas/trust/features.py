@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 __all__ = [
     "EDGE_GRADIENT",
@@ -188,14 +188,11 @@ def monotonicity(values: Float[np.ndarray, " n"]) -> float:
         >>> monotonicity(np.array([0.1, 0.2, 0.4])), monotonicity(np.array([1.0, 1.0, 1.0]))
         (1.0, 0.0)
     """
-    values = np.asarray(values, np.float64)
     # Steps far below a grey level are rounding of the decoder, not a change.
-    ranks = rankdata(np.round(values, 9))
-    if len(values) < 2 or np.ptp(ranks) == 0:
+    values = np.round(np.asarray(values, np.float64), 9)
+    if len(values) < 2 or np.ptp(values) == 0:
         return 0.0
-    order = np.arange(len(values), dtype=np.float64)
-    a, b = ranks - ranks.mean(), order - order.mean()
-    return round(float(a @ b / np.sqrt((a @ a) * (b @ b))), 12)
+    return round(float(spearmanr(values, np.arange(len(values))).statistic), 12)
 
 
 def between_share(values: Float[np.ndarray, " n"], labels: np.ndarray) -> float:
