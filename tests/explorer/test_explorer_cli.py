@@ -204,17 +204,17 @@ def test_the_browser_gets_a_ticket_for_one_use(finished, monkeypatch, capsys):
 
 
 def test_what_the_browser_gets_is_not_the_token(monkeypatch, capsys):
-    from zatlas.explorer.server.guard import Door
+    from zatlas.explorer.server.guard import AccessRules
 
     opened: queue.SimpleQueue[str] = queue.SimpleQueue()
     monkeypatch.setattr(verbs, "_open_browser", opened.put)
     options = parser().parse_args(["explore", "x", "--allowed-host", "hub", "--allowed-host", "lab:80"])
     assert options.allowed_host == ["hub", "lab:80"]
-    door = Door(token=TOKEN, port=5)
-    verbs._show_address(options, "http://127.0.0.1:5/", door)
+    access = AccessRules(token=TOKEN, port=5)
+    verbs._show_address(options, "http://127.0.0.1:5/", access)
     address = opened.get(timeout=60)
     assert TOKEN not in address
-    assert door.takes(address.partition("?t=")[2])
+    assert access.takes(address.partition("?t=")[2])
     assert opened.empty(), "once"
     assert capsys.readouterr().out == f"http://127.0.0.1:5/?t={TOKEN}\n"
 

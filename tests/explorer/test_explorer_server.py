@@ -18,7 +18,7 @@ from toy_explorer import PORT, TOKEN, toy_bundle, toy_client, toy_study, with_im
 from zatlas.errors import DataError, UsageError
 from zatlas.explorer.page import page_files
 from zatlas.explorer.server import serving
-from zatlas.explorer.server.guard import SECURITY_HEADERS, Door
+from zatlas.explorer.server.guard import SECURITY_HEADERS, AccessRules
 from zatlas.explorer.server.requests import Refused
 from zatlas.explorer.server.work import Images, Worker, shrunk
 from zatlas.images.source import ArraySource
@@ -369,13 +369,13 @@ def test_the_token_in_the_address_becomes_a_cookie(bundle, page, made):
 
 
 def test_a_ticket_opens_once_and_soon(bundle, page, monkeypatch):
-    door = Door(token=TOKEN, port=PORT)
-    ticket, late = door.ticket(), door.ticket()
+    access = AccessRules(token=TOKEN, port=PORT)
+    ticket, late = access.ticket(), access.ticket()
     assert ticket != TOKEN
-    assert door.takes(ticket)
-    assert not door.takes(ticket)
+    assert access.takes(ticket)
+    assert not access.takes(ticket)
     monkeypatch.setattr("zatlas.explorer.server.guard.time.monotonic", lambda: 1e12)
-    assert not door.takes(late)
+    assert not access.takes(late)
 
 
 def test_a_link_from_another_site_goes_on_by_a_page_of_ours(client):
@@ -387,22 +387,22 @@ def test_a_link_from_another_site_goes_on_by_a_page_of_ours(client):
 
 
 def test_tokens_are_random_and_not_shown():
-    doors = [Door(), Door()]
-    assert doors[0].token != doors[1].token
-    assert len(doors[0].token) >= 22, "128 bits in base64"
-    assert doors[0].token not in repr(doors[0])
+    several = [AccessRules(), AccessRules()]
+    assert several[0].token != several[1].token
+    assert len(several[0].token) >= 22, "128 bits in base64"
+    assert several[0].token not in repr(several[0])
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "example.org"])
 def test_other_computers_are_let_in_only_on_purpose(bundle, page, host):
-    offer = serving.Offer(bundle=bundle, page=page)
+    served = serving.ServedStudy(bundle=bundle, page=page)
     with pytest.raises(UsageError, match=r"(?s)lets other computers reach the images.*--i-understand"):
-        serving.serve(offer, host=host)
+        serving.serve(served, host=host)
 
 
 def test_a_wildcard_needs_a_name(bundle, page):
     with pytest.raises(UsageError, match="needs the name by which others reach it"):
-        serving.serve(serving.Offer(bundle=bundle, page=page), host="0.0.0.0", is_understood=True)
+        serving.serve(serving.ServedStudy(bundle=bundle, page=page), host="0.0.0.0", is_understood=True)
 
 
 @pytest.mark.parametrize(
@@ -423,9 +423,9 @@ def test_a_port_that_is_taken(bundle, page):
     try:
         first.listen()
         with pytest.raises(UsageError, match=r"(?s)cannot listen on 127.0.0.1 port.*--port"):
-            serving.serve(serving.Offer(bundle=bundle, page=page), port=first.getsockname()[1])
+            serving.serve(serving.ServedStudy(bundle=bundle, page=page), port=first.getsockname()[1])
         with pytest.raises(UsageError, match="cannot listen"):
-            serving.serve(serving.Offer(bundle=bundle, page=page), port=99999)
+            serving.serve(serving.ServedStudy(bundle=bundle, page=page), port=99999)
     finally:
         for listener in [first, *others]:
             listener.close()

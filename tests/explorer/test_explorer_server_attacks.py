@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from toy_explorer import PORT, TOKEN, toy_bundle, toy_page
 
-from zatlas.explorer.server.guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard
+from zatlas.explorer.server.guard import SECURITY_HEADERS, WITHOUT_TOKEN, AccessRules, Guard
 from zatlas.explorer.server.requests import MOST_BODY_BYTES
-from zatlas.explorer.server.serving import Offer, app
+from zatlas.explorer.server.serving import ServedStudy, app
 from zatlas.studies.study import Study
 
 CANARY = b"canary-8c1f: nobody outside may read this"
@@ -86,7 +86,7 @@ def target(made: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ta
     """The application, with canaries in every folder around and in what it serves."""
     root = tmp_path_factory.mktemp("attacked")
     bundle, page = toy_bundle(root / "study" / "explorer", made), toy_page(root / "static")
-    made_app = app(Offer(bundle=bundle, study=made, page=page, door=Door(token=TOKEN, port=PORT)))
+    made_app = app(ServedStudy(bundle=bundle, study=made, page=page, access=AccessRules(token=TOKEN, port=PORT)))
     for folder in (root, root / "study", bundle, bundle / "z2", page, page / "assets"):
         (folder / "canary.txt").write_bytes(CANARY)
     with TestClient(made_app):  # which runs its lifespan
@@ -247,8 +247,8 @@ def test_our_own_page_is_let_in(target):
 
 def test_a_proxy_is_let_in_under_its_name(target, made):
     page, bundle = target.root / "static", target.root / "study" / "explorer"
-    door = Door(token=TOKEN, port=PORT, allowed_hosts=("hub.example.org", "other.example:8443"))
-    proxied = Target(app(Offer(bundle=bundle, study=made, page=page, door=door)), target.root)
+    access = AccessRules(token=TOKEN, port=PORT, allowed_hosts=("hub.example.org", "other.example:8443"))
+    proxied = Target(app(ServedStudy(bundle=bundle, study=made, page=page, access=access)), target.root)
     for name, status in {"hub.example.org": 200, "hub.example.org:9000": 200, "other.example:8443": 200,
                          "other.example": 400, "evil.hub.example.org": 400, HOST: 200}.items():  # fmt: skip
         assert proxied.ask("/", headers={**GOOD, "host": name}).status == status, name
@@ -295,7 +295,7 @@ def test_more_requests_than_the_server_takes_are_told_to_wait(target):
     async def refuse(*_: object) -> None:
         raise AssertionError("it went through")
 
-    guard = Guard(refuse, Door(token=TOKEN, port=PORT))
+    guard = Guard(refuse, AccessRules(token=TOKEN, port=PORT))
     guard.running = 64
     full = Target(guard, target.root)
     answer = full.ask("/")

@@ -19,7 +19,7 @@ from test_explorer_server_attacks import CANARY, traversals
 from toy_explorer import toy_bundle, toy_page
 
 from zatlas.explorer.server import serving as explorer_server
-from zatlas.explorer.server.guard import Door, PatientProtocol
+from zatlas.explorer.server.guard import AccessRules, PatientProtocol
 from zatlas.studies.study import Study
 
 PATIENCE_S = 1.0
@@ -335,8 +335,8 @@ def test_a_unix_socket_belongs_to_its_owner(tmp_path, monkeypatch):
     finally:
         listener.close()
     for host in ("localhost:8000", "127.0.0.1:9", "localhost", "[::1]:1"):
-        assert Door(port=0).knows_host(host)
-    assert not Door(port=0).knows_host("evil.example:8000")
+        assert AccessRules(port=0).knows_host(host)
+    assert not AccessRules(port=0).knows_host("evil.example:8000")
 
 
 def test_only_the_newest_silent_connections_are_kept(patient):

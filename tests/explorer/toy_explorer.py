@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 
 from zatlas import files
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, SplitConfig, StudyConfig, TilesConfig, TrainConfig
-from zatlas.explorer.server.guard import Door
-from zatlas.explorer.server.serving import Offer, app, serve
+from zatlas.explorer.server.guard import AccessRules
+from zatlas.explorer.server.serving import ServedStudy, app, serve
 from zatlas.progress import Talk
 from zatlas.studies.run import analyse, compare, embed_model, study
 from zatlas.studies.study import Study
@@ -108,8 +108,8 @@ def with_images_at(made: Study, path: str) -> Study:
 
 def toy_client(bundle: Path, page: Path, made: Study | None, **changes: object) -> TestClient:
     """A client of the server's application that holds the token; its lifespan has not begun."""
-    door = Door(token=TOKEN, port=PORT)
-    made_app = app(Offer(bundle=bundle, study=made, page=page, door=door, **changes))
+    access = AccessRules(token=TOKEN, port=PORT)
+    made_app = app(ServedStudy(bundle=bundle, study=made, page=page, access=access, **changes))
     headers = {"Authorization": f"Bearer {TOKEN}"}
     return TestClient(
         made_app, base_url=ADDRESS, headers=headers, follow_redirects=False, raise_server_exceptions=False
@@ -117,9 +117,9 @@ def toy_client(bundle: Path, page: Path, made: Study | None, **changes: object) 
 
 
 if __name__ == "__main__":
-    served = Offer(bundle=Path(sys.argv[1]), page=Path(sys.argv[2]), study=Study(sys.argv[3]))
+    served = ServedStudy(bundle=Path(sys.argv[1]), page=Path(sys.argv[2]), study=Study(sys.argv[3]))
     serve(
         served, patience_s=float(sys.argv[4]),
-        on_ready=lambda address, door: print(json.dumps([address, door.token]), flush=True),
+        on_ready=lambda address, access: print(json.dumps([address, access.token]), flush=True),
     )  # fmt: skip
     print("stopped", flush=True)

@@ -24,10 +24,10 @@ from zatlas.errors import UsageError, ZatlasError
 from zatlas.progress import Talk
 
 if TYPE_CHECKING:
-    from zatlas.explorer.server.guard import Door
+    from zatlas.explorer.server.guard import AccessRules
     from zatlas.studies.study import Study
 else:
-    Door = Study = Any
+    AccessRules = Study = Any
 
 __all__ = ["demo", "embed", "explore", "export", "inspect", "report", "sample", "study", "train", "walk"]
 
@@ -161,30 +161,32 @@ def explore(options: argparse.Namespace, command: list[str]) -> None:
     """`zatlas explore STUDY`; Ctrl-C is its ordinary end, with exit code 0"""
     from zatlas.explorer.bundle.writing import bundle_of
     from zatlas.explorer.page import page_files
-    from zatlas.explorer.server.guard import Door
-    from zatlas.explorer.server.serving import Offer, serve
+    from zatlas.explorer.server.guard import AccessRules
+    from zatlas.explorer.server.serving import ServedStudy, serve
     from zatlas.studies.study import Study
 
     page_files()
     made = Study(options.study)
-    offer = Offer(
-        bundle=bundle_of(made, talk=_talk(options)), study=made, door=Door(allowed_hosts=tuple(options.allowed_host))
+    served = ServedStudy(
+        bundle=bundle_of(made, talk=_talk(options)),
+        study=made,
+        access=AccessRules(allowed_hosts=tuple(options.allowed_host)),
     )
     if not options.verbose:
         logging.getLogger("zatlas").setLevel(logging.WARNING)  # the images open behind the address that was printed
     serve(
-        offer, host=options.host, port=options.port, is_understood=options.i_understand,
+        served, host=options.host, port=options.port, is_understood=options.i_understand,
         unix_socket=Path(options.socket) if options.socket else None,
-        on_ready=lambda address, door: _show_address(options, address, door),
+        on_ready=lambda address, access: _show_address(options, address, access),
     )  # fmt: skip
     print("\nstopped", file=sys.stderr)
     gc.freeze()  # or Python looks through all of torch once more before it ends: 1.07 s instead of 0.14 s
 
 
-def _show_address(options: argparse.Namespace, address: str, door: Door) -> None:
+def _show_address(options: argparse.Namespace, address: str, access: AccessRules) -> None:
     """Print where the explorer is and open it; the browser gets a ticket for one use, because `ps` shows it."""
     address = address or "http://localhost:8000/"
-    link = f"{address}?t={door.token}"
+    link = f"{address}?t={access.token}"
     _show(options, {"url": link}, link)
     sys.stdout.flush()
     if options.socket:
@@ -193,7 +195,7 @@ def _show_address(options: argparse.Namespace, address: str, door: Door) -> None
         print("warning: who has this link can see the images; the connection is not encrypted", file=sys.stderr)
     print("press Ctrl-C to stop", file=sys.stderr, flush=True)
     if not options.no_browser and not options.socket:
-        threading.Thread(target=_open_browser, args=(f"{address}?t={door.ticket()}",), daemon=True).start()
+        threading.Thread(target=_open_browser, args=(f"{address}?t={access.ticket()}",), daemon=True).start()
 
 
 def _open_browser(address: str) -> None:

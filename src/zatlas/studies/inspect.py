@@ -41,21 +41,21 @@ class Inspected:
     """What was found, and where its figures are."""
 
     summary: DataSummary
-    found: Inspection
+    inspection: Inspection
     folder: Path
     rejected: pd.DataFrame
 
     @property
     def suggested_flags(self) -> str:
         """Flags of `zatlas study` that fit the images."""
-        flags = [f"--test-group {shlex.quote(self.found.holdout)}"] if self.found.holdout else []
+        flags = [f"--test-group {shlex.quote(self.inspection.holdout)}"] if self.inspection.holdout else []
         if not bool((self.summary.sizes["min"] == self.summary.sizes["max"]).all()):
             flags.append("--tile 128 --sampler by_pixel")
         return " ".join(flags)
 
     def as_dict(self) -> dict[str, Any]:
         """The findings as plain values."""
-        found = self.found
+        found = self.inspection
         return {
             "images": self.summary.n_images,
             "rejected": self.rejected.to_dict("records"),
@@ -73,7 +73,7 @@ class Inspected:
 
     def text(self) -> str:
         """The findings in lines and tables."""
-        summary, found, numbers = self.summary, self.found, self.summary.statistics
+        summary, found, numbers = self.summary, self.inspection, self.summary.statistics
         sizes = summary.sizes.set_index("quantity").astype(float).to_dict("index")
         heads = [f"{name} {_range(side['min'], side['max'])} px" for name, side in sizes.items()]
         lines = [

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zatlas.explorer.page import page_files
-from zatlas.explorer.server.folder import About, Shelf
+from zatlas.explorer.server.folder import BundleFacts, ServedFiles
 from zatlas.explorer.server.requests import Refused, latents_among
 from zatlas.explorer.server.work import Decoders, Images, IsOver
 from zatlas.studies.study import Study
@@ -33,14 +33,14 @@ class Answers:
     """
 
     def __init__(self, bundle: Path, page: Path, study: Study) -> None:
-        about = About.read(bundle)
-        self.n, self._dims = about.n, about.latent_dims
-        self._page = Shelf(page, page_files(page), may_be_links=True)
-        self._data = Shelf(bundle, about.hashes)
+        facts = BundleFacts.read(bundle)
+        self.n, self._dims = facts.n, facts.latent_dims
+        self._page = ServedFiles(page, page_files(page), may_be_links=True)
+        self._data = ServedFiles(bundle, facts.hashes)
         self._decoders = Decoders(study)
-        self._images = Images(study, self.n, about.display)
+        self._images = Images(study, self.n, facts.display)
         self._is_opening = False
-        self._manifest = about.manifest_with(decode=True, images=self._images.may_be_there)
+        self._manifest = facts.manifest_with(decode=True, images=self._images.may_be_there)
 
     def answer(self, content: Any) -> Answer | None:
         """The answer to a message and its buffers; None to what is no question.

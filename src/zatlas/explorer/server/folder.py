@@ -23,7 +23,7 @@ from zatlas import files
 from zatlas.errors import DataError
 from zatlas.explorer.server.requests import Refused
 
-__all__ = ["About", "Shelf"]
+__all__ = ["BundleFacts", "ServedFiles"]
 
 _CHUNK_BYTES = 262_144
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
@@ -39,7 +39,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True)
-class About:
+class BundleFacts:
     """What a manifest says to those who serve its bundle."""
 
     manifest: dict[str, Any]
@@ -53,7 +53,7 @@ class About:
     """Number of latent dimensions by model."""
 
     @classmethod
-    def read(cls, bundle: Path) -> "About":
+    def read(cls, bundle: Path) -> "BundleFacts":
         """Of the bundle in a folder.
 
         Raises:
@@ -87,7 +87,7 @@ class _Listed:
     """ETag: the sha256 where the list has it."""
 
 
-class Shelf:
+class ServedFiles:
     """Files by the path under which they are asked for.
 
     Args:

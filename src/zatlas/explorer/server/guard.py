@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zatlas.explorer.server.requests import MOST_BODY_BYTES, Refused, too_large
 
-__all__ = ["SECURITY_HEADERS", "WITHOUT_TOKEN", "Door", "Guard", "PatientProtocol"]
+__all__ = ["SECURITY_HEADERS", "WITHOUT_TOKEN", "AccessRules", "Guard", "PatientProtocol"]
 
 WITHOUT_TOKEN = "/healthz"
 """The one path that asks for no token; it says nothing but that the server runs."""
@@ -53,7 +53,7 @@ SECURITY_HEADERS = {
 
 
 @dataclass(kw_only=True)
-class Door:
+class AccessRules:
     """Who may come in.
 
     Args:
@@ -73,10 +73,10 @@ class Door:
         return f"zatlas-{self.port}"
 
     def ticket(self) -> str:
-        """A secret that opens the door once and soon: it may be seen in the list of processes, the token may not."""
-        made = secrets.token_urlsafe(16)
-        self._tickets[made] = time.monotonic() + _TICKET_LASTS_S
-        return made
+        """A secret that lets in once and soon: it may be seen in the list of processes, the token may not."""
+        ticket = secrets.token_urlsafe(16)
+        self._tickets[ticket] = time.monotonic() + _TICKET_LASTS_S
+        return ticket
 
     def knows_host(self, host: str) -> bool:
         """Whether a Host header names this server."""
@@ -122,11 +122,11 @@ class Guard:
 
     Args:
         app: What comes behind.
-        door: Who may come in.
+        access: Who may come in.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
-        self.app, self.door, self.running = app, door, 0
+    def __init__(self, app: ASGIApp, access: AccessRules) -> None:
+        self.app, self.access, self.running = app, access, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -160,7 +160,7 @@ class Guard:
         self._check_sender(headers)
         if scope["path"] == WITHOUT_TOKEN:
             return None
-        if not self.door.is_open_to(headers):
+        if not self.access.is_open_to(headers):
             raise Refused(401, "token", "open the address that zatlas explore printed: it carries the token")
         if self.running >= _MOST_AT_ONCE:
             raise Refused(503, "busy", "too many requests at once", retry_after_s=1)
@@ -168,7 +168,7 @@ class Guard:
 
     def _check_address(self, scope: Scope, headers: Headers) -> None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self.door.knows_host(hosts[0]):
+        if len(hosts) != 1 or not self.access.knows_host(hosts[0]):
             message = "this server does not answer to the name in the address; --allowed-host NAME allows one more"
             raise Refused(400, "host", message)
         if len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"") > _MOST_URL_BYTES:
@@ -179,7 +179,7 @@ class Guard:
 
     def _check_sender(self, headers: Headers) -> None:
         origins = headers.getlist("origin")
-        if any(not self.door.knows_origin(origin, headers["host"]) for origin in origins):
+        if any(not self.access.knows_origin(origin, headers["host"]) for origin in origins):
             raise Refused(403, "origin", "requests from other pages are not answered")
         if headers.get("sec-fetch-site", "none").strip().lower() not in ("none", "same-origin"):
             raise Refused(403, "origin", "requests from other pages are not answered")
@@ -195,14 +195,14 @@ class Guard:
         A link followed from another site goes on by a page of ours: the cookie is sent only with requests that begin
         here, which a redirect does not.
         """
-        is_open = self.door.is_open_to(headers)
-        if not self.door.takes(given[0]) and not is_open:
+        is_open = self.access.is_open_to(headers)
+        if not self.access.takes(given[0]) and not is_open:
             raise Refused(
                 401, "token", "this address has been used or is of an earlier start; start zatlas explore again"
             )
         is_ours = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
         answer = RedirectResponse("./", status_code=303) if is_ours else HTMLResponse(_HOP)
-        answer.set_cookie(self.door.cookie, self.door.token, path="/", httponly=True, samesite="strict")
+        answer.set_cookie(self.access.cookie, self.access.token, path="/", httponly=True, samesite="strict")
         return answer
 
 

@@ -28,13 +28,13 @@ from starlette.routing import Route
 
 from zatlas.errors import UsageError
 from zatlas.explorer.page import START, page_files, static_folder
-from zatlas.explorer.server.folder import About, Shelf
-from zatlas.explorer.server.guard import SECURITY_HEADERS, WITHOUT_TOKEN, Door, Guard, PatientProtocol
+from zatlas.explorer.server.folder import BundleFacts, ServedFiles
+from zatlas.explorer.server.guard import SECURITY_HEADERS, WITHOUT_TOKEN, AccessRules, Guard, PatientProtocol
 from zatlas.explorer.server.requests import Refused, latents_asked_for, problem, read_body, row_asked_for
 from zatlas.explorer.server.work import Decoders, Images, Worker
 from zatlas.studies.study import Study
 
-__all__ = ["LOOPBACK", "Offer", "app", "serve"]
+__all__ = ["LOOPBACK", "ServedStudy", "app", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -47,31 +47,31 @@ _WORDS = {404: ("not-found", "there is nothing at this address"), 405: ("method"
 
 
 @dataclass(kw_only=True)
-class Offer:
+class ServedStudy:
     """What is served, and to whom.
 
     Args:
         bundle: Folder of the explorer's files, with manifest.json.
         study: Whose models decode and whose images are shown; without it there are only the files.
         page: Folder of the built page; by default the one of this installation.
-        door: Who may come in.
+        access: Who may come in.
         worker: What computes.
     """
 
     bundle: Path
     study: Study | None = None
     page: Path = field(default_factory=static_folder)
-    door: Door = field(default_factory=Door)
+    access: AccessRules = field(default_factory=AccessRules)
     worker: Worker = field(default_factory=Worker)
 
 
-def app(offer: Offer) -> Starlette:
+def app(served: ServedStudy) -> Starlette:
     """The web application.
 
     Raises:
         DataError: the page was not built, or the bundle is damaged.
     """
-    site = _Site(offer)
+    site = _Site(served)
     routes = [
         Route("/", site.start, methods=["GET"]),
         Route("/assets/{name}", site.asset, methods=["GET"]),
@@ -83,7 +83,7 @@ def app(offer: Offer) -> Starlette:
         Route(WITHOUT_TOKEN, _health, methods=["GET"]),
     ]
     made = Starlette(
-        routes=routes, middleware=[Middleware(Guard, door=offer.door)], lifespan=site.lifespan,
+        routes=routes, middleware=[Middleware(Guard, access=served.access)], lifespan=site.lifespan,
         exception_handlers={
             Refused: _refused, HTTPException: _not_served, ClientDisconnect: _gone, Exception: _our_mistake
         },
@@ -95,16 +95,16 @@ def app(offer: Offer) -> Starlette:
 class _Site:
     """The handlers of the routes."""
 
-    def __init__(self, offer: Offer) -> None:
-        self.worker = offer.worker
-        self.page = Shelf(offer.page, page_files(offer.page), may_be_links=True)
-        about = About.read(offer.bundle)
-        self.bundle = Shelf(offer.bundle, about.hashes, about.hashes)
-        self.n, self.latent_dims = about.n, about.latent_dims
-        self.decoders = Decoders(offer.study) if offer.study else None
-        self.images = Images(offer.study, about.n, about.display) if offer.study else None
+    def __init__(self, served: ServedStudy) -> None:
+        self.worker = served.worker
+        self.page = ServedFiles(served.page, page_files(served.page), may_be_links=True)
+        facts = BundleFacts.read(served.bundle)
+        self.bundle = ServedFiles(served.bundle, facts.hashes, facts.hashes)
+        self.n, self.latent_dims = facts.n, facts.latent_dims
+        self.decoders = Decoders(served.study) if served.study else None
+        self.images = Images(served.study, facts.n, facts.display) if served.study else None
         has_images = self.images is not None and self.images.may_be_there
-        self.manifest = about.manifest_with(decode=self.decoders is not None, images=has_images)
+        self.manifest = facts.manifest_with(decode=self.decoders is not None, images=has_images)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -188,44 +188,44 @@ async def _our_mistake(_: Request, err: Exception) -> Response:
 
 
 def serve(
-    offer: Offer,
+    served: ServedStudy,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
     unix_socket: Path | None = None,
     is_understood: bool = False,
     patience_s: float = 10.0,
-    on_ready: Callable[[str, Door], None] = lambda address, door: None,
+    on_ready: Callable[[str, AccessRules], None] = lambda address, access: None,
 ) -> None:
     """Serve until Ctrl-C, a SIGTERM or the end of the process that started this one.
 
     Args:
-        offer: What is served; the port of its door is set here.
+        served: What is served; the port of its `access` is set here.
         host: Address to listen on.
         port: 0 takes a free one.
         unix_socket: Listen on this socket instead, which only its owner can open.
         is_understood: Others may reach the server at `host`, and that is meant.
         patience_s: Within which a request must have arrived whole [s].
-        on_ready: Called when connections are accepted, with the address ("" for a socket) without the token, and the
-            door.
+        on_ready: Called when connections are accepted, with the address ("" for a socket) without the token, and
+            who may come in.
 
     Raises:
         UsageError: `host` is not this computer alone and `is_understood` is false, or the port is taken.
         DataError: the page was not built, or the bundle is damaged.
     """
-    allowed = _check_host(host, offer.door, is_understood=is_understood, is_socket=unix_socket is not None)
+    allowed = _check_host(host, served.access, is_understood=is_understood, is_socket=unix_socket is not None)
     sockets = [_unix_listener(unix_socket)] if unix_socket else _listeners(host, port)
     port = 0 if unix_socket else int(sockets[0].getsockname()[1])
-    offer.door = dataclasses.replace(offer.door, port=port, allowed_hosts=allowed)
+    served.access = dataclasses.replace(served.access, port=port, allowed_hosts=allowed)
     try:
         config = uvicorn.Config(
-            app(offer), http=PatientProtocol.with_patience(patience_s), ws="none", loop="asyncio", lifespan="on",
+            app(served), http=PatientProtocol.with_patience(patience_s), ws="none", loop="asyncio", lifespan="on",
             access_log=False, log_config=None, server_header=False, proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S, timeout_graceful_shutdown=_STOPS_WITHIN_S,
         )  # fmt: skip
         logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
         address = "" if unix_socket else _address(host, port, allowed)
-        server = _Server(config, offer.worker, lambda: on_ready(address, offer.door))
+        server = _Server(config, served.worker, lambda: on_ready(address, served.access))
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(server.serve(sockets=sockets))
     finally:
@@ -258,18 +258,18 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or (counter % _TICKS_PER_S == 0 and os.getppid() != self.parent)
 
 
-def _check_host(host: str, door: Door, *, is_understood: bool, is_socket: bool) -> tuple[str, ...]:
+def _check_host(host: str, access: AccessRules, *, is_understood: bool, is_socket: bool) -> tuple[str, ...]:
     """The names under which the server may be reached."""
     if is_socket or host in LOOPBACK:
-        return door.allowed_hosts
+        return access.allowed_hosts
     if not is_understood:
         raise UsageError(
             f"--host {host} lets other computers reach the images, over a connection that is not encrypted",
             hint="ssh -L PORT:localhost:PORT reaches this computer safely; or add --i-understand",
         )
-    if host in _ANY_ADDRESS and not door.allowed_hosts:
+    if host in _ANY_ADDRESS and not access.allowed_hosts:
         raise UsageError(f"--host {host} needs the name by which others reach it", hint="add --allowed-host NAME")
-    return (*door.allowed_hosts, _shown(host))
+    return (*access.allowed_hosts, _shown(host))
 
 
 def _address(host: str, port: int, allowed: tuple[str, ...]) -> str:
