@@ -1,8 +1,10 @@
 """The server in ordinary use: the page, the bundle, decoding, images, and who is let in."""
 
+import asyncio
 import io
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 from toy_explorer import PORT, TOKEN, toy_bundle, toy_client, toy_study, with_images_at
 
 from zatlas.errors import DataError, UsageError
 from zatlas.explorer.page import page_files
 from zatlas.explorer.server import serving
+from zatlas.explorer.server.folder import ServedFiles
 from zatlas.explorer.server.guard import SECURITY_HEADERS, AccessRules
 from zatlas.explorer.server.requests import Refused
 from zatlas.explorer.server.work import Images, Worker, shrunk
@@ -133,6 +137,30 @@ def test_links_and_missing_files_are_refused(made, page, tmp_path):
         assert code_of(client.get("/data/z3/mean.f32")) == "file-gone"
     with pytest.raises(DataError, match="is listed but is not a file"):
         toy_client(bundle, page, made)
+
+
+def test_a_link_that_takes_the_place_of_a_file_while_it_is_answered_is_not_followed(tmp_path):
+    """What was opened and looked at is what is sent: a file opened by its path after the look could be another."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "bundle").mkdir()
+    listed = tmp_path / "bundle" / "mean.f32"
+    listed.write_bytes(b"public")
+    answer = ServedFiles(tmp_path / "bundle", ["mean.f32"]).answer("mean.f32", Headers())
+    listed.unlink()
+    listed.symlink_to(tmp_path / "secret")
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "headers": [], "asgi": {"spec_version": "2.4"}}
+    asyncio.run(answer(scope, receive, send))
+    assert b"".join(message.get("body", b"") for message in sent) == b"public"
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(answer.descriptor)
 
 
 @pytest.mark.parametrize("name", ["../toy.txt", "/etc/passwd"])
