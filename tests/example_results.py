@@ -147,7 +147,6 @@ def _model(world, d, rng, points):
         },
         probes=_probes(world),
         neighbours=_neighbours(world, z),
-        latents={"mean_norm": float(np.linalg.norm(z, axis=1).mean()), "participation_ratio": 0.7 * d},
     )
 
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from example_results import example_results
 
+from zatlas import files
 from zatlas.errors import DataError, FileAccessError
-from zatlas.results.kinds import Comparison, Finding, ModelResults, StudyResults, Traversal
+from zatlas.results.kinds import Comparison, Finding, ModelResults, Traversal
 from zatlas.results.records import read_record, write_record
 
 
@@ -34,14 +35,24 @@ def assert_same(a, b, path=""):
 
 def test_study_results_come_back_the_same(tmp_path):
     results = example_results(seed=1, n_models=2)
-    results.save(tmp_path / "results")
-    assert_same(vars(results), vars(StudyResults.load(tmp_path / "results")))
+    for i, part in enumerate([results.data, results.comparison, *results.models]):
+        part.save(tmp_path / str(i))
+        assert_same(part, type(part).load(tmp_path / str(i)))
 
 
 def test_one_model_comes_back_the_same(tmp_path):
     model = example_results(n_models=1).models[0]
     model.save(tmp_path / "z4")
     assert sorted(p.name for p in (tmp_path / "z4").iterdir()) == ["arrays.npz", "results.json"]
+    assert_same(model, ModelResults.load(tmp_path / "z4"))
+
+
+def test_a_field_that_an_older_zatlas_wrote_is_passed_over(tmp_path):
+    model = example_results(n_models=1).models[0]
+    model.save(tmp_path / "z4")
+    content = files.read_json(tmp_path / "z4" / "results.json")
+    content["content"]["latents"] = {"mean_norm": 1.0}
+    files.write_json(tmp_path / "z4" / "results.json", content)
     assert_same(model, ModelResults.load(tmp_path / "z4"))
 
 

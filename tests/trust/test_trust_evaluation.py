@@ -16,7 +16,6 @@ from zatlas.trust.evaluation import (
     implied_noise_variance,
     most_pca_rows,
     neighbour_overlap,
-    participation_ratio,
     psnr,
     ssim,
 )
@@ -153,11 +152,6 @@ def test_active_units_are_those_whose_mean_varies():
     means[:, 0], means[:, 1] = np.linspace(-1, 1, 100), 0.05 * np.linspace(-1, 1, 100)
     assert active_units(means).tolist() == [True, False, False]
     assert not active_units(means[:1]).any()
-
-
-def test_participation_ratio_counts_equal_dimensions():
-    assert participation_ratio(np.array([2.0, 2, 2, 0])) == pytest.approx(3)
-    assert participation_ratio(np.zeros(3)) == 0
 
 
 def test_neighbours_are_common_in_a_turned_space_and_by_chance_in_another():

@@ -91,20 +91,6 @@ class Density:
             drawn[rows] = self.means[component] + spread
         return drawn.astype(np.float32)
 
-    def log_density(self, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Log-density of each latent [nats]."""
-        points = np.asarray(points, np.float64)
-        d = points.shape[1]
-        parts = np.empty((len(points), self.n_components))
-        for component, (mean, factor) in enumerate(zip(self.means, self.factors, strict=True)):
-            if self.kind == "diag":
-                scaled, log_det = (points - mean) / factor, np.log(factor).sum()
-            else:
-                scaled = np.linalg.solve(factor, (points - mean).T).T
-                log_det = np.log(np.diag(factor)).sum()
-            parts[:, component] = -0.5 * ((scaled**2).sum(axis=1) + d * _LOG_2PI) - log_det
-        return np.asarray(logsumexp(parts + np.log(self.weights), axis=1))
-
 
 def fit_density(latents: Float[np.ndarray, "n d"], seed: int = 0) -> Density:
     """Fit a Gaussian mixture to training latents; its size is chosen by the likelihood of latents kept out.

@@ -34,7 +34,6 @@ from zatlas.trust.evaluation import (
     forecast_active_dims,
     implied_noise_variance,
     most_pca_rows,
-    participation_ratio,
     psnr,
     ssim,
 )
@@ -200,7 +199,6 @@ class _Analysis:
             projection_info=_projection_info(atlas),
             probes=probes,
             neighbours=near,
-            latents=_latent_facts(atlas),
         )
 
     def _complete_atlas(self) -> None:
@@ -460,15 +458,6 @@ def _projection_info(atlas: Atlas) -> dict[str, Any]:
         "n_neighbours": tsne.get("n_neighbours"),
         "initialisation": tsne.get("initialisation"),
         "tsne_method": tsne.get("method"),
-    }
-
-
-def _latent_facts(atlas: Atlas) -> dict[str, float]:
-    points = atlas.mean.astype(np.float64)
-    spectrum = np.linalg.eigvalsh(np.cov(points, rowvar=False).reshape(points.shape[1], -1))
-    return {
-        "mean_norm": float(np.linalg.norm(points, axis=1).mean()),
-        "participation_ratio": participation_ratio(np.maximum(spectrum, 0)),
     }
 
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from zatlas import files
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.errors import DataError
 from zatlas.results.records import read_record, write_record
@@ -199,7 +198,6 @@ class ModelResults(_Saved):
             together), unit ("image", features averaged over its tiles, or "tile").
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
             (q, k, c, h, w), distances (q, k).
-        latents: Facts about the latents: mean_norm, share of variance of the first PCs, participation ratio.
     """
 
     name: str
@@ -223,7 +221,6 @@ class ModelResults(_Saved):
     projection_info: dict[str, Any]
     probes: pd.DataFrame
     neighbours: dict[str, Any]
-    latents: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -341,35 +338,6 @@ class StudyResults:
     comparison: Comparison
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    def save(self, folder: str | Path) -> None:
-        """Write study.json and one sub-folder for the data, the comparison and each model, whole or not at all."""
-        with files.new_folder(Path(folder)) as temporary:
-            self.data.save(temporary / "data")
-            self.comparison.save(temporary / "comparison")
-            for model in self.models:
-                model.save(temporary / "models" / model.name)
-            names = [model.name for model in self.models]
-            facts = {"models": names, "config": self.config, "provenance": self.provenance}
-            files.write_json(temporary / "study.json", {"schema_version": files.SCHEMA_VERSION, **facts})
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "StudyResults":
-        """Read what `save` wrote.
-
-        Raises:
-            FileAccessError: there is nothing to read.
-            DataError: a file is damaged.
-        """
-        folder = Path(folder)
-        facts = files.read_json(folder / "study.json")
-        return cls(
-            data=DataSummary.load(folder / "data"),
-            models=[ModelResults.load(folder / "models" / name) for name in facts["models"]],
-            comparison=Comparison.load(folder / "comparison"),
-            config=facts["config"],
-            provenance=facts["provenance"],
-        )
 
 
 _KINDS = {

@@ -25,7 +25,6 @@ __all__ = [
     "implied_noise_variance",
     "most_pca_rows",
     "neighbour_overlap",
-    "participation_ratio",
     "psnr",
     "ssim",
 ]
@@ -237,17 +236,6 @@ def active_units(means: Float[np.ndarray, "n d"], *, threshold: float = ACTIVE_V
     if len(means) < 2:
         return np.zeros(means.shape[1], dtype=bool)
     return np.asarray(means.astype(np.float64).var(axis=0, ddof=1) > threshold)
-
-
-def participation_ratio(variance: Float[np.ndarray, " k"]) -> float:
-    """Effective number of dimensions of a spectrum: (sum v)^2 / sum v^2, from 1 to k; 0 without any variance.
-
-    Example:
-        >>> participation_ratio(np.array([1.0, 1.0, 0.0]))
-        2.0
-    """
-    squares = float((variance**2).sum())
-    return float(variance.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def neighbour_overlap(
