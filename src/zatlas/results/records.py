@@ -3,6 +3,10 @@
 `results.json` holds the structure; an array stands in it as the name of a member of `arrays.npz`, a table as its
 columns with their dtypes (categories and their order too). Equal records give equal bytes. Which dataclasses may be
 read back is said by the reader, so that a file can never name code to run.
+
+By hand and not by anndata's write_elem: it knows neither lists of records, nor None, nor text with missing values, nor
+keys that are numbers, so that all but `_encode_table` and `_encode_column` would stay; the results of a small study
+took 5 times longer to write and to read and 2.6 times the space in HDF5 (a few thousand small datasets).
 """
 
 import dataclasses

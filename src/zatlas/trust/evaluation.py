@@ -150,6 +150,9 @@ def fit_pixel_pca(images: Float[np.ndarray, "n c h w"], n_components: int) -> Pi
     Where values are fewer than images, their covariance matrix takes its place. The images are centred in place of a
     copy: `images` is changed. Memory is that of `images`, of a few such matrices, and of a chunk.
 
+    By hand, because scikit-learn's ways to the whole spectrum cost more: for 3000 images of 128 x 128 px 6 s here, 34 s
+    and a copy by its full SVD, 1 GB for a covariance of pixels; its IncrementalPCA takes 14 s and keeps k variances.
+
     Args:
         images: Training images, float32, C-contiguous; at most `most_pca_rows` of them for bounded memory.
         n_components: k; at most the rank of the data can be found.
