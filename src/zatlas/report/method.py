@@ -24,10 +24,9 @@ def method_blocks(results: StudyResults) -> list[Any]:
     blocks.append(_facts_table(results))
     blocks.append(_settings_table(results))
     blocks.append(_text(
-        "To cite a number of this page, name zatlas and its version, the fingerprint of the images, the "
-"seed, the model and the "
-        "part (test, unless said otherwise), and give the file of the figure (figures/….csv), which holds "
-"the number unrounded."
+        "To cite a number of this page, name zatlas and its version, the fingerprint of the images, the seed, "
+        "the model and the part (test, unless said otherwise), and give the file of the figure (figures/….csv), "
+        "which holds the number unrounded."
     ))  # fmt: skip
     return blocks
 
@@ -50,16 +49,15 @@ def _method_texts(results: StudyResults) -> list[str]:
         else "negative log-likelihood of a gaussian with one shared, optimal variance"
     )
     return [
-        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the {name}, summed "
-        "over pixels; rate is "
-        "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
-        "both are in nats per "
-        f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, walks and reconstructions use the posterior mean. "
+        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the {name}, summed over pixels; "
+        "rate is the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
+        f"both are in nats per {'tile' if data.is_tiled else 'image'}, averaged. "
+        "Atlases, walks and reconstructions use the posterior mean. "
         "The weights are those of the epoch with the best validation objective.",
-        "PSNR is on the grey range of the training pixels. PCA was fitted on training images with as many "
-        "components as the "
-        "model has latent dimensions, and its reconstructions were clipped to the same range. Probes are linear and "
-        "cross-validated, with whole groups left out where there are groups.",
+        "PSNR is on the grey range of the training pixels. "
+        "PCA was fitted on training images with as many components as the model has latent dimensions, "
+        "and its reconstructions were clipped to the same range. "
+        "Probes are linear and cross-validated, with whole groups left out where there are groups.",
         *_map_texts(results),
     ]
 
@@ -153,13 +151,13 @@ def limits_texts(results: StudyResults) -> list[str]:
             "patients or intermediate states that exist. Nothing here is for diagnosis."
         ),
         (
-            "A direction of the latent space has no name. That a feature or a label changes along it does not "
-            "make it the cause, and another seed turns the axes differently. Independent meanings of single "
-            "dimensions are not claimed."
+            "A direction of the latent space has no name. "
+            "That a feature or a label changes along it does not make it the cause, "
+            "and another seed turns the axes differently. Independent meanings of single dimensions are not claimed."
         ),
         (
-            "Clusters are regions of a code that one model found useful for reconstruction. They are not "
-            "types of tissue or disease unless other evidence says so."
+            "Clusters are regions of a code that one model found useful for reconstruction. "
+            "They are not types of tissue or disease unless other evidence says so."
         ),
         (
             "t-SNE and the first two principal components are flat pictures of a space with more dimensions; "
@@ -178,14 +176,14 @@ def limits_texts(results: StudyResults) -> list[str]:
         n_test = int((data.groups["test"] > 0).sum()) if "test" in data.groups else 0
         if n_test == 1:
             texts.append(
-                "The test part is one group. How well the models do on yet another one cannot be told from a "
-                "single one."
+                "The test part is one group. "
+                "How well the models do on yet another one cannot be told from a single one."
             )
     else:
         texts.append(
-            "The images have no groups (such as patients or brains). If several images come from one subject, "
-            "training and test images may be related, and the numbers for new subjects are worse than those "
-            "given here."
+            "The images have no groups (such as patients or brains). "
+            "If several images come from one subject, training and test images may be related, "
+            "and the numbers for new subjects are worse than those given here."
         )
     if results.models and results.models[0].likelihood == "bernoulli":
         texts.append(

@@ -77,8 +77,8 @@ class Inspected:
         sizes = summary.sizes.set_index("quantity").astype(float).to_dict("index")
         heads = [f"{name} {_range(side['min'], side['max'])} px" for name, side in sizes.items()]
         lines = [
-            f"{summary.n_images} images, {', '.join(heads)}, {summary.channels} channel"
-            f"{'s' if summary.channels > 1 else ''}, {summary.dtype}",
+            f"{summary.n_images} images, {', '.join(heads)}, "
+            f"{summary.channels} channel{'s' if summary.channels > 1 else ''}, {summary.dtype}",
             f"grey: min {numbers['min']:g}, max {numbers['max']:g}, mean {numbers['mean']:.4f}, "
             f"std {numbers['std']:.4f}, pooled over {numbers['count']:,} values",
             "",

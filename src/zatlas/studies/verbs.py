@@ -159,8 +159,8 @@ def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
     lines = [f"{made.folder}/report.html"]
     for name, numbers in summary.items():
         lines.append(
-            f"{name:<5} test distortion {numbers['test_distortion_nats']:.1f} nats, rate "
-            f"{numbers['test_rate_nats']:.1f} nats, PSNR {numbers['test_psnr_db']:.2f} dB "
+            f"{name:<5} test distortion {numbers['test_distortion_nats']:.1f} nats, "
+            f"rate {numbers['test_rate_nats']:.1f} nats, PSNR {numbers['test_psnr_db']:.2f} dB "
             f"(PCA of the same size {numbers['test_pca_psnr_db']:.2f} dB), "
             f"{int(numbers['active_dims'])} of {name[1:]} dimensions active"
         )

@@ -114,8 +114,8 @@ def _projections(files: Files, name: str, atlas: Atlas, pca: Pca, kept: dict[str
     axes = [f"PC{i + 1} ({ratio:.1f} % of variance)" for i, ratio in enumerate(ratios)]
     scores = np.asarray(scores)[:, : len(axes)]
     note = (
-        f"The first two axes keep {sum(ratios[:2]):.1f} % of the variance of the latents. A place on this map is "
-        "decoded exactly, with all other components at their mean."
+        f"The first two axes keep {sum(ratios[:2]):.1f} % of the variance of the latents. "
+        "A place on this map is decoded exactly, with all other components at their mean."
     )
     if scores.shape[1] < 2:  # a map needs two axes
         scores = np.column_stack([scores, np.zeros(len(atlas))])[:, :2]
@@ -139,8 +139,8 @@ def _map_note(atlas: Atlas, map_: str, share: np.ndarray) -> str:
         *([f"{100 * known.mean():.0f} % of the nearest neighbours in latent space kept"] if len(known) else []),
     ]
     return (
-        f"{_TITLES[map_]} keeps neighbourhoods, not distances{': ' if facts else ''}{', '.join(facts)}. It has no "
-        "inverse: a place on it is decoded as a mean of the images around it."
+        f"{_TITLES[map_]} keeps neighbourhoods, not distances{': ' if facts else ''}{', '.join(facts)}. "
+        "It has no inverse: a place on it is decoded as a mean of the images around it."
     )
 
 

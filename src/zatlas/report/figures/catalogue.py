@@ -111,8 +111,8 @@ def _data_charts(data: DataSummary) -> Iterator[Recipe]:
             id="data-sizes",
             section="data",
             title="Sizes of the images",
-            caption="Left: width and height of every image. Right: side of a square of the same area, per group; the "
-            "box holds the middle half of the images, the line in it is the median.",
+            caption="Left: width and height of every image. Right: side of a square of the same area, per group; "
+            "the box holds the middle half of the images, the line in it is the median.",
             alt="Dots: width against height of each image; boxes: distribution of image sizes per group.",
             draw=partial(collection.image_sizes, data),
             numbers=partial(collection.image_sizes_numbers, data),
@@ -140,8 +140,8 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
             id="data-contact-sheet",
             section="data",
             title="Contact sheet",
-            caption=f"{count(len(data.contact_sheet), 'image')} drawn by chance from the collection, each shrunk to "
-            "the same size; the name of the image is under it.",
+            caption=f"{count(len(data.contact_sheet), 'image')} drawn by chance from the collection, "
+            "each shrunk to the same size; the name of the image is under it.",
             alt=f"{len(data.contact_sheet)} example images of the collection.",
             draw=partial(collection.contact_sheet, data),
             numbers=partial(collection.contact_sheet_numbers, data),
@@ -152,8 +152,8 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
             id="data-extremes",
             section="data",
             title="Largest and smallest images",
-            caption="The largest (top) and the smallest (bottom) image of each group, shrunk to the same size; name "
-            "and original size under each.",
+            caption="The largest (top) and the smallest (bottom) image of each group, shrunk to the same size; "
+            "name and original size under each.",
             alt="The largest and the smallest image of each group.",
             draw=partial(collection.extremes, data),
             numbers=partial(collection.extremes_numbers, data),
@@ -193,10 +193,10 @@ def _training(model: ModelResults) -> Iterator[Recipe]:
         section="training",
         model=model.name,
         title=f"Training of {plain(model.name)}",
-        caption="Distortion (how badly images are reconstructed), rate (how much the code says about an image) and "
-        "their negative sum, the ELBO, after each epoch. In the shaded epochs the weight of the rate still rises to "
-        f"its final value.{marked} The test part is only watched; it steers nothing. The first epochs may lie outside "
-        "the frame.",
+        caption="Distortion (how badly images are reconstructed), "
+        "rate (how much the code says about an image) and their negative sum, the ELBO, after each epoch. "
+        f"In the shaded epochs the weight of the rate still rises to its final value.{marked} "
+        "The test part is only watched; it steers nothing. The first epochs may lie outside the frame.",
         alt=f"Training curves of {plain(model.name)} over {len(model.history)} epochs.",
         draw=partial(curves.training_curves, model),
         numbers=partial(curves.training_curves_numbers, model),
@@ -216,10 +216,10 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         title=f"Test images through {plain(model.name)}",
         caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {model.latent_dim} numbers; "
         "reconstruction minus original (blue: too dark, orange: too bright; full colour at 0.3 of the grey range); "
-        f"PCA with {count(model.latent_dim, 'component')}, fitted on the training part. PSNR (higher is closer) and "
-        "SSIM (1 is equal) are given under each. All greys are on one scale.",
-        alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, PCA "
-        f"{shown.table['pca_psnr_db'].mean():.1f} dB.",
+        f"PCA with {count(model.latent_dim, 'component')}, fitted on the training part. "
+        "PSNR (higher is closer) and SSIM (1 is equal) are given under each. All greys are on one scale.",
+        alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, "
+        f"PCA {shown.table['pca_psnr_db'].mean():.1f} dB.",
         draw=partial(pictures.reconstructions, model),
         numbers=partial(pictures.reconstructions_numbers, model),
     )
@@ -255,8 +255,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
         section="latent-space",
         model=model.name,
         title=f"What each dimension of {name} carries",
-        caption="Mean rate (KL divergence from the prior) of each latent dimension, highest first. A collapsed "
-        "dimension hardly varies from image to image: the model does not use it.",
+        caption="Mean rate (KL divergence from the prior) of each latent dimension, highest first. "
+        "A collapsed dimension hardly varies from image to image: the model does not use it.",
         alt=f"Bars: rate per dimension; {n_active} of {model.latent_dim} dimensions are active.",
         draw=partial(curves.rates, model),
         numbers=partial(curves.rates_numbers, model),
@@ -293,8 +293,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"{which} of {name}",
-            caption="Real images of each cluster: those nearest to its centre, some drawn by chance, and those "
-            "closest to another cluster.",
+            caption="Real images of each cluster: those nearest to its centre, some drawn by chance, "
+            "and those closest to another cluster.",
             alt="; ".join(f"cluster {one.cluster}: {one.size} images" for one in chosen) + ".",
             draw=partial(pictures.galleries, chosen),
             numbers=partial(pictures.galleries_numbers, chosen),
@@ -306,8 +306,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"Nearest neighbours in the latent space of {name}",
-            caption="Left: an image. Right of it: the images whose codes lie nearest, with their latent distance. All "
-            "are real.",
+            caption="Left: an image. Right of it: the images whose codes lie nearest, with their latent distance. "
+            "All are real.",
             alt="Rows of images, each with its nearest neighbours in latent space.",
             draw=partial(pictures.neighbours, model),
             numbers=partial(pictures.neighbours_numbers, model),
@@ -321,10 +321,11 @@ def _probes(model: ModelResults) -> Recipe:
         section="latent-space",
         model=model.name,
         title=f"What can be read from the latents of {name}",
-        caption="Cross-validated score of a linear probe that predicts each label from the latents, from PCA of the "
-        "same size, and from the grey histogram of the image alone. R² is for quantities: 0 is no better than the "
-        "mean, 1 is perfect, below −0.1 is drawn at −0.1; balanced accuracy is for categories: 1 is perfect. Where "
-        "the histogram does as well as the latents, the label may be no more than brightness.",
+        caption="Cross-validated score of a linear probe that predicts each label from the latents, "
+        "from PCA of the same size, and from the grey histogram of the image alone. "
+        "R² is for quantities: 0 is no better than the mean, 1 is perfect, below −0.1 is drawn at −0.1; "
+        "balanced accuracy is for categories: 1 is perfect. "
+        "Where the histogram does as well as the latents, the label may be no more than brightness.",
         alt="Dots: probe scores of " + ", ".join(plain(label) for label in model.probes["label"]) + ".",
         draw=partial(curves.probes, model),
         numbers=partial(curves.probes_numbers, model),
@@ -336,8 +337,9 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
     perplexity = model.projection_info.get("tsne_perplexity")
     stated = f" (perplexity {number(perplexity)}, started from PCA)" if perplexity else " (started from PCA)"
     explained = (
-        f"Each dot is one image or tile. Left: the first two principal components. Right: t-SNE{stated}, whose axes "
-        "have no unit and whose distances between groups mean nothing. Rings are test images."
+        "Each dot is one image or tile. Left: the first two principal components. "
+        f"Right: t-SNE{stated}, whose axes have no unit and whose distances between groups mean nothing. "
+        "Rings are test images."
     )
     columns = ["cluster"] if "cluster" in table else []
     columns += ["group"] if "group" in table and table["group"].nunique() > 1 else []
@@ -359,8 +361,9 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
             section="maps",
             model=model.name,
             title=f"t-SNE of {name} by label",
-            caption="The t-SNE map again, coloured by each label: categories in up to eight colours (rarer ones "
-            "together as “other”), quantities from dark blue (low) to yellow (high).",
+            caption="The t-SNE map again, coloured by each label: "
+            "categories in up to eight colours (rarer ones together as “other”), "
+            "quantities from dark blue (low) to yellow (high).",
             alt="t-SNE maps coloured by " + ", ".join(plain(label) for label in labels) + ".",
             draw=partial(latent_maps.label_maps, model, labels),
             numbers=partial(latent_maps.label_maps_numbers, model, labels),
@@ -393,12 +396,10 @@ def _walk_caption(one: Walk) -> str:
     note = f" {one.note.rstrip('.')}." if one.note else ""
     return (
         f"Along {shape} in latent space {ends}{extreme}: real image, reconstruction, "
-        f"{count(len(one.t), 'generated image')} at "
-        f"positions t, reconstruction, real image.{note} Below, along t: image features on axes shared by "
-        "all walks of the "
-        "model (orange: large change against the spread of the data), and the distance to the nearest "
-        "real code in median "
-        "distances between neighbours (well above 1, the dashed line: less supported by data)."
+        f"{count(len(one.t), 'generated image')} at positions t, reconstruction, real image.{note} Below, along t: "
+        "image features on axes shared by all walks of the model (orange: large change against the spread of the "
+        "data), and the distance to the nearest real code in median distances between neighbours "
+        "(well above 1, the dashed line: less supported by data)."
     )
 
 
@@ -411,8 +412,8 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"New images from {name}",
-            caption="Images decoded from draws of a density fitted to the codes of the training images, each with the "
-            "real training image whose code is nearest, and their latent distance.",
+            caption="Images decoded from draws of a density fitted to the codes of the training images, "
+            "each with the real training image whose code is nearest, and their latent distance.",
             alt=f"{len(drawn.frames)} generated images beside their nearest real images.",
             draw=partial(pictures.samples, drawn),
             numbers=partial(pictures.samples_numbers, drawn),
@@ -424,8 +425,9 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"Draws from the prior of {name}: a diagnosis",
-            caption="Images decoded from draws of the prior N(0, I). Where the codes of real images do not fill the "
-            "prior, these show regions that no image occupies; they are not what the model knows best.",
+            caption="Images decoded from draws of the prior N(0, I). "
+            "Where the codes of real images do not fill the prior, these show regions that no image occupies; "
+            "they are not what the model knows best.",
             alt=f"{len(drawn.prior_frames)} images decoded from the prior.",
             draw=partial(pictures.prior_samples, drawn),
             numbers=partial(pictures.prior_samples_numbers, drawn),
@@ -440,8 +442,8 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         id="models",
         section="models",
         title="The models side by side",
-        caption="Distortion, rate and PSNR on the three parts; open diamonds: PCA with as many components on the test "
-        "part; last, how many latent dimensions are active.",
+        caption="Distortion, rate and PSNR on the three parts; "
+        "open diamonds: PCA with as many components on the test part; last, how many latent dimensions are active.",
         alt="Dots: distortion, rate, PSNR and active dimensions of "
         + ", ".join(plain(model.name) for model in models)
         + ".",
@@ -456,8 +458,8 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
             section="models",
             title=f"Clusters of {plain(a.name)} against {plain(b.name)}",
             caption=f"Number of images that lie in a cluster of {plain(a.name)} (row) and in a cluster of "
-            f"{plain(b.name)} (column). Columns are ordered so that matched clusters (Hungarian method) stand on the "
-            "diagonal.",
+            f"{plain(b.name)} (column). "
+            "Columns are ordered so that matched clusters (Hungarian method) stand on the diagonal.",
             alt=f"Matrix of images shared by the clusters of {plain(a.name)} and {plain(b.name)}.",
             draw=partial(latent_maps.cluster_match, a, b, comparison),
             numbers=partial(latent_maps.cluster_match_numbers, a, b, comparison),
@@ -467,8 +469,8 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
             id="neighbour-overlap",
             section="models",
             title="Do the models agree on neighbours?",
-            caption="Mean share of the nearest neighbours of an image that two models have in common; 1 on the "
-            "diagonal by definition.",
+            caption="Mean share of the nearest neighbours of an image that two models have in common; "
+            "1 on the diagonal by definition.",
             alt="Matrix: share of common nearest neighbours of each pair of models.",
             draw=partial(latent_maps.neighbour_overlap, comparison),
             numbers=partial(latent_maps.neighbour_overlap_numbers, comparison),

@@ -63,8 +63,8 @@ def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
         words = f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}. "
     elif distinct:
         words = (
-            f"The {info['k']} clusters of {name} differ little in the image features that were measured, most in "
-            f"{_share_words(distinct[0])}. "
+            f"The {info['k']} clusters of {name} differ little in the image features that were measured, "
+            f"most in {_share_words(distinct[0])}. "
         )
     else:
         words = f"{name} has {count(int(info['k']), 'cluster')}. "
@@ -241,8 +241,8 @@ def maps_between_sizes(results: StudyResults) -> Finding | None:
             ((0.8, "much alike"), (0.5, "alike in their coarse layout"), (0.0, "laid out differently")),
         )
         text += (
-            f"The t-SNE maps of successive sizes are {lead}: after turning and scaling one onto the other "
-            f"their agreement is {listing(pairs)} (0 to 1). "
+            f"The t-SNE maps of successive sizes are {lead}: "
+            f"after turning and scaling one onto the other their agreement is {listing(pairs)} (0 to 1). "
         )
     if not text:
         return None
@@ -272,8 +272,8 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
         if far:
             names = [f"{plain(walk.name, 40)} ({float(np.max(walk.nearest_distance)):.1f})" for walk in far]
             words += (
-                f" Far from any real image, at more than three median neighbour distances: {listing(names)}; read "
-                "their middle with care."
+                f" Far from any real image, at more than three median neighbour distances: {listing(names)}; "
+                "read their middle with care."
             )
         texts.append(words)
     if not texts:
@@ -307,16 +307,15 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
     aucs = [float(m.samples.mismatch["auc"]) for m in models]
     divergences = [float(m.samples.mismatch.get("kl_nats", float("nan"))) for m in models]
     text = (
-        f"With {sizes(models)} a classifier tells the codes of real images from draws of the prior with an "
-        "area under the "
-        f"curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
+        f"With {sizes(models)} a classifier tells the codes of real images from draws of the prior with an area under "
+        f"the curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
     )
     if all(math.isfinite(value) for value in divergences):
         text += f"The divergence of the codes from the prior is {listing([number(d) for d in divergences])} nats. "
     text += _beside_the_prior(aucs) + _nearest_words(models)
     text += (
-        "New images are drawn from a Gaussian mixture fitted to the codes of the training images, its size chosen by "
-        "held-out likelihood; draws of the prior are shown as a diagnosis only."
+        "New images are drawn from a Gaussian mixture fitted to the codes of the training images, "
+        "its size chosen by held-out likelihood; draws of the prior are shown as a diagnosis only."
     )
     question = "What do samples look like, against draws of the prior?"
     return Finding(section="samples", question=question, text=text, numbers=numbers)
@@ -346,9 +345,8 @@ def _nearest_words(models: list[ModelResults]) -> str:
     if not all(math.isfinite(ratio) for ratio in ratios):
         return ""
     words = (
-        f"A fitted sample lies {listing([number(ratio, 2) for ratio in ratios])} times as far from its "
-        "nearest training "
-        "image as a real image from its nearest neighbour (medians). "
+        f"A fitted sample lies {listing([number(ratio, 2) for ratio in ratios])} times as far from its nearest "
+        "training image as a real image from its nearest neighbour (medians). "
     )
     close = [plain(model.name) for model, ratio in zip(models, ratios, strict=True) if ratio < 0.3]
     return words + (f"In {listing(close)} samples may therefore be near copies. " if close else "")
@@ -392,9 +390,8 @@ def _one_label(models: list[ModelResults], label: str) -> str:
     by_chance = f"; knowing nothing gives {chance:.2f}" if math.isfinite(chance) else ""
     shown, name = plain(label), _metric_word(rows[-1]["metric"])
     words = (
-        f"From {sizes(models)}, “{shown}” can be read with {name} "
-        f"{listing([_decimal(value) for value in ours])}, from the grey "
-        f"histogram alone with {_decimal(histogram)}{by_chance}."
+        f"From {sizes(models)}, “{shown}” can be read with {name} {listing([_decimal(value) for value in ours])}, "
+        f"from the grey histogram alone with {_decimal(histogram)}{by_chance}."
     )
     best = max(ours)
     if best - (chance if math.isfinite(chance) else 0.0) < 0.1:
@@ -405,8 +402,8 @@ def _one_label(models: list[ModelResults], label: str) -> str:
             "may be no more than that."
         )
     return words + (
-        f" The latents hold more about “{shown}” than the greys alone; whether that is structure or processing, a "
-        "probe cannot say."
+        f" The latents hold more about “{shown}” than the greys alone; "
+        "whether that is structure or processing, a probe cannot say."
     )
 
 

@@ -63,12 +63,12 @@ def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict
     more = metric(large, "test", "rate_nats") - metric(small, "test", "rate_nats")
     numbers.update(psnr_gain_db=gain, distortion_fall_nats=fall, rate_rise_nats=more)
     words = (
-        f"From {plain(small.name)} to {plain(large.name)} it changes by {signed(gain)} dB, and the distortion "
-        f"{'falls' if fall > 0 else 'rises'} by {number(abs(fall))} nats per image. "
+        f"From {plain(small.name)} to {plain(large.name)} it changes by {signed(gain)} dB, "
+        f"and the distortion {'falls' if fall > 0 else 'rises'} by {number(abs(fall))} nats per image. "
     )
     rates = (
-        f"The rate, which is how much the code says about an image, goes from "
-        f"{number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
+        "The rate, which is how much the code says about an image, "
+        f"goes from {number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
     )
     if 0 < gain < 2 * math.hypot(standard_error(small), standard_error(large)) and more > 0:
         return words + rates + ": the larger code says a little more, which hardly shows in the reconstructions. "
@@ -91,8 +91,7 @@ def _per_dimension(models: list[ModelResults], numbers: dict[str, Any]) -> str:
         if math.isfinite(doubt) and abs(gain) < doubt:
             words += (
                 f"The step from {plain(a.name)} to {plain(b.name)} ({signed(gain)} dB) is smaller than twice its "
-                "standard error "
-                f"({doubt:.2f} dB, taken as if the images were different ones), so it may be chance. "
+                f"standard error ({doubt:.2f} dB, taken as if the images were different ones), so it may be chance. "
             )
     numbers["gain_per_dim_db"] = gains
     if len(gains) > 1 and all(gain > 0 for gain in gains) and all(x > y for x, y in pairwise(gains)):
@@ -123,9 +122,9 @@ def against_pca(results: StudyResults) -> Finding | None:
     else:
         verdict = "There is no clear difference" if not worse else "No"
     text = (
-        f"{verdict}: with {sizes(models)} the mean PSNR of the VAE on {held} is "
-        f"{_higher_or_lower(models, gaps)} that of PCA with "
-        "as many components. PCA was fitted on the same training images and clipped to the same grey range. "
+        f"{verdict}: with {sizes(models)} the mean PSNR of the VAE on {held} is {_higher_or_lower(models, gaps)} that "
+        "of PCA with as many components. "
+        "PCA was fitted on the same training images and clipped to the same grey range. "
     )
     text += _ssim_against_pca(models)
     if worse:
@@ -171,9 +170,8 @@ def train_test_gap(results: StudyResults) -> Finding | None:
         text += "The gap is small against the spread between images" + _spread(models) + "."
     else:
         text += (
-            "A gap of this size has two possible causes, which this number cannot tell apart: the model "
-            "remembers its training "
-            "images, or the test images differ in kind from them."
+            "A gap of this size has two possible causes, which this number cannot tell apart: "
+            "the model remembers its training images, or the test images differ in kind from them."
         )
     return Finding(
         section="gap",
@@ -208,12 +206,11 @@ def what_is_lost(results: StudyResults) -> Finding | None:
     shape = models[0].reconstructions.originals.shape[1:]
     size = f"{shape[2]} × {shape[1]} px" if len(shape) == 3 else "one image"
     text = (
-        f"Per test {'tile' if results.data.is_tiled else 'image'} of {size}, {'; '.join(parts)}. What does "
-        "not fit into so few bits is left out, "
-        "and first of all "
-        "what differs from image to image without a pattern: noise, fine texture, single small "
-        "structures. Their absence from "
-        "a reconstruction or a walk says nothing about their absence from the image. "
+        f"Per test {'tile' if results.data.is_tiled else 'image'} of {size}, {'; '.join(parts)}. "
+        "What does not fit into so few bits is left out, "
+        "and first of all what differs from image to image without a pattern: noise, fine texture, "
+        "single small structures. "
+        "Their absence from a reconstruction or a walk says nothing about their absence from the image. "
     )
     if any(math.isfinite(entry["texture_kept"]) for entry in numbers.values()):
         text += "(Fine texture: power above 1/16 cycles per pixel, on the test images shown.)"
@@ -261,8 +258,8 @@ def dimensions_in_use(results: StudyResults) -> Finding | None:
         is_one = sum(model.latent_dim - active[model.name] for model in idle) == 1
         others, it = ("dimension", "it") if is_one else ("dimensions", "they")
         text += (
-            f"The other {others} of {names} {'has' if is_one else 'have'} collapsed to the prior: what {it} would "
-            "carry costs more rate than it saves distortion under this objective. "
+            f"The other {others} of {names} {'has' if is_one else 'have'} collapsed to the prior: "
+            f"what {it} would carry costs more rate than it saves distortion under this objective. "
         )
     else:
         text += "None has collapsed; a larger code might carry more. "
@@ -273,8 +270,8 @@ def dimensions_in_use(results: StudyResults) -> Finding | None:
     ]
     if forecast:
         text += (
-            f"The PCA spectrum of the training images had forecast {listing(forecast)}, a guide from linear "
-            "theory, not a bound."
+            f"The PCA spectrum of the training images had forecast {listing(forecast)}, a guide from linear theory, "
+            "not a bound."
         )
     return Finding(
         section="dimensions", question="Are all latent dimensions used?", text=text.strip(), numbers={"active": active}
@@ -290,21 +287,20 @@ def objective(results: StudyResults) -> Finding | None:
     known = [number(value) for value in betas.values() if math.isfinite(value)]
     if first.likelihood == "bernoulli":
         text = (
-            "Binary cross-entropy is not a likelihood of grey values: even a perfect reconstruction has a "
-            "large distortion, so "
-            "distortion and ELBO can be compared between these models but not with models of another objective. "
+            "Binary cross-entropy is not a likelihood of grey values: "
+            "even a perfect reconstruction has a large distortion, "
+            "so distortion and ELBO can be compared between these models but not with models of another objective. "
         )
     else:
         text = (
-            "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, and "
-            "the balance of rate "
-            "and distortion follows from the data. "
+            "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, "
+            "and the balance of rate and distortion follows from the data. "
         )
     if known:
         text += (
-            "Against a noise level that fits the actual reconstruction errors, the rate is weighted "
-            f"{listing([f'{value} times' for value in known])} "
-            "as strongly as in a calibrated model (effective beta; 1 is calibrated). "
+            "Against a noise level that fits the actual reconstruction errors, "
+            f"the rate is weighted {listing([f'{value} times' for value in known])} as strongly as in a calibrated "
+            "model (effective beta; 1 is calibrated). "
         )
         if min(value for value in betas.values() if math.isfinite(value)) > 3:
             text += "A high weight makes smooth walks and blurred reconstructions, and lets dimensions collapse."
