@@ -1,0 +1,1 @@
+"""The explorer: a page on which a person looks at an atlas, and what brings it there."""

@@ -1,0 +1,1 @@
+"""From a network and tiles to trained weights: epochs, devices, shards, checkpoints."""

@@ -1,0 +1,1 @@
+"""The explorer's files of a study."""

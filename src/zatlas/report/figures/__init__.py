@@ -1,0 +1,1 @@
+"""The figures, each as PNG, SVG and CSV."""

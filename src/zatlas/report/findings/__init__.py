@@ -1,0 +1,1 @@
+"""Paragraphs written from numbers."""
