@@ -18,6 +18,7 @@ from zatlas import files, phantom
 from zatlas.atlas.projections import fit_pca
 from zatlas.explorer.bundle import facts
 from zatlas.explorer.bundle.columns import Files, category_column, number_column, plain
+from zatlas.explorer.bundle.dimensions import support_entry
 from zatlas.explorer.bundle.sheets import THUMBNAIL_PX, Sheet
 from zatlas.explorer.bundle.writing import SCHEMA_VERSION
 from zatlas.model.network import Network, NetworkConfig, build
@@ -140,7 +141,7 @@ def _model(writer: Files, mean: np.ndarray, rng: np.random.Generator) -> dict[st
             "k": _K, "rows": files.array(f"{NAME}/knn_rows", near.rows, "u32"),
             "distances": files.array(f"{NAME}/knn_distances", near.distances, "f32"),
         },
-        "support": support.support(mean[:_SUPPORTED], np.ones(min(n, _SUPPORTED), bool), is_active),
+        "support": support_entry(support.support(mean[:_SUPPORTED], np.ones(min(n, _SUPPORTED), bool), is_active)),
         "dimensions": [_dimension(j, mean[:, j], bool(is_active[j])) for j in range(D)],
         "clusters": _clusters(cluster, rng), "walks": [],
         "metrics": {"test": {"distortion_nats": 100.0, "rate_nats": 20.0, "elbo_nats": -120.0, "psnr_db": 25.0}},

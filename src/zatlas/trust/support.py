@@ -5,14 +5,14 @@ training images are from one another: the distance of each to its 5th nearest ot
 dimensions that the model uses. A latent farther from the training images than nearly all of them lies off the data.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from zatlas.atlas.neighbours import nearest_neighbours
 
-__all__ = ["KNN", "Neighbours", "kept_share", "neighbour_distance", "neighbours", "support"]
+__all__ = ["KNN", "Neighbours", "Support", "kept_share", "nearest_ratio", "neighbour_distance", "neighbours", "support"]
 
 KNN = 10
 _SUPPORT_K = 5
@@ -56,26 +56,63 @@ def kept_share(found: Neighbours, points: Float[np.ndarray, "n m"]) -> Float[np.
     return np.asarray((found.rows[:, :, None] == on_map[:, None, :]).any(axis=2).mean(axis=1))
 
 
+def nearest_ratio(samples: Float[np.ndarray, " n"], neighbours: Float[np.ndarray, " m"]) -> float:
+    """How far samples lie from the data, relative to how far data lie from one another: a ratio of medians.
+
+    Well below 1 the samples may be near copies. NaN without samples or neighbours, and where neighbours coincide.
+
+    Args:
+        samples: Distance of each sample to the nearest latent that the model has learned from.
+        neighbours: Distance of some images to their nearest other one.
+    """
+    if len(samples) == 0 or len(neighbours) == 0:
+        return float("nan")
+    ours, real = float(np.median(samples)), float(np.median(neighbours))
+    return ours / real if real > 0 else float("nan")
+
+
+class Support(NamedTuple):
+    """The distances that separate "within the data", "near the data" and "off the data".
+
+    Attributes:
+        k: The distance to the k-th nearest other latent of the reference is meant; 0 for a single latent.
+        dims: Dimensions along which distances are taken, (m,).
+        within: 95 % quantile of the reference.
+        near: 99.5 % quantile of the reference.
+        quantiles: 0 to 100 % in steps of 1 %, (101,).
+        n: Latents of the reference.
+        n_asked: Of how many of them the distances were taken.
+        is_of_training: Whether they are those of training images; otherwise all images stand for them.
+    """
+
+    k: int
+    dims: Int[np.ndarray, " m"]
+    within: float
+    near: float
+    quantiles: Float[np.ndarray, " q"]
+    n: int
+    n_asked: int
+    is_of_training: bool
+
+
 def support(
     mean: Float[np.ndarray, "n d"], is_training: Bool[np.ndarray, " n"], is_active: Bool[np.ndarray, " d"]
-) -> dict[str, Any]:
-    """The distances that separate "within the data", "near the data" and "off the data".
+) -> Support:
+    """How far training images are from one another: quantiles of the distance of each to its 5th nearest other one.
+
+    With more than 50 000 training images the reference is taken from 20 000 of them, evenly spaced; their neighbours
+    are still looked for among all.
 
     Args:
         mean: Posterior means of all images.
         is_training: Which images the model has learned from; with fewer than two all images stand for them.
         is_active: Which dimensions the model uses; with none all count.
-
-    Returns:
-        The manifest's entry: k, dims, within (95 % quantile of the reference), near (99.5 %), quantiles (0 to 100 %
-        in steps of 1 %) and words. With more than 50 000 training images the reference is taken from 20 000 of them,
-        evenly spaced; their neighbours are still looked for among all.
     """
     dims = np.flatnonzero(is_active) if np.any(is_active) else np.arange(mean.shape[1])
     rows = np.flatnonzero(is_training)
-    who = "training images"
-    if len(rows) < 2:
-        rows, who = np.arange(len(mean)), "images"
+    is_of_training = len(rows) >= 2
+    if not is_of_training:
+        rows = np.arange(len(mean))
     points = mean[np.ix_(rows, dims)]
     k = min(_SUPPORT_K, len(rows) - 1)
     asked = len(rows)
@@ -88,21 +125,6 @@ def support(
         reference = nearest_neighbours(points, k + 1, queries=points[some])[1][:, k]
     else:
         reference = nearest_neighbours(points, k)[1][:, k - 1]
-    return _entry(reference, dims, k, f"{len(rows)} {who}", "" if asked == len(rows) else f", asked of {asked}")
-
-
-def _entry(reference: np.ndarray, dims: np.ndarray, k: int, who: str, asked: str) -> dict[str, Any]:
     within, near = (float(np.quantile(reference, share)) for share in (_WITHIN, _NEAR))
-    words = (
-        f"Measured against the {who}{asked}: the distance to the {_ordinal(k)} nearest one in {len(dims)} active "
-        f"{'dimension' if len(dims) == 1 else 'dimensions'}. Up to {within:.3g}, as for 95 % of them, is within the "
-        f"data; up to {near:.3g}, as for 99.5 %, near the data; beyond, off the data."
-    )
-    return {
-        "k": max(k, 1), "dims": [int(dim) for dim in dims], "within": within, "near": max(near, within),
-        "quantiles": [float(q) for q in np.quantile(reference, np.linspace(0, 1, 101))], "words": words,
-    }  # fmt: skip
-
-
-def _ordinal(k: int) -> str:
-    return {1: "very", 2: "2nd", 3: "3rd"}.get(max(k, 1), f"{k}th")
+    quantiles = np.quantile(reference, np.linspace(0, 1, 101))
+    return Support(k, dims, within, max(near, within), quantiles, len(rows), asked, is_of_training)

@@ -4,20 +4,17 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
-from scipy.stats import rankdata
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.paths import aggregate_sd
 from zatlas.explorer.bundle.columns import codes_of, label_names, numbers_of
 from zatlas.results.kinds import ModelResults
+from zatlas.trust.associations import correlation_ratio, spearman
+from zatlas.trust.histograms import histogram
+from zatlas.trust.support import Support
+from zatlas.trust.uncertainty import spearman_interval
 
-__all__ = ["Described", "described", "dimensions", "eta", "spearman"]
-
-_BINS = 40
-_LEAST_IMAGES = 4
-_MOST_VALUES = 50
-_FIELLER = 1.06  # variance of the z-transformed rank correlation, times n - 3
+__all__ = ["Described", "described", "dimensions", "support_entry"]
 
 
 class Described(NamedTuple):
@@ -68,10 +65,7 @@ def dimensions(atlas: Atlas, results: ModelResults, columns: list[Described]) ->
 
 
 def _histogram(values: np.ndarray) -> dict[str, Any]:
-    low, high = float(values.min()), float(values.max())
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    counts, _ = np.histogram(values, bins=_BINS, range=(low, high))
+    low, high, counts = histogram(values)
     return {"low": low, "high": high, "counts": [int(count) for count in counts]}
 
 
@@ -96,61 +90,33 @@ def _with_column(mean: np.ndarray, column: Described) -> list[dict[str, Any] | N
         is_known = np.isfinite(column.numbers)
         n = int(is_known.sum())
         r = spearman(mean[is_known], column.numbers[is_known])
-        bounds = [_interval(float(value), n) for value in r]
+        bounds = [spearman_interval(float(value), n) for value in r]
         kind = "spearman"
     else:
         is_known = column.codes >= 0
         n = int(is_known.sum())
-        r, bounds, kind = eta(mean[is_known], column.codes[is_known]), [(None, None)] * mean.shape[1], "eta"
+        r = correlation_ratio(mean[is_known], column.codes[is_known])
+        bounds, kind = [(None, None)] * mean.shape[1], "eta"
     return [
         {"r": float(value), "kind": kind, "low": low, "high": high, "n": n} if math.isfinite(value) else None
         for value, (low, high) in zip(r, bounds, strict=True)
     ]
 
 
-def spearman(points: Float[np.ndarray, "n d"], values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " d"]:
-    """Spearman's rank correlation of each dimension with some numbers; NaN where one of the two does not vary.
-
-    Example:
-        >>> spearman(np.array([[1.0], [2.0], [3.0], [9.0]]), np.array([4.0, 5.0, 6.0, 7.0])).round(6)
-        array([1.])
-    """
-    if len(values) < _LEAST_IMAGES:
-        return np.full(points.shape[1], np.nan)
-    x, y = rankdata(points, axis=0), rankdata(values)
-    x, y = x - x.mean(axis=0), y - y.mean()
-    size = np.sqrt((x**2).sum(axis=0) * (y @ y))
-    return np.asarray(np.where(size > 0, y @ x / np.where(size > 0, size, 1), np.nan).clip(-1, 1))
-
-
-def _interval(r: float, n: int) -> tuple[float | None, float | None]:
-    """95 % interval of a rank correlation by Fisher's transformation.
-
-    Source: Fieller, Hartley & Pearson 1957, https://doi.org/10.1093/biomet/44.3-4.470
-    """
-    if not math.isfinite(r) or n <= _LEAST_IMAGES:
-        return None, None
-    if abs(r) >= 1 - 1e-12:
-        return r, r
-    half = 1.959964 * math.sqrt(_FIELLER / (n - 3))
-    return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+def support_entry(found: Support) -> dict[str, Any]:
+    """The manifest's entry of the distances that separate "within", "near" and "off the data", with a sentence."""
+    who = f"{found.n} {'training images' if found.is_of_training else 'images'}"
+    asked = "" if found.n_asked == found.n else f", asked of {found.n_asked}"
+    words = (
+        f"Measured against the {who}{asked}: the distance to the {_ordinal(found.k)} nearest one in {len(found.dims)} "
+        f"active {'dimension' if len(found.dims) == 1 else 'dimensions'}. Up to {found.within:.3g}, as for 95 % of "
+        f"them, is within the data; up to {found.near:.3g}, as for 99.5 %, near the data; beyond, off the data."
+    )
+    return {
+        "k": max(found.k, 1), "dims": [int(dim) for dim in found.dims], "within": found.within, "near": found.near,
+        "quantiles": [float(q) for q in found.quantiles], "words": words,
+    }  # fmt: skip
 
 
-def eta(points: Float[np.ndarray, "n d"], codes: np.ndarray) -> Float[np.ndarray, " d"]:
-    """Correlation ratio of each dimension with categories: root of the share of variance between them, 0 to 1.
-
-    NaN with fewer than 2 or more than 50 categories, and where a dimension does not vary.
-
-    Example:
-        >>> eta(np.array([[0.0], [0.0], [1.0], [1.0]]), np.array([0, 0, 1, 1]))
-        array([1.])
-    """
-    used, codes = np.unique(codes, return_inverse=True)
-    if len(points) < _LEAST_IMAGES or not 2 <= len(used) <= _MOST_VALUES or len(used) == len(points):
-        return np.full(points.shape[1], np.nan)
-    size = np.bincount(codes).astype(np.float64)
-    sums = np.zeros((len(used), points.shape[1]))
-    centred = points - points.mean(axis=0)
-    np.add.at(sums, codes, centred)
-    between, total = (sums**2 / size[:, None]).sum(axis=0), (centred**2).sum(axis=0)
-    return np.asarray(np.where(total > 0, np.sqrt(between / np.where(total > 0, total, 1)), np.nan).clip(0, 1))
+def _ordinal(k: int) -> str:
+    return {1: "very", 2: "2nd", 3: "3rd"}.get(max(k, 1), f"{k}th")

@@ -13,10 +13,11 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.projections import Pca, fit_pca
 from zatlas.errors import ZatlasError
 from zatlas.explorer.bundle.columns import Files, category_column, number_column, plain
-from zatlas.explorer.bundle.dimensions import Described, described, dimensions
+from zatlas.explorer.bundle.dimensions import Described, described, dimensions, support_entry
 from zatlas.model.network import Network
 from zatlas.results.kinds import Gallery, ModelResults
 from zatlas.trust import support
+from zatlas.trust.associations import expected_counts
 
 __all__ = ["model_part", "networks"]
 
@@ -59,7 +60,7 @@ def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, A
             "k": int(near.rows.shape[1]), "rows": files.array(f"{name}/knn_rows", near.rows, "u32"),
             "distances": files.array(f"{name}/knn_distances", near.distances, "f32"),
         },
-        "support": support.support(atlas.mean, is_training, np.asarray(results.is_active, bool)),
+        "support": support_entry(support.support(atlas.mean, is_training, np.asarray(results.is_active, bool))),
         "dimensions": dimensions(atlas, results, about),
         "clusters": _clusters(atlas, results, about),
         "walks": [
@@ -175,13 +176,10 @@ def _cluster(gallery: Gallery, numbers: Int[np.ndarray, " n"], counted: list[Des
 
 def _counts(column: Described, inside: np.ndarray) -> list[dict[str, Any]]:
     """How often each value occurs in a cluster, and would if clusters and values had nothing to do with each other."""
-    known = column.codes >= 0
-    overall = np.bincount(column.codes[known], minlength=len(column.categories))
-    found = np.bincount(column.codes[known & inside], minlength=len(column.categories))
-    share = found.sum() / max(overall.sum(), 1)
+    overall, found, expected = expected_counts(column.codes, inside, len(column.categories))
     return [
-        {"value": value, "n": int(n), "expected": round(float(total * share), 3)}
-        for value, n, total in zip(column.categories, found, overall, strict=True)
+        {"value": value, "n": int(n), "expected": round(float(by_chance), 3)}
+        for value, n, by_chance, total in zip(column.categories, found, expected, overall, strict=True)
         if total
     ]
 
