@@ -18,7 +18,6 @@ from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.model.network import NetworkConfig, build
 from zatlas.results.analysis import analyse_model, compare_models, evenly
-from zatlas.results.comparison import distance_correlation, map_agreement
 from zatlas.results.kinds import ModelResults
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
@@ -371,14 +370,3 @@ def test_models_are_compared_pair_by_pair(world, results, tmp_path):
     assert len(compare_models([results], [atlas]).map_similarity) == 0
     with pytest.raises(DataError, match="different images"):
         compare_models([results, second], [atlas, atlas.select(np.arange(50))])
-
-
-def test_equal_maps_agree_after_turning_and_scaling():
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((100, 2))
-    turn = np.array([[0.6, -0.8], [-0.8, -0.6]])
-    assert map_agreement(a, 7 * a @ turn + 3) == pytest.approx(1)
-    assert map_agreement(a, rng.standard_normal((100, 2))) < 0.1
-    assert np.isnan(map_agreement(a, np.ones((100, 2))))
-    assert distance_correlation(a, 7 * a @ turn) == pytest.approx(1)
-    assert np.isnan(distance_correlation(a, np.ones((100, 2))))

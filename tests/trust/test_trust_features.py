@@ -10,7 +10,6 @@ from scipy.ndimage import gaussian_filter
 from zatlas.trust.features import (
     FEATURES,
     WORDS,
-    between_share,
     changes,
     feature_spread,
     image_features,
@@ -166,9 +165,3 @@ def test_monotonicity_is_the_rank_correlation_with_order():
     assert monotonicity(np.array([1.0, 1, 2, 2])) == pytest.approx(0.8**0.5)
     assert monotonicity(0.5 + 1e-11 * np.arange(4)) == 0
     assert monotonicity(np.array([3.0, 2, 1])) == -1 and monotonicity(np.array([5.0])) == 0
-
-
-def test_between_share_is_eta_squared():
-    values, labels = np.array([1.0, 3, 5, 7]), np.array(["a", "a", "b", "b"])
-    assert between_share(values, labels) == pytest.approx(16 / 20)
-    assert between_share(np.ones(4), labels) == 0

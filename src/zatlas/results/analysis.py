@@ -27,18 +27,16 @@ from zatlas.results.pictures import View, galleries, neighbours, samples, traver
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import evaluate
-from zatlas.trust.evaluation import (
-    PixelPca,
+from zatlas.trust.associations import between_share
+from zatlas.trust.dimensions import (
     active_units,
-    fit_pixel_pca,
     forecast_active_dims,
     implied_noise_variance,
-    most_pca_rows,
-    psnr,
-    ssim,
 )
-from zatlas.trust.features import WORDS, between_share, feature_spread, image_features
-from zatlas.trust.probes import Probe, grey_histogram, label_kind, linear_probe
+from zatlas.trust.evaluation import psnr, ssim
+from zatlas.trust.features import WORDS, feature_spread, image_features
+from zatlas.trust.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
+from zatlas.trust.probes import Probe, grey_histogram, label_kind, linear_probe, means_by
 
 __all__ = ["PARTS", "analyse_model", "compare_models", "evenly"]
 
@@ -469,13 +467,7 @@ def _per_image(
     A label of an image says little about each of its tiles; the image is the unit that was labelled.
     """
     _, first, code = np.unique(table["image"].to_numpy(dtype=str), return_index=True, return_inverse=True)
-    counts = np.bincount(code)
-    means = {}
-    for name, features in sources.items():
-        sums = np.zeros((len(first), features.shape[1]))
-        np.add.at(sums, code, features)
-        means[name] = sums / counts[:, None]
-    return table.iloc[first].reset_index(drop=True), means
+    return table.iloc[first].reset_index(drop=True), {name: means_by(code, source) for name, source in sources.items()}
 
 
 def _is_of_image(table: pd.DataFrame, label: str) -> bool:

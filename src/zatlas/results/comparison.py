@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import procrustes
-from scipy.spatial.distance import pdist
-from scipy.stats import spearmanr
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.clusters import match_clusters
 from zatlas.errors import DataError
 from zatlas.results.kinds import Comparison, ModelResults
-from zatlas.trust.evaluation import MOST_ASKED, neighbour_overlap
+from zatlas.trust.agreement import (
+    MOST_ASKED,
+    chance_overlap,
+    distance_correlation,
+    map_agreement,
+    neighbour_overlap,
+)
 
-__all__ = ["compare_models", "distance_correlation", "map_agreement"]
+__all__ = ["compare_models"]
 
 _NEIGHBOURS = 15
 _MOST_ROWS = 1000
@@ -109,30 +112,6 @@ def _similarity(a: Atlas, b: Atlas) -> dict[str, float]:
     return {
         "tsne_procrustes": map_agreement(a.projections["tsne"], b.projections["tsne"]) if has_maps else float("nan"),
         "distance_correlation": distance_correlation(a.mean[rows], b.mean[rows]),
-        "chance_overlap": min(1.0, _NEIGHBOURS / max(len(a) - 1, 1)),
+        "chance_overlap": chance_overlap(len(a), _NEIGHBOURS),
         "overlap_images": min(len(a), MOST_ASKED),
     }
-
-
-def map_agreement(a: np.ndarray, b: np.ndarray) -> float:
-    """Share of the variance of one map (n, 2) that the other explains after shifting, turning, mirroring and scaling.
-
-    1 the same map, 0 nothing in common; NaN when all points of a map coincide.
-
-    Source: Gower 1975, generalised Procrustes analysis; as in scipy.spatial.procrustes
-    """
-    if np.ptp(a, axis=0).max() == 0 or np.ptp(b, axis=0).max() == 0:
-        return float("nan")
-    _, _, disparity = procrustes(a.astype(np.float64), b.astype(np.float64))
-    return float(np.clip(1 - disparity, 0, 1))
-
-
-def distance_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation between the distances of all pairs of images in two latent spaces, -1 to 1.
-
-    NaN when all distances in one of them are equal.
-    """
-    x, y = (pdist(points.astype(np.float64)) for points in (a, b))
-    if not len(x) or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(spearmanr(x, y).statistic)

@@ -1,41 +1,22 @@
-"""How good a model is, in numbers, beside what needs no model: PSNR, SSIM, PCA of the same size, active dimensions.
+"""How good reconstructions are, in numbers: PSNR, SSIM, the fine texture that is kept, the best epoch.
 
 All images here are on the grey scale 0..1, reconstructions clipped to it (those of PCA like those of the model).
-Everything is a function of arrays; what reads tiles or runs the network is in `analysis.py`.
+Everything is a function of arrays; what reads tiles or runs the network is in `results.analysis`.
 """
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from skimage.metrics import structural_similarity
 
-from zatlas.atlas.neighbours import nearest_neighbours
-from zatlas.compute import one_thread
-from zatlas.errors import DataError, UsageError
+__all__ = ["best_epoch", "bits", "psnr", "relative_error", "ssim", "texture_kept"]
 
-__all__ = [
-    "ACTIVE_VARIANCE",
-    "MOST_ASKED",
-    "PixelPca",
-    "active_units",
-    "fit_pixel_pca",
-    "forecast_active_dims",
-    "implied_noise_variance",
-    "most_pca_rows",
-    "neighbour_overlap",
-    "psnr",
-    "ssim",
-]
-
-ACTIVE_VARIANCE = 0.01
-MOST_ASKED = 5000  # images whose neighbours are compared: the standard error of their share is below 0.005
 _SMALLEST_MSE = 1e-10  # 100 dB: far below the rounding of 8 bits (59 dB), keeps the mean over images finite
 _WINDOW_PX = 7
-_MOST_ROWS = 3000
-_MOST_VALUES = 64_000_000  # float32 values of the tiles that PCA is fitted to: 256 MB
-_CHUNK_COLUMNS = 2048
+_FINE = 1 / 16  # cycles per pixel: structures finer than 8 px from bright to dark
+_LEAST_SIDE_PX = 16  # one period of that
 
 
 def psnr(
@@ -110,169 +91,49 @@ def ssim(
     return values
 
 
-@dataclass(frozen=True)
-class PixelPca:
-    """Principal components of images as vectors of pixels: the linear model that a VAE has to beat.
+def texture_kept(originals: Float[np.ndarray, "n c h w"], reconstructions: Float[np.ndarray, "n c h w"]) -> float:
+    """Fine texture of reconstructions relative to that of their originals: 0 none, 1 as much, above 1 more.
 
-    Attributes:
-        mean: Mean image, (c, h, w) float32.
-        components: Unit vectors by falling variance, (k, c * h * w) float32; the loading largest in size is positive.
-        variance: Variance along each component of the whole spectrum, divisor n - 1, (min(n - 1, c * h * w),).
-        n: Images fitted.
+    Ratio of the spectral power above 1/16 cycles per pixel, summed over images and channels, each channel less its mean
+    and windowed (Hann) against its edges. NaN without images, below 16 px, and for originals without fine texture.
     """
-
-    mean: Float[np.ndarray, "c h w"]
-    components: Float[np.ndarray, "k p"]
-    variance: Float[np.ndarray, " r"]
-    n: int
-
-    def transform(self, images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n k"]:
-        """Scores of images on the components."""
-        with one_thread():
-            flat = (images - self.mean).reshape(len(images), -1).astype(np.float32)
-            return np.asarray(flat @ self.components.T)
-
-    def reconstruct(self, images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
-        """Images through the k components and back, clipped to 0..1 as the model's are, float32."""
-        with one_thread():
-            flat = self.transform(images) @ self.components
-        return np.asarray(np.clip(flat.reshape(images.shape) + self.mean, 0, 1), np.float32)
+    if len(originals) == 0 or min(originals.shape[-2:]) < _LEAST_SIDE_PX:
+        return float("nan")
+    power = _fine_power(originals)
+    return _fine_power(reconstructions) / power if power > 0 else float("nan")
 
 
-def most_pca_rows(n_values: int) -> int:
-    """To how many images of `n_values` values (c * h * w) PCA is fitted at most, so that it stays below 600 MB."""
-    return max(2, min(_MOST_ROWS, _MOST_VALUES // max(n_values, 1)))
+def _fine_power(images: np.ndarray) -> float:
+    array = np.asarray(images, dtype=np.float64)
+    h, w = array.shape[-2:]
+    array = (array - array.mean(axis=(-2, -1), keepdims=True)) * np.outer(np.hanning(h), np.hanning(w))
+    radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None])
+    power = np.abs(np.fft.rfft2(array)) ** 2
+    return float(power[..., radius > _FINE].sum())
 
 
-def fit_pixel_pca(images: Float[np.ndarray, "n c h w"], n_components: int) -> PixelPca:
-    """Exact PCA of images by the eigenvectors of their Gram matrix (n x n), which is small where pixels are many.
+def relative_error(psnr_db: float) -> float:
+    """Root mean squared error as a share of the grey range: 10^(-PSNR / 20).
 
-    Where values are fewer than images, their covariance matrix takes its place. The images are centred in place of a
-    copy: `images` is changed. Memory is that of `images`, of a few such matrices, and of a chunk.
+    Example:
+        >>> relative_error(20.0)
+        0.1
+    """
+    return float(10 ** (-psnr_db / 20))
 
-    By hand, because scikit-learn's ways to the whole spectrum cost more: for 3000 images of 128 x 128 px 6 s here, 34 s
-    and a copy by its full SVD, 1 GB for a covariance of pixels; its IncrementalPCA takes 14 s and keeps k variances.
+
+def bits(nats: float) -> float:
+    """Information in bits: nats / ln 2."""
+    return nats / math.log(2)
+
+
+def best_epoch(epochs: Float[np.ndarray, " n"], elbo: Float[np.ndarray, " n"]) -> float | None:
+    """The epoch with the highest ELBO, the first of equal ones; None when it was never measured.
 
     Args:
-        images: Training images, float32, C-contiguous; at most `most_pca_rows` of them for bounded memory.
-        n_components: k; at most the rank of the data can be found.
-
-    Raises:
-        DataError: there are fewer than 2 images.
-
-    Source: Turk & Pentland 1991, Eigenfaces for recognition, section on computing eigenfaces
+        epochs: Numbers of the epochs.
+        elbo: ELBO of the validation part after each [nats per image]; NaN where it was not measured.
     """
-    n = len(images)
-    if n < 2:
-        raise DataError(f"PCA needs at least 2 training images, found {n}", hint="train on more images")
-    flat = images.reshape(n, -1)
-    mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
-    flat -= mean
-    with one_thread():
-        is_gram = n <= flat.shape[1]
-        values, vectors = np.linalg.eigh(_gram(flat if is_gram else flat.T))
-        values, vectors = values[::-1], vectors[:, ::-1]
-        rank = min(n - 1, flat.shape[1], int((values > max(float(values[0]), 0.0) * 1e-7).sum()))
-        kept = min(n_components, rank)
-        scaled = vectors[:, :kept] / np.sqrt(values[:kept]) if is_gram else vectors[:, :kept]
-        components = np.ascontiguousarray(scaled.T.astype(np.float32))
-        components = components @ flat if is_gram else components
-    signs = np.sign(components[np.arange(kept), np.abs(components).argmax(axis=1)]) if kept else np.ones(0)
-    components *= signs.astype(np.float32)[:, None]
-    variance = np.maximum(values[: min(n - 1, flat.shape[1])], 0) / (n - 1)
-    return PixelPca(mean.reshape(images.shape[1:]), components, variance, n)
-
-
-def _gram(flat: np.ndarray) -> np.ndarray:
-    """flat @ flat.T; chunks of columns in the precision of `flat`, their sum in float64."""
-    gram = np.zeros((len(flat), len(flat)))
-    for start in range(0, flat.shape[1], _CHUNK_COLUMNS):
-        chunk = flat[:, start : start + _CHUNK_COLUMNS]
-        gram += chunk @ chunk.T
-    return gram
-
-
-def implied_noise_variance(mean_image: Float[np.ndarray, "*shape"]) -> float:
-    """Noise variance that binary cross-entropy implies around a mean image on 0..1: the mean of x (1 - x) in harmony.
-
-    1 / mean(1 / (x (1 - x))): the curvature of the loss, averaged over pixels.
-
-    Source: second derivative of the Bernoulli log-likelihood at its optimum; effective beta in `model.objective`
-    """
-    x = np.clip(mean_image.astype(np.float64), 1 / 255, 1 - 1 / 255)
-    return float(1 / np.mean(1 / (x * (1 - x))))
-
-
-def forecast_active_dims(
-    variance: Float[np.ndarray, " r"], latent_dim: int, *, beta: float, n_values: int, noise_variance: float | None
-) -> int:
-    """How many latent dimensions a *linear* VAE keeps active: those whose PCA variance exceeds beta * noise variance.
-
-    Known before any training; a guide, not a bound, for a deep decoder.
-
-    Args:
-        variance: PCA spectrum of the training images, falling.
-        latent_dim: d, the most that can be active.
-        beta: Weight of the rate.
-        n_values: Values per image (c * h * w).
-        noise_variance: What the loss implies; None for a shared optimal variance, which is then found with the
-            number of dimensions: the mean of the variance that they leave out.
-
-    Source: Lucas et al. 2019, section 4, https://arxiv.org/abs/1911.02469; Tipping & Bishop 1999 (probabilistic PCA)
-    """
-    if noise_variance is not None:
-        return min(latent_dim, int((variance > beta * noise_variance).sum()))
-    active = min(latent_dim, len(variance))
-    while active:
-        left_out = max(float(variance[active:].sum()), 0.0) / max(n_values - active, 1)
-        if variance[active - 1] > beta * left_out:
-            break
-        active -= 1
-    return active
-
-
-def active_units(means: Float[np.ndarray, "n d"], *, threshold: float = ACTIVE_VARIANCE) -> Bool[np.ndarray, " d"]:
-    """Whether each latent dimension is used: its posterior mean varies between images by more than `threshold`.
-
-    Source: Burda et al. 2016, section 5.2, https://arxiv.org/abs/1509.00519
-    """
-    if len(means) < 2:
-        return np.zeros(means.shape[1], dtype=bool)
-    return np.asarray(means.astype(np.float64).var(axis=0, ddof=1) > threshold)
-
-
-def neighbour_overlap(
-    a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"], k: int = 15, *, most: int = MOST_ASKED
-) -> float:
-    """Mean share of the k nearest neighbours of each image that two latent spaces have in common, 0 to 1.
-
-    By chance it is about k / (n - 1). With more than `most` images, evenly spaced ones are asked for their neighbours
-    among all.
-
-    Args:
-        a: Latents of the images in one model.
-        b: Latents of the same images in another.
-        k: Neighbours; n - 1 when there are fewer.
-        most: Images asked.
-
-    Raises:
-        UsageError: the two hold different numbers of images.
-    """
-    if len(a) != len(b):
-        raise UsageError(f"the two models have {len(a)} and {len(b)} latents, expected the same images")
-    asked = np.unique(np.linspace(0, len(a) - 1, min(len(a), most)).astype(np.int64))
-    rows_a, rows_b = _nearest_others(a, asked, k), _nearest_others(b, asked, k)
-    if rows_a.shape[1] == 0:
-        return 1.0
-    is_common = (rows_a[:, :, None] == rows_b[:, None, :]).any(axis=2)
-    return float(is_common.mean())
-
-
-def _nearest_others(points: np.ndarray, asked: np.ndarray, k: int) -> np.ndarray:
-    """Nearest neighbours of some of the points, each without itself, (m, k)."""
-    if len(asked) == len(points):
-        return nearest_neighbours(points, k)[0]
-    rows = nearest_neighbours(points, k + 1, queries=points[asked])[0]
-    is_itself = rows == asked[:, None]
-    is_itself[~is_itself.any(axis=1), -1] = True  # hidden behind many equal points
-    return np.asarray(rows[~is_itself].reshape(len(asked), -1))
+    if np.isnan(elbo).all():
+        return None
+    return float(epochs[int(np.nanargmax(elbo))])

@@ -20,7 +20,6 @@ __all__ = [
     "EDGE_GRADIENT",
     "FEATURES",
     "WORDS",
-    "between_share",
     "changes",
     "feature_spread",
     "image_features",
@@ -193,19 +192,3 @@ def monotonicity(values: Float[np.ndarray, " n"]) -> float:
     if len(values) < 2 or np.ptp(values) == 0:
         return 0.0
     return round(float(spearmanr(values, np.arange(len(values))).statistic), 12)
-
-
-def between_share(values: Float[np.ndarray, " n"], labels: np.ndarray) -> float:
-    """Share of the variance of a feature that lies between classes (eta squared), 0 to 1; 0 for a constant feature.
-
-    Example:
-        >>> between_share(np.array([0.0, 0.0, 1.0, 1.0]), np.array(["a", "a", "b", "b"]))
-        1.0
-    """
-    values, codes = np.asarray(values, np.float64), np.unique(labels, return_inverse=True)[1]
-    total = ((values - values.mean()) ** 2).sum()
-    if total <= 1e-18 * max(1, len(values)):
-        return 0.0
-    sizes = np.bincount(codes)
-    means = np.bincount(codes, weights=values) / sizes
-    return float((sizes * (means - values.mean()) ** 2).sum() / total)

@@ -20,7 +20,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from zatlas.compute import one_thread
 from zatlas.randomness import derived_seed
 
-__all__ = ["Probe", "grey_histogram", "label_kind", "linear_probe"]
+__all__ = ["Probe", "grey_histogram", "label_kind", "linear_probe", "means_by"]
 
 _FOLDS = 5
 _LEAST_GROUPS = 3
@@ -194,3 +194,21 @@ def grey_histogram(images: Float[np.ndarray, "n c h w"], bins: int = 16) -> Floa
     codes += np.arange(n * c)[:, None] * bins
     counts = np.bincount(codes.ravel(), minlength=n * c * bins).reshape(n, c * bins)
     return np.asarray(counts / codes.shape[1])
+
+
+def means_by(codes: Int[np.ndarray, " n"], features: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "m f"]:
+    """Mean of the features of each thing that rows belong to, such as of an image over its tiles.
+
+    Args:
+        codes: Which of the m things a row belongs to, 0 to m - 1; each has a row.
+        features: One row of features each.
+
+    Example:
+        >>> means_by(np.array([0, 1, 1]), np.array([[5.0], [1.0], [2.0]]))
+        array([[5. ],
+               [1.5]])
+    """
+    counts = np.bincount(codes)
+    sums = np.zeros((len(counts), features.shape[1]))
+    np.add.at(sums, codes, features)
+    return np.asarray(sums / counts[:, None])

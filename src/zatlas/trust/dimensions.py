@@ -1,0 +1,62 @@
+"""Which latent dimensions a model uses, and how many PCA had forecast."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+__all__ = [
+    "ACTIVE_VARIANCE",
+    "active_units",
+    "forecast_active_dims",
+    "implied_noise_variance",
+]
+
+ACTIVE_VARIANCE = 0.01
+
+
+def active_units(means: Float[np.ndarray, "n d"], *, threshold: float = ACTIVE_VARIANCE) -> Bool[np.ndarray, " d"]:
+    """Whether each latent dimension is used: its posterior mean varies between images by more than `threshold`.
+
+    Source: Burda et al. 2016, section 5.2, https://arxiv.org/abs/1509.00519
+    """
+    if len(means) < 2:
+        return np.zeros(means.shape[1], dtype=bool)
+    return np.asarray(means.astype(np.float64).var(axis=0, ddof=1) > threshold)
+
+
+def implied_noise_variance(mean_image: Float[np.ndarray, "*shape"]) -> float:
+    """Noise variance that binary cross-entropy implies around a mean image on 0..1: the mean of x (1 - x) in harmony.
+
+    1 / mean(1 / (x (1 - x))): the curvature of the loss, averaged over pixels.
+
+    Source: second derivative of the Bernoulli log-likelihood at its optimum; effective beta in `model.objective`
+    """
+    x = np.clip(mean_image.astype(np.float64), 1 / 255, 1 - 1 / 255)
+    return float(1 / np.mean(1 / (x * (1 - x))))
+
+
+def forecast_active_dims(
+    variance: Float[np.ndarray, " r"], latent_dim: int, *, beta: float, n_values: int, noise_variance: float | None
+) -> int:
+    """How many latent dimensions a *linear* VAE keeps active: those whose PCA variance exceeds beta * noise variance.
+
+    Known before any training; a guide, not a bound, for a deep decoder.
+
+    Args:
+        variance: PCA spectrum of the training images, falling.
+        latent_dim: d, the most that can be active.
+        beta: Weight of the rate.
+        n_values: Values per image (c * h * w).
+        noise_variance: What the loss implies; None for a shared optimal variance, which is then found with the
+            number of dimensions: the mean of the variance that they leave out.
+
+    Source: Lucas et al. 2019, section 4, https://arxiv.org/abs/1911.02469; Tipping & Bishop 1999 (probabilistic PCA)
+    """
+    if noise_variance is not None:
+        return min(latent_dim, int((variance > beta * noise_variance).sum()))
+    active = min(latent_dim, len(variance))
+    while active:
+        left_out = max(float(variance[active:].sum()), 0.0) / max(n_values - active, 1)
+        if variance[active - 1] > beta * left_out:
+            break
+        active -= 1
+    return active
