@@ -4,12 +4,9 @@ import math
 import re
 
 import numpy as np
-import pandas as pd
 import pytest
 from example_results import example_results
 
-from zatlas.report.findings.latent import association
-from zatlas.report.findings.models import texture_kept
 from zatlas.report.findings.words import listing
 from zatlas.report.findings.writing import findings, in_short
 from zatlas.results.kinds import StudyResults
@@ -102,7 +99,9 @@ def test_texture_kept_is_one_for_a_copy_and_none_for_a_blank(results):
     noise = rng.uniform(size=(3, 1, 32, 32)).astype(np.float32)
     model.reconstructions.originals, model.reconstructions.reconstructions = noise, noise.copy()
     model.reconstructions.pca = np.full_like(noise, 0.5)
-    assert texture_kept(model) == (pytest.approx(1.0), pytest.approx(0.0, abs=1e-9))
+    finding = next(finding for finding in findings(results) if finding.section == "lost")
+    assert finding.numbers["z4"]["texture_kept"] == pytest.approx(1.0)
+    assert finding.numbers["z4"]["texture_pca"] == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("likelihood", "words"), [("bernoulli", "not a likelihood"), ("gaussian", "is a likelihood")])
@@ -142,12 +141,6 @@ def test_walks_without_change_are_said_to_have_none(results):
 def test_a_walk_far_from_data_is_marked(results):
     results.models[0].walks[0].nearest_distance[2] = 7.5
     assert "PC1 (7.5)" in text_of(results, "walks")
-
-
-def test_association_is_zero_for_independent_and_one_for_equal_labels():
-    assert association(pd.DataFrame([[50, 50], [50, 50]])) == 0
-    assert association(pd.DataFrame([[50, 0], [0, 50]])) == pytest.approx(1.0, abs=0.02)
-    assert math.isnan(association(pd.DataFrame([[5, 5]])))
 
 
 def test_in_short_takes_first_sentences(results):

@@ -21,6 +21,7 @@ from zatlas.report.figures.style import (
     tidy,
 )
 from zatlas.results.kinds import DataSummary
+from zatlas.trust.histograms import coarser, pooled
 
 __all__ = [
     "contact_sheet",
@@ -174,16 +175,13 @@ def grey_histograms_numbers(data: DataSummary) -> pd.DataFrame:
     if "all" not in data.histograms and len(data.histograms) > 1:
         pixels = data.groups.set_index(data.groups["group"].astype(str))["pixels"].astype(float)
         weights = np.array([pixels.get(str(name), 1.0) for name in data.histograms])
-        total = np.average(np.stack(list(data.histograms.values())), axis=0, weights=weights)
+        total = pooled(np.stack(list(data.histograms.values())), weights)
         tables.append(_histogram_table("all", total, data))
     return pd.concat(tables, ignore_index=True).replace({"group": {"all": "all images"}})
 
 
 def _histogram_table(name: str, shares: np.ndarray, data: DataSummary) -> pd.DataFrame:
-    values, edges = np.asarray(shares, dtype=float), np.asarray(data.histogram_edges, dtype=float)
-    if len(values) > 64 and len(values) % 64 == 0:
-        edges = edges[:: len(values) // 64]
-        values = values.reshape(64, -1).sum(axis=1)
+    values, edges = coarser(np.asarray(shares, dtype=float), np.asarray(data.histogram_edges, dtype=float))
     return pd.DataFrame({"group": name, "grey_level": 0.5 * (edges[1:] + edges[:-1]), "share": values})
 
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from zatlas.report.figures.style import ink, muted, new_figure, other_colour, part_colour, part_word, plain, tidy
 from zatlas.results.kinds import Comparison, ModelResults
+from zatlas.trust import evaluation
 
 __all__ = [
     "best_epoch",
@@ -32,10 +33,9 @@ _DASHES = {"train": "-", "validation": (0, (4, 1.5)), "test": (0, (1, 1))}
 
 def best_epoch(history: pd.DataFrame) -> float | None:
     """The epoch with the highest ELBO on the validation part, whose weights are kept; None without validation."""
-    if "validation_elbo_nats" not in history or history["validation_elbo_nats"].notna().sum() == 0:
+    if "validation_elbo_nats" not in history:
         return None
-    row = int(np.nanargmax(history["validation_elbo_nats"].to_numpy(dtype=float)))
-    return float(history["epoch"].iloc[row])
+    return evaluation.best_epoch(*(history[name].to_numpy(dtype=float) for name in ("epoch", "validation_elbo_nats")))
 
 
 def training_curves(model: ModelResults) -> Figure:

@@ -11,9 +11,10 @@ import pandas as pd
 from zatlas.report.figures.style import count, number, plain
 from zatlas.report.findings.words import grade, listing, sizes
 from zatlas.results.kinds import Finding, ModelResults, StudyResults, Walk
+from zatlas.trust.associations import cramers_v, largest_excess
+from zatlas.trust.support import nearest_ratio
 
 __all__ = [
-    "association",
     "changes_along_walks",
     "clusters_and_images",
     "data_warnings",
@@ -80,7 +81,7 @@ def _share_words(entry: dict[str, Any]) -> str:
 def _labels_of_clusters(info: dict[str, Any], values: dict[str, Any]) -> str:
     """Which labels go with the clusters, by Cramér's V of the cross tables."""
     tables = {name: table for name, table in info.get("tables", {}).items() if _is_crosstab(table)}
-    strengths = {str(name): association(table) for name, table in tables.items()}
+    strengths = {str(name): cramers_v(table.to_numpy(dtype=float)) for name, table in tables.items()}
     values["association"] = strengths
     known = sorted(((v, name) for name, v in strengths.items() if math.isfinite(v)), reverse=True)
     if not known:
@@ -100,32 +101,12 @@ def _is_crosstab(table: Any) -> bool:
     return isinstance(table, pd.DataFrame) and min(table.shape, default=0) >= 2 and table.to_numpy().sum() > 0
 
 
-def association(table: pd.DataFrame) -> float:
-    """Cramér's V of a table of counts, corrected for its bias in small samples: 0 independent, 1 determined.
-
-    Source: Bergsma 2013, J. Korean Stat. Soc. 42:323, https://doi.org/10.1016/j.jkss.2012.10.002
-    """
-    counts = table.to_numpy(dtype=float)
-    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    n, (r, c) = counts.sum(), counts.shape
-    if min(r, c) < 2 or n < 2:
-        return float("nan")
-    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / n
-    phi2 = float(((counts - expected) ** 2 / expected).sum() / n)
-    phi2 = max(0.0, phi2 - (r - 1) * (c - 1) / (n - 1))
-    smaller = min(r - (r - 1) ** 2 / (n - 1), c - (c - 1) ** 2 / (n - 1)) - 1
-    return float(min(1.0, math.sqrt(phi2 / smaller))) if smaller > 0 else float("nan")
-
-
 def _most_telling(table: pd.DataFrame, label: str) -> str:
     """The cluster and the value of a label whose share in the cluster is farthest above its share in all images."""
-    counts = table.to_numpy(dtype=float)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    overall = counts.sum(axis=0) / counts.sum()
-    row, column = (int(i) for i in np.unravel_index(int(np.argmax(shares - overall)), shares.shape))
+    row, column, share, overall = largest_excess(table.to_numpy(dtype=float))
     return (
-        f"For example, {100 * shares[row, column]:.0f} % of cluster {plain(table.index[row])} have {plain(label)} "
-        f"“{plain(table.columns[column])}”, against {100 * overall[column]:.0f} % of all. "
+        f"For example, {100 * share:.0f} % of cluster {plain(table.index[row])} have {plain(label)} "
+        f"“{plain(table.columns[column])}”, against {100 * overall:.0f} % of all. "
     )
 
 
@@ -303,7 +284,7 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
     models = [m for m in _by_size(results.models) if math.isfinite(float(m.samples.mismatch.get("auc", float("nan"))))]
     if not models:
         return None
-    numbers: dict[str, Any] = {m.name: {**m.samples.mismatch, "nearest_ratio": nearest_ratio(m)} for m in models}
+    numbers: dict[str, Any] = {m.name: {**m.samples.mismatch, "nearest_ratio": _nearest_ratio(m)} for m in models}
     aucs = [float(m.samples.mismatch["auc"]) for m in models]
     divergences = [float(m.samples.mismatch.get("kl_nats", float("nan"))) for m in models]
     text = (
@@ -330,18 +311,15 @@ def _beside_the_prior(aucs: list[float]) -> str:
     return f"{words}, and draws of the prior fall mostly where images lie. "
 
 
-def nearest_ratio(model: ModelResults) -> float:
+def _nearest_ratio(model: ModelResults) -> float:
     """Median distance of samples to their nearest training code, relative to that between real neighbours."""
     distances = np.asarray(model.neighbours.get("distances", np.zeros((0, 0))), dtype=float)
-    if distances.size == 0 or len(model.samples.nearest_distance) == 0:
-        return float("nan")
-    ours, real = float(np.median(model.samples.nearest_distance)), float(np.median(distances[:, 0]))
-    return ours / real if real > 0 else float("nan")
+    return nearest_ratio(model.samples.nearest_distance, distances[:, 0] if distances.size else np.zeros(0))
 
 
 def _nearest_words(models: list[ModelResults]) -> str:
     """Whether samples are copies of training images."""
-    ratios = [nearest_ratio(model) for model in models]
+    ratios = [_nearest_ratio(model) for model in models]
     if not all(math.isfinite(ratio) for ratio in ratios):
         return ""
     words = (

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from zatlas.report.figures.style import count, number, plain, signed
-from zatlas.report.findings.words import listing, metric, sizes, standard_error, tests
+from zatlas.report.findings.words import listing, metric, psnr_error, sizes, tests
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
+from zatlas.trust.evaluation import bits, relative_error, texture_kept
+from zatlas.trust.uncertainty import difference_error
 
 __all__ = [
     "against_pca",
     "dimensions_in_use",
     "objective",
     "reconstructions_between_sizes",
-    "texture_kept",
     "train_test_gap",
     "what_is_lost",
 ]
@@ -70,7 +71,7 @@ def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict
         "The rate, which is how much the code says about an image, "
         f"goes from {number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
     )
-    if 0 < gain < 2 * math.hypot(standard_error(small), standard_error(large)) and more > 0:
+    if 0 < gain < 2 * difference_error(psnr_error(small), psnr_error(large)) and more > 0:
         return words + rates + ": the larger code says a little more, which hardly shows in the reconstructions. "
     if gain > 0 and more > 0:
         return (
@@ -87,7 +88,7 @@ def _per_dimension(models: list[ModelResults], numbers: dict[str, Any]) -> str:
     for a, b in pairwise(models):
         gain = metric(b, "test", "psnr_db") - metric(a, "test", "psnr_db")
         gains.append(gain / (b.latent_dim - a.latent_dim))
-        doubt = 2 * math.hypot(standard_error(a), standard_error(b))
+        doubt = 2 * difference_error(psnr_error(a), psnr_error(b))
         if math.isfinite(doubt) and abs(gain) < doubt:
             words += (
                 f"The step from {plain(a.name)} to {plain(b.name)} ({signed(gain)} dB) is smaller than twice its "
@@ -194,14 +195,15 @@ def what_is_lost(results: StudyResults) -> Finding | None:
         return None
     parts, numbers = [], {}
     for model in models:
-        error = 100 * 10 ** (-metric(model, "test", "psnr_db") / 20)
-        bits = metric(model, "test", "rate_nats") / math.log(2)
-        ours, pca = texture_kept(model)
-        numbers[model.name] = {"rms_error_percent": error, "rate_bits": bits, "texture_kept": ours, "texture_pca": pca}
+        error = 100 * relative_error(metric(model, "test", "psnr_db"))
+        rate = bits(metric(model, "test", "rate_nats"))
+        shown = model.reconstructions
+        ours, pca = (texture_kept(shown.originals, made) for made in (shown.reconstructions, shown.pca))
+        numbers[model.name] = {"rms_error_percent": error, "rate_bits": rate, "texture_kept": ours, "texture_pca": pca}
         texture = f", keeps {_percent(ours)} of the fine texture (PCA {_percent(pca)})" if math.isfinite(ours) else ""
         parts.append(
             f"{plain(model.name)} has a typical error of {error:.1f} % of the grey range{texture} and says "
-            f"{number(bits)} bits"
+            f"{number(rate)} bits"
         )
     shape = models[0].reconstructions.originals.shape[1:]
     size = f"{shape[2]} × {shape[1]} px" if len(shape) == 3 else "one image"
@@ -221,27 +223,6 @@ def what_is_lost(results: StudyResults) -> Finding | None:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.095 else f"{100 * share:.1f} %"
-
-
-def texture_kept(model: ModelResults) -> tuple[float, float]:
-    """Power above 1/16 cycles per pixel of the reconstructions shown, relative to the originals; the same for PCA."""
-    shown = model.reconstructions
-    if len(shown.originals) == 0 or min(shown.originals.shape[-2:]) < 16:
-        return float("nan"), float("nan")
-    original = _fine_power(shown.originals)
-    if original <= 0:
-        return float("nan"), float("nan")
-    return _fine_power(shown.reconstructions) / original, _fine_power(shown.pca) / original
-
-
-def _fine_power(images: np.ndarray) -> float:
-    """Summed spectral power above 1/16 cycles per pixel of images (n, c, h, w), windowed against edges."""
-    array = np.asarray(images, dtype=np.float64)
-    h, w = array.shape[-2:]
-    array = (array - array.mean(axis=(-2, -1), keepdims=True)) * np.outer(np.hanning(h), np.hanning(w))
-    radius = np.hypot(np.fft.fftfreq(h)[:, None], np.fft.rfftfreq(w)[None])
-    power = np.abs(np.fft.rfft2(array)) ** 2
-    return float(power[..., radius > 1 / 16].sum())
 
 
 def dimensions_in_use(results: StudyResults) -> Finding | None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from zatlas.report.figures.style import count
 from zatlas.results.kinds import ModelResults
+from zatlas.trust.uncertainty import standard_error
 
-__all__ = ["grade", "listing", "metric", "sizes", "standard_error", "tests"]
+__all__ = ["grade", "listing", "metric", "psnr_error", "sizes", "tests"]
 
 
 def listing(parts: Sequence[str], last: str = "and") -> str:
@@ -31,9 +30,9 @@ def metric(model: ModelResults, part: str, name: str) -> float:
     return float(table[name].astype(float)[part])
 
 
-def standard_error(model: ModelResults, part: str = "test") -> float:
+def psnr_error(model: ModelResults, part: str = "test") -> float:
     """Standard error of the mean PSNR of a part [dB]."""
-    return metric(model, part, "psnr_sd") / float(np.sqrt(max(metric(model, part, "n"), 1.0)))
+    return standard_error(metric(model, part, "psnr_sd"), metric(model, part, "n"))
 
 
 def tests(model: ModelResults, is_tiled: bool) -> str:
