@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from zatlas.config import ModelConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
@@ -157,3 +158,39 @@ def test_latents_stay_float32_under_autocast_and_in_a_low_precision_copy():
     assert (posterior.mean.dtype, copied.decode(posterior.mean).dtype) == (torch.float32, torch.bfloat16)
     torch.testing.assert_close(posterior.mean, network.encode(x).mean, atol=0.01, rtol=0.05)
     assert network.decoder.from_latent.weight.dtype == torch.float32
+
+
+def kinds(network, kind):
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+@pytest.mark.parametrize(("decoder", "transposed", "upsampled"), [("transposed", 3, 0), ("upsample", 0, 2)])
+def test_each_decoder_is_made_of_its_own_layers(decoder, transposed, upsampled):
+    network = build(dataclasses.replace(SMALL, widths=(4, 4, 8), decoder=decoder), seed=0)
+    assert len(kinds(network, nn.ConvTranspose2d)) == transposed
+    assert (len(kinds(network, nn.Upsample)), len(kinds(network, nn.PixelShuffle))) == (upsampled, upsampled // 2)
+
+
+@pytest.mark.parametrize("decoder", ["transposed", "upsample"])
+@pytest.mark.parametrize("size", [13, 16])
+def test_the_decoder_itself_gives_images_of_the_padded_size(decoder, size):
+    network = build(dataclasses.replace(SMALL, decoder=decoder, size=size), seed=0)
+    assert network.decoder(torch.zeros(1, 3)).shape == (1, 1, 16, 16)
+
+
+def test_norms_are_there_when_asked_for():
+    assert not kinds(build(SMALL, seed=0), nn.GroupNorm)
+    assert len(kinds(build(dataclasses.replace(SMALL, norm="group"), seed=0), nn.GroupNorm)) == 4
+
+
+def test_a_bias_added_apart_is_that_of_torch():
+    for layer in kinds(build(SMALL, seed=0), nn.ConvTranspose2d):
+        nn.init.uniform_(layer.bias, 0.5, 1.0, generator=torch.Generator().manual_seed(2))
+        x = torch.rand(2, layer.in_channels, 5, 5, generator=torch.Generator().manual_seed(3))
+        torch.testing.assert_close(layer(x), nn.ConvTranspose2d.forward(layer, x))
+
+
+def test_filters_lie_channels_innermost():
+    # Laid out in torch's own order the first layers are many times slower (speed.md).
+    filters = [value for value in build(SMALL, seed=0).parameters() if value.dim() == 4]
+    assert filters and all(value.is_contiguous(memory_format=torch.channels_last) for value in filters)

@@ -184,3 +184,8 @@ def test_effective_beta_of_a_calibrated_gaussian_is_beta():
     assert found == pytest.approx(4, rel=1e-5)
     wider = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var + math.log(9), beta=1.0)
     assert wider == pytest.approx(9, rel=1e-5)
+
+
+def test_noise_floor_is_the_variance_of_rounding_to_8_bits():
+    greys = float64(200_000, seed=7)
+    assert float(((greys * 255).round() / 255 - greys).square().mean()) == pytest.approx(NOISE_FLOOR_VAR, rel=0.02)
