@@ -217,3 +217,15 @@ def test_no_activation_meets_a_gradient_in_another_memory_format():
 
 def small(decoder="upsample"):
     return build(dataclasses.replace(SMALL, decoder=decoder), seed=0)
+
+
+def test_a_batch_is_computed_in_shards():
+    config = NetworkConfig(
+        latent_dim=2, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="upsample",
+        likelihood="bernoulli",
+    )  # fmt: skip
+    seen = []
+    with Shards(build(config, seed=0), threads=1) as parts:
+        parts.weights.computing.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+        parts.evaluate(torch.rand(70, 1, 16, 16), torch.ones(70, 1, 16, 16), torch.zeros(70, 2))
+    assert sorted(seen) == [6, 32, 32]

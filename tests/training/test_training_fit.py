@@ -367,3 +367,39 @@ def test_steps_tell_progress(tmp_path):
     assert steps[-1].seconds_left == pytest.approx(0, abs=1e-6)
     assert all(step.elbo_nats == -step.distortion_nats - step.rate_nats for step in steps)
     assert all(step.images_per_s > 0 and 0 <= step.active_dims <= step.n_dims == 3 for step in steps)
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """What each step asks of the shards and gets from them, evaluations of a part left out: jitter and answer."""
+    original, steps = fit_module.Shards.evaluate, []
+
+    def listening(self, x, mask, noise, *, rate_weight=None, jitter=None):
+        found = original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
+        steps.extend([] if rate_weight is None else [(jitter, found)])
+        return found
+
+    monkeypatch.setattr(fit_module.Shards, "evaluate", listening)
+    return steps
+
+
+def test_history_holds_the_means_of_each_epoch_over_its_own_images(tmp_path, evaluations):
+    _, history = train(tmp_path, epochs=3, precision="float32")
+    for name in ("distortion", "rate"):
+        values = np.concatenate([getattr(found, name).numpy() for _, found in evaluations]).reshape(3, 100)
+        np.testing.assert_allclose(history[f"train_{name}_nats"], values.mean(axis=1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("sampler", "jitter", "is_moved"), [("whole", 0.1, 1), ("whole", 0, 0), ("by_pixel", 0.1, 0)])
+def test_whole_images_are_moved_and_tiles_are_not(tmp_path, evaluations, sampler, jitter, is_moved):
+    train(tmp_path, epochs=1, sampler=sampler, jitter=jitter, precision="float32")
+    assert evaluations
+    assert all((moves is not None) == bool(is_moved) for moves, _ in evaluations)
+
+
+def test_gaussian_noise_follows_the_residuals_and_bernoulli_has_none(tmp_path, evaluations):
+    network, _ = train(tmp_path / "gaussian", likelihood="gaussian", precision="float32")
+    residuals = [float(found.squared / found.n_values) for _, found in evaluations]
+    assert min(residuals) <= math.exp(float(network.log_noise_var)) <= max(residuals)
+    network, _ = train(tmp_path / "bernoulli", likelihood="bernoulli", precision="float32")
+    assert float(network.log_noise_var) == 0

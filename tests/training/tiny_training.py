@@ -49,6 +49,7 @@ def train(
     seed=0,
     beta=1.0,
     tiles_per_epoch=0,
+    sampler="whole",
     **options,
 ):
     config = NetworkConfig(
@@ -59,7 +60,7 @@ def train(
     defaults = {"epochs": 4, "batch_size": 40, "learning_rate": 3e-3, "kl_warmup_epochs": 1.0, "threads": 1}
     settings = TrainConfig(**{**defaults, **options})
     x = blobs(100, seed=1) if x is None else x
-    training = tiles_of(x, sampler="whole", seed=seed, tiles_per_epoch=tiles_per_epoch)
+    training = tiles_of(x, sampler=sampler, seed=seed, tiles_per_epoch=tiles_per_epoch)
     validation, test = tiles_of(blobs(30, seed=2)), tiles_of(blobs(30, seed=3))
     history = fit(
         network, training, validation=validation, test=test, config=settings, beta=beta, seed=seed, run=Path(run),
