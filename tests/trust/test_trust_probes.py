@@ -104,3 +104,26 @@ def test_means_of_tiles_are_those_of_pandas():
     rng = np.random.default_rng(0)
     codes, features = rng.permutation(np.repeat([0, 1, 2], [1, 5, 9])), rng.standard_normal((15, 4))
     np.testing.assert_allclose(means_by(codes, features), pd.DataFrame(features).groupby(codes).mean().to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("n_values", "each", "expected"),
+    [(20, 3, "categories"), (21, 3, ""), (10, 2, ""), (2, 10, "categories"), (1, 40, "")],
+)
+def test_categories_are_few_and_each_is_seen_three_times(n_values, each, expected):
+    assert label_kind(pd.Series(np.repeat([f"kind {i}" for i in range(n_values)], each))) == expected
+
+
+def test_labels_are_known_for_20_images():
+    for n, expected in ((20, "quantity"), (19, "")):
+        assert label_kind(pd.Series([*np.linspace(0.1, 1, n), np.nan, np.nan])) == expected
+
+
+def test_a_label_that_never_varies_has_no_score():
+    latents = np.random.default_rng(6).standard_normal((40, 2))
+    probe = linear_probe(latents, pd.Series(np.ones(40)), kind="quantity")
+    assert probe is not None and np.isnan(probe.score)
+
+
+def test_histogram_has_16_bins_a_channel():
+    assert grey_histogram(np.zeros((2, 3, 4, 4), np.float32)).shape == (2, 48)
