@@ -164,7 +164,7 @@ def of_zatlas(step: str, points: np.ndarray, seed: int) -> Answer:
 
     if step == "tsne":
         made = projections.tsne(points, seed=seed)
-        return {"kl": made.kl_divergence}, {"map": made.points}
+        return {"kl": made.facts["kl_divergence"]}, {"map": made.points}
     if step in ("near15", "near90"):
         return {}, {"rows": neighbours.nearest_neighbours(points, int(step[4:]))[0]}
     if step == "kmeans":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas as Atlas
+    from zatlas.atlas.projection import Projection as Projection
     from zatlas.config import StudyConfig as StudyConfig
     from zatlas.errors import ZatlasError as ZatlasError
     from zatlas.explorer.notebook.widget import explore as explore
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Atlas": "zatlas.atlas.atlas",
     "Collection": "zatlas.images.collection",
+    "Projection": "zatlas.atlas.projection",
     "Scaling": "zatlas.tiles.transforms",
     "Study": "zatlas.studies.study",
     "StudyConfig": "zatlas.config",

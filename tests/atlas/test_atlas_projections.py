@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from zatlas import compute
 from zatlas.atlas import neighbours, projections
 from zatlas.atlas.neighbours import nearest_neighbours, trust
-from zatlas.atlas.projections import fit_pca, tsne
+from zatlas.atlas.projections import fit_pca, measured, tsne
 from zatlas.errors import DataError, UsageError
 
 
@@ -126,10 +126,11 @@ def test_tsne_separates_blobs_and_repeats_itself(rng):
     first, second = tsne(points, seed=3), tsne(points, seed=3)
     np.testing.assert_array_equal(first.points, second.points)
     assert first.points.dtype == np.float32
-    assert first.perplexity == 30
-    assert first.n_neighbours == 15
+    assert first.facts["perplexity"] == 30
+    first = measured(first, points)
+    assert first.facts["n_neighbours"] == 15
     assert first.trustworthiness > 0.85
-    assert first.continuity > 0.85
+    assert first.facts["continuity"] > 0.85
     centres = np.stack([first.points[which == c].mean(axis=0) for c in range(3)])
     nearest = np.linalg.norm(first.points[:, None] - centres, axis=2).argmin(axis=1)
     np.testing.assert_array_equal(nearest, which)
@@ -143,7 +144,7 @@ def test_tsne_keeps_the_order_along_the_first_component(rng):
 
 @pytest.mark.parametrize(("n", "expected"), [(30, 10), (90, 30), (91, 30), (5, 5 / 3)])
 def test_perplexity_follows_the_number_of_images(rng, n, expected):
-    assert tsne(rng.normal(size=(n, 3))).perplexity == pytest.approx(expected)
+    assert tsne(rng.normal(size=(n, 3))).facts["perplexity"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("points", [np.zeros((20, 3)), np.linspace(0, 1, 20)[:, None]], ids=["equal", "one dimension"])
@@ -163,7 +164,7 @@ def test_the_map_has_the_same_bits_on_any_number_of_threads(rng, monkeypatch, ff
         monkeypatch.setattr(projections, "_threads", lambda n, threads=threads: threads)
         found.append(tsne(points, seed=3))
     np.testing.assert_array_equal(found[0].points, found[1].points)
-    assert found[0].kl_divergence == found[1].kl_divergence
+    assert found[0].facts["kl_divergence"] == found[1].facts["kl_divergence"]
     centres = np.stack([found[0].points[which == c].mean(axis=0) for c in range(3)])
     nearest = np.linalg.norm(found[0].points[:, None] - centres, axis=2).argmin(axis=1)
     np.testing.assert_array_equal(nearest, which)
@@ -173,28 +174,29 @@ def test_the_way_to_the_map_depends_on_the_number_of_images_and_is_told(rng, mon
     points, _ = three_blobs(rng)
     monkeypatch.setattr(projections, "_STEPS", (100, 100))
     tree = tsne(points)
-    assert "Barnes-Hut" in tree.method and "90 exact nearest neighbours" in tree.method
+    assert "Barnes-Hut" in tree.facts["method"] and "90 exact nearest neighbours" in tree.facts["method"]
     monkeypatch.setattr(projections, "_FFT_ABOVE", len(points))
-    assert tsne(points).method == tree.method
+    assert tsne(points).facts["method"] == tree.facts["method"]
     monkeypatch.setattr(projections, "_FFT_ABOVE", len(points) - 1)
     with caplog.at_level("INFO"):
         grid = tsne(points)
-    assert "FFT" in grid.method
+    assert "FFT" in grid.facts["method"]
     assert "because there are more than 149 images" in caplog.text
-    assert grid.trustworthiness == pytest.approx(tree.trustworthiness, abs=0.02)
-    assert grid.kl_divergence == pytest.approx(tree.kl_divergence, rel=0.2)
+    trusted = [measured(one, points).trustworthiness for one in (grid, tree)]
+    assert trusted[0] == pytest.approx(trusted[1], abs=0.02)
+    assert grid.facts["kl_divergence"] == pytest.approx(tree.facts["kl_divergence"], rel=0.2)
 
 
 def test_the_map_is_as_good_as_that_of_scikit_learn(rng):
     points, _ = three_blobs(rng, 300)
     ours = tsne(points)
     theirs = sklearn.manifold.TSNE(init="pca", random_state=0).fit(points)
-    assert ours.kl_divergence < 1.05 * theirs.kl_divergence_
-    assert min(ours.trustworthiness, ours.continuity) > min(trust(points, theirs.embedding_, k=15)) - 0.01
+    assert ours.facts["kl_divergence"] < 1.05 * theirs.kl_divergence_
+    assert min(trust(points, ours.points, k=15)) > min(trust(points, theirs.embedding_, k=15)) - 0.01
 
 
 def test_the_largest_possible_perplexity_is_taken_as_it_is(rng):
-    assert tsne(rng.normal(size=(20, 3)), perplexity=19.0).perplexity == 19
+    assert tsne(rng.normal(size=(20, 3)), perplexity=19.0).facts["perplexity"] == 19
 
 
 def test_threads_are_for_many_images(monkeypatch):

@@ -154,7 +154,7 @@ def test_scatter_takes_a_table_and_says_what_is_missing():
     assert isinstance(plot.scatter(table, "tsne", color="stain"), Figure)
     with pytest.raises(UsageError, match="no column 'colour'"):
         plot.scatter(table, color="colour")
-    with pytest.raises(UsageError, match="no projection is called 'isomap'"):
+    with pytest.raises(UsageError, match="no isomap map yet"):
         plot.scatter(table, "isomap")
     with pytest.raises(UsageError, match="no umap map yet"):
         plot.scatter(table, "umap")

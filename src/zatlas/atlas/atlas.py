@@ -7,7 +7,8 @@ and squidpy open unchanged; read back it is equal to what was written.
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from zatlas import files
 from zatlas.atlas import clusters, neighbours, paths, projections
 from zatlas.atlas.axes import OWN_COLUMNS, axis_values
 from zatlas.atlas.latent_path import LatentPath
+from zatlas.atlas.projection import Projection, from_stored, in_order, is_name
 from zatlas.errors import DataError, FileAccessError, UsageError
 
 __all__ = ["OWN_COLUMNS", "Atlas"]
 
 log = logging.getLogger(__name__)
+
+_USUAL = ("pca", "tsne")  # made when something asks for them
 
 
 class Atlas:
@@ -109,40 +113,106 @@ class Atlas:
         maps = {name: points[rows] for name, points in self.projections.items()}
         return Atlas(self.mean[rows], self.log_var[rows], table, projections=maps, info=self.info)
 
+    @property
+    def maps(self) -> dict[str, Projection]:
+        """The maps in `projections` as they describe themselves, PCA and t-SNE first.
+
+        Left out are those that no map can be: without a proper name (letters, digits, underscores), not finite, empty.
+        """
+        usable = [name for name, points in self.projections.items() if is_name(name) and _is_map(points, len(self))]
+        return {name: from_stored(name, self.projections[name], self.info.get(name)) for name in in_order(usable)}
+
+    def add(self, projection: Projection, seed: int = 0) -> Projection:
+        """Take in a map, and measure how far it can be trusted.
+
+        Args:
+            projection: Its points go to `projections`, its facts to `info`, both under its name; one of the same name
+                is replaced.
+            seed: Of the sample that is asked when there are many images.
+
+        Returns:
+            The map with trustworthiness and continuity among its facts.
+
+        Raises:
+            DataError: it is not of these images, or not finite.
+            UsageError: its name cannot be that of a map, or JSON cannot hold its facts.
+        """
+        name, points = projection.name, np.asarray(projection.points)
+        if not is_name(name):
+            raise UsageError(f"a map cannot be called {name!r}", hint="use letters, digits and underscores: my_map")
+        if not _is_map(points, len(self)):
+            raise DataError(f"the map {name} has points {points.shape}, expected finite numbers ({len(self)}, k)")
+        try:
+            _json(projection.facts)
+        except TypeError as err:
+            raise UsageError(f"the facts of the map {name} cannot be stored: {err}", hint="keep numbers, text") from err
+        return self._keep(projections.measured(projection, self.mean, seed))
+
+    def _keep(self, projection: Projection) -> Projection:
+        self.projections[projection.name] = np.asarray(projection.points, np.float32)
+        self.info[projection.name] = projection.stored()
+        return projection
+
+    def project(self, method: str | Callable[..., Projection], seed: int = 0, **settings: Any) -> Projection:
+        """Make a map of the posterior means and take it in.
+
+        Args:
+            method: A name in `projections.METHODS` ("tsne"), or your own function `f(latents, seed) -> Projection`.
+            seed: Of its draws.
+            **settings: Further arguments of the method, by name.
+
+        Returns:
+            The map with trustworthiness and continuity among its facts.
+
+        Raises:
+            UsageError: there is no such method, it needs a package that is not installed, or gives something else.
+            DataError: there are too few images, or the map is not finite.
+
+        Example:
+            >>> table = pd.DataFrame({"image": list("abcdef")})
+            >>> atlas = Atlas(np.eye(6, 3), np.zeros((6, 3)), table)
+            >>> first_two = lambda latents, seed: Projection("first_two", "First two", latents[:, :2])
+            >>> atlas.project(first_two).title, list(atlas.maps)
+            ('First two', ['first_two'])
+        """
+        if isinstance(method, str) and method not in projections.METHODS:
+            raise UsageError(f"there is no map {method!r}", hint=f"choose one of: {', '.join(projections.METHODS)}")
+        function = projections.METHODS[method] if isinstance(method, str) else method
+        made = function(self.mean, seed, **settings)
+        if not isinstance(made, Projection):
+            raise UsageError(f"a map must be a Projection, the function gave {type(made).__name__}")
+        return self.add(replace(made, facts={**made.facts, "seed": seed}), seed)
+
     def pca(self, n: int = 0) -> projections.Pca:
         """Principal components of the posterior means; scores go to `projections["pca"]`.
+
+        How much they keep is known from their variances, so that trust is not measured; `project("pca")` does.
 
         Args:
             n: How many components to keep; 0 keeps all.
         """
         found = projections.fit_pca(self.mean, n)
-        self.projections["pca"] = found.transform(self.mean).astype(np.float32)
-        self.info["pca"] = {
-            "explained_ratio": [float(ratio) for ratio in found.explained_ratio],
-            "variance": [float(variance) for variance in found.variance],
-        }
+        self._keep(projections.principal_map(self.mean, found))
         return found
 
-    def tsne(self, seed: int = 0, perplexity: float = 0.0) -> projections.Tsne:
+    def tsne(self, seed: int = 0, perplexity: float = 0.0) -> Projection:
         """A t-SNE map of the posterior means; positions go to `projections["tsne"]`.
 
         Args:
             seed: Of the little noise at the start.
             perplexity: 0 takes 30, or a third of the images when they are fewer than 91.
         """
-        found = projections.tsne(self.mean, seed=seed, perplexity=perplexity)
-        self.projections["tsne"] = found.points
-        self.info["tsne"] = {
-            "perplexity": found.perplexity,
-            "trustworthiness": found.trustworthiness,
-            "continuity": found.continuity,
-            "n_neighbours": found.n_neighbours,
-            "kl_divergence": found.kl_divergence,
-            "initialisation": found.initialisation,
-            "method": found.method,
-            "seed": seed,
-        }
-        return found
+        return self.project("tsne", seed, perplexity=perplexity)
+
+    def complete_maps(self, seed: int = 0, perplexity: float = 0.0) -> None:
+        """Make PCA and t-SNE where they are missing; measure the maps of other tools, of which nothing is known."""
+        if "pca" not in self.projections:
+            self.pca()
+        if "tsne" not in self.projections:
+            self.tsne(seed, perplexity)
+        for one in self.maps.values():
+            if not one.has_inverse and "trustworthiness" not in one.facts:
+                self.add(one, seed)
 
     def kmeans(self, k: int = 0, seed: int = 0) -> clusters.Clusters:
         """Divide the latent space into regions; their numbers go to `table["cluster"]` as categories "0", "1", ...
@@ -166,20 +236,25 @@ class Atlas:
         return neighbours.nearest_neighbours(self.mean, k)
 
     def axis(self, name: str) -> tuple[str, str, Float[np.ndarray, " n"]]:
-        """The name of an axis as it is shown, its kind ("pca", "tsne", "latent", "label"), each image's value on it.
+        """The name of an axis as it is shown, its kind (a map, "latent", "label"), each image's value on it.
 
         Args:
-            name: "PC1", "TSNE2", "z0" or a numeric column of the table; maps are made when missing.
+            name: "PC1", "TSNE2", "UMAP1" or the like for a map, "z0" or a numeric column of the table; PCA and t-SNE
+                are made when missing.
 
         Raises:
             UsageError: there is no such axis.
         """
-        return axis_values(name, self.mean, self.table, self._scores)
+        maps = self.maps
+        families = {from_stored(name, np.zeros((0, 0))).stem: name for name in _USUAL}
+        families |= {one.stem: name for name, one in maps.items()}
+        families = {one.title: name for name, one in maps.items()} | families
+        return axis_values(name, self.mean, self.table, families, self._map)
 
-    def _scores(self, name: str) -> np.ndarray:
+    def _map(self, name: str) -> Projection:
         if name not in self.projections:
             getattr(self, name)()
-        return self.projections[name]
+        return self.maps[name]
 
     def path(
         self, axis: str | tuple[int, int], points: int = 7, kind: str = "straight", *, unit: float = 0.0
@@ -187,7 +262,8 @@ class Atlas:
         """A path through latent space between two real images.
 
         Args:
-            axis: "PC1", "TSNE2", "z0" or a numeric column: from the image lowest on it to the highest; or two rows.
+            axis: "PC1", "TSNE2", "z0" or a numeric column (see `axis`): from the image lowest on it to the highest; or
+                two rows.
             points: Interior points.
             kind: "straight" or "spherical".
             unit: The `paths.spacing` of the atlas, where it is known already; 0 computes it.
@@ -201,10 +277,13 @@ class Atlas:
             return paths.path_between(self.mean, axis, points, images=images, kind=kind, unit=unit)
         name, axis_kind, values = self.axis(axis)
         rows = paths.extremes(self.mean, values, name)
-        return paths.path_between(self.mean, rows, points, images=images, axis=(name, axis_kind), kind=kind, unit=unit)
+        note = self.maps[axis_kind].path_note if axis_kind in self.maps else ""
+        return paths.path_between(
+            self.mean, rows, points, images=images, axis=(name, axis_kind), kind=kind, unit=unit, note=note
+        )
 
     def to_anndata(self) -> anndata.AnnData:
-        """As AnnData: X, layers["log_var"], obs, obsm X_pca, X_tsne and spatial (x, y of tile centres), uns["zatlas"].
+        """As AnnData: X, layers["log_var"], obs, obsm X_<map> and spatial (x, y of tile centres), uns["zatlas"].
 
         Text becomes categories, characters that HDF5 cannot have in a name become "_"; `uns["zatlas"]["columns"]`
         remembers what was there.
@@ -285,6 +364,12 @@ class Atlas:
                 where=str(source.parent),
                 hint="remove it and run zatlas embed again",
             ) from err
+
+
+def _is_map(points: np.ndarray, n: int) -> bool:
+    if points.ndim != 2 or len(points) != n or points.size == 0 or points.dtype.kind not in "fiu":
+        return False
+    return bool(np.isfinite(points).all())
 
 
 def _stored_columns(table: pd.DataFrame) -> list[dict[str, Any]]:

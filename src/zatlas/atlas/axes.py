@@ -1,12 +1,13 @@
 """Axes on which images have a place: principal components, map axes, latent dimensions, numeric columns."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from zatlas.atlas.projection import Projection, in_order
 from zatlas.errors import UsageError
 
 __all__ = ["OWN_COLUMNS", "axis_values"]
@@ -19,30 +20,49 @@ OWN_COLUMNS = (
 
 
 def axis_values(
-    axis: str, latents: Float[np.ndarray, "n d"], table: pd.DataFrame, scores: Callable[[str], np.ndarray]
+    axis: str,
+    latents: Float[np.ndarray, "n d"],
+    table: pd.DataFrame,
+    maps: Mapping[str, str],
+    projection: Callable[[str], Projection],
 ) -> tuple[str, str, Float[np.ndarray, " n"]]:
-    """The name of an axis as it is shown, its kind ("pca", "tsne", "latent", "label"), and each image's value on it.
+    """The name of an axis as it is shown, its kind (a map, "latent", "label"), and each image's value on it.
 
     Args:
-        axis: "PC1", "PC2", ..., "TSNE1" or "TSNE2", "z0", "z1", ..., or the name of a numeric column of the table.
+        axis: "PC1", "TSNE2", "t-SNE 2", ... (a map and a number from 1), "z0", "z1", ..., or the name of a numeric
+            column of the table.
         latents: Of all images.
         table: One row for each of them.
-        scores: Gives the points of a map, (n, k), by its name.
+        maps: Name of the map by what may stand before the number of its axes, last what is usual.
+        projection: Gives a map by its name.
 
     Raises:
         UsageError: there is no such axis.
     """
     if axis in table:
         return axis, "label", _numeric(table[axis], axis)
-    found = re.fullmatch(r"(pc|t-?sne|z)[ _-]?(\d+)", axis.strip(), re.IGNORECASE)
-    if not found:
-        raise UsageError(f"there is no axis {axis!r}", hint=f"choose one of: {_known_axes(latents, table)}")
-    family, number = found[1].lower().replace("-", ""), int(found[2])
+    found = _parted(axis, ("z", *maps))
+    if found is None:
+        raise UsageError(f"there is no axis {axis!r}", hint=f"choose one of: {_known_axes(latents, table, maps)}")
+    family, number = found
     if family == "z":
         return f"z{number}", "latent", _column(latents, number, axis, first=0)
-    if family == "pc":
-        return f"PC{number}", "pca", _column(scores("pca"), number - 1, axis, first=1)
-    return f"t-SNE {number}", "tsne", _column(scores("tsne"), number - 1, axis, first=1)
+    one = projection(maps[family])
+    return one.axis_name(number), one.name, _column(one.points, number - 1, axis, first=1)
+
+
+def _parted(axis: str, families: Iterable[str]) -> tuple[str, int] | None:
+    """What an axis belongs to, and its number: "t-SNE 2" is the second of "tsne"."""
+    text = _bare(axis)
+    for family in sorted(families, key=len, reverse=True):  # "maps1" of "maps" and "maps11" of "maps1"
+        found = re.fullmatch(re.escape(_bare(family)) + r"(\d+)", text, re.ASCII)
+        if found:
+            return family, int(found[1])
+    return None
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text).lower()
 
 
 def _column(values: np.ndarray, number: int, axis: str, *, first: int) -> np.ndarray:
@@ -62,9 +82,10 @@ def _numeric(column: "pd.Series[float]", axis: str) -> np.ndarray:
     return column.to_numpy(np.float64, na_value=np.nan)
 
 
-def _known_axes(latents: np.ndarray, table: pd.DataFrame) -> str:
+def _known_axes(latents: np.ndarray, table: pd.DataFrame, maps: Mapping[str, str]) -> str:
     numeric = [
         str(name) for name in table.columns if name not in OWN_COLUMNS and pd.api.types.is_numeric_dtype(table[name])
     ]
-    d = latents.shape[1]
-    return ", ".join(["PC1", "PC2", "TSNE1", "TSNE2", f"z0 to z{d - 1}", *numeric])
+    last = {name: family.upper() for family, name in maps.items()}
+    known = [f"{last[name]}{number}" for name in in_order(last) for number in (1, 2)]
+    return ", ".join([*known, f"z0 to z{latents.shape[1] - 1}", *numeric])

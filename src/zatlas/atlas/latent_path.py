@@ -13,7 +13,7 @@ class LatentPath:
 
     Attributes:
         name: What the ends are extreme on: "PC1", "t-SNE 1", "z3", a label, or "a -> b" for two chosen images.
-        axis_kind: "pca", "tsne", "latent", "label" or "pair".
+        axis_kind: Name of a map such as "pca", or "latent", "label" or "pair".
         start_row, end_row: Atlas rows of the two images.
         start_image, end_image: Their names.
         t: Positions of the p interior points, k / (p + 1), (p,).

@@ -16,7 +16,6 @@ from zatlas.errors import DataError, UsageError
 
 __all__ = [
     "TRAVERSAL_VALUES",
-    "TSNE_NOTE",
     "aggregate_sd",
     "extremes",
     "interpolate",
@@ -30,10 +29,6 @@ __all__ = [
 ]
 
 TRAVERSAL_VALUES = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
-TSNE_NOTE = (
-    "t-SNE has no inverse: the ends are the two images extreme on the t-SNE axis, the walk between them runs in "
-    "latent space"
-)
 _KINDS = ("straight", "spherical")
 
 
@@ -103,6 +98,7 @@ def path_between(
     axis: tuple[str, str] = ("", "pair"),
     kind: str = "straight",
     unit: float = 0.0,
+    note: str = "",
 ) -> LatentPath:
     """The path between two real images.
 
@@ -114,6 +110,7 @@ def path_between(
         axis: Name and kind of the axis on which the ends are extreme; by default they were chosen.
         kind: "straight" or "spherical".
         unit: The `spacing` of the latents, where it is known already; 0 computes it.
+        note: What a reader must know about the path.
 
     Raises:
         UsageError: there are no such rows, or they are the same.
@@ -131,7 +128,7 @@ def path_between(
         t=positions(points),
         z=z,
         kind=kind,
-        note=TSNE_NOTE if axis_kind == "tsne" else "",
+        note=note,
         nearest_distance=relative_to_spacing(nearest_distance(z, latents), latents, unit=unit),
     )
 

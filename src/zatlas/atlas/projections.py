@@ -1,34 +1,45 @@
-"""Maps of the latent space: PCA and t-SNE, with how far each can be trusted (`neighbours.trust`).
+"""Maps of the latent space: PCA and t-SNE. Each is one function of latents and a seed, listed in `METHODS`.
+
+A function `f(latents, seed) -> Projection` is all that a map needs; how far it can be trusted is measured for all of
+them alike by `measured`, and whoever shows maps takes those that are there.
 
 Everything is a function of arrays and a seed, and gives the same result for the same input: signs of principal
 components are fixed, t-SNE starts from them, and scikit-learn runs on one thread, because the order in which threads
 add up their parts is not reproducible (openTSNE adds them in a fixed order). Everything is exact but the repulsion
 between points of t-SNE, and stays feasible at 100 000 points; docs/explanation/speed.md has the measurements behind
-each limit here. UMAP is left to scanpy, which opens the atlas.
+each limit here.
 """
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from sklearn.decomposition import PCA
 
 from zatlas.atlas.neighbours import checked_points, nearest_neighbours, trust
+from zatlas.atlas.projection import Projection
 from zatlas.compute import cores, one_thread
 from zatlas.errors import DataError, UsageError
 from zatlas.randomness import derived_seed, generator
 
 __all__ = [
+    "METHODS",
     "Pca",
-    "Tsne",
+    "Projection",
     "fit_pca",
+    "measured",
+    "pca",
+    "principal_map",
     "tsne",
 ]
 
 log = logging.getLogger(__name__)
 
 _TSNE_START_SD = 1e-4
+_STARTED = "first two principal components"
+_MIRRORED = "axes mirrored back to them"
 _LEAST_IMAGES = 5
 _STEPS = (250, 500)  # with exaggerated attraction, then without: the numbers of openTSNE
 _FFT_ABOVE = 20_000  # points; below, Barnes-Hut is faster and ends at a lower KL divergence
@@ -91,32 +102,21 @@ def fit_pca(points: Float[np.ndarray, "n d"], n_components: int = 0) -> Pca:
     )
 
 
-@dataclass(frozen=True)
-class Tsne:
-    """A two-dimensional t-SNE map.
-
-    Attributes:
-        points: Positions of the images on the map, (n, 2) float32.
-        perplexity: Effective number of neighbours in force.
-        trustworthiness: Share of map neighbours that are neighbours in latent space, ranks weighted, 0 to 1.
-        continuity: The reverse, 0 to 1.
-        n_neighbours: k of the two numbers above.
-        kl_divergence: What t-SNE minimised, at its end [nats].
-        method: How forces were computed and neighbours found, and by what, in words.
-        initialisation: How the map was started, in words.
-    """
-
-    points: Float[np.ndarray, "n 2"]
-    perplexity: float
-    trustworthiness: float
-    continuity: float
-    n_neighbours: int
-    kl_divergence: float
-    method: str = ""
-    initialisation: str = "first two principal components, scaled to a deviation of 0.0001, axes mirrored back to them"
+def principal_map(points: Float[np.ndarray, "n d"], found: Pca) -> Projection:
+    """The scores of points on principal components as a map."""
+    facts = {
+        "explained_ratio": [float(ratio) for ratio in found.explained_ratio],
+        "variance": [float(variance) for variance in found.variance],
+    }
+    return Projection("pca", "PCA", found.transform(points).astype(np.float32), facts, has_inverse=True)
 
 
-def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float = 0.0) -> Tsne:
+def pca(points: Float[np.ndarray, "n d"], seed: int = 0) -> Projection:
+    """All principal components as a map; the seed changes nothing. See `fit_pca`."""
+    return principal_map(points, fit_pca(points))
+
+
+def tsne(points: Float[np.ndarray, "n d"], seed: int = 0, *, perplexity: float = 0.0) -> Projection:
     """t-SNE started from the first two principal components, so that the large-scale order of the map has a meaning.
 
     Repulsion is computed by a Barnes-Hut tree, above 20 000 points by interpolation on a grid; neighbours are exact.
@@ -127,6 +127,10 @@ def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float =
         seed: Of the little noise that parts coinciding starting points.
         perplexity: 0 takes 30, or a third of the points when they are fewer than 91.
 
+    Returns:
+        Two axes, float32. Facts: perplexity (in force), kl_divergence (what was minimised, at its end [nats]), method,
+        initialisation.
+
     Raises:
         DataError: there are fewer than 5 points.
         UsageError: the perplexity is not below the number of points.
@@ -135,10 +139,8 @@ def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float =
         https://doi.org/10.1038/s41592-018-0308-4; initialisation and learning rate: Kobak & Berens 2019,
         https://doi.org/10.1038/s41467-019-13056-x
     """
-    points = checked_points(points)
+    points = _enough(points, "t-SNE")
     n = len(points)
-    if n < _LEAST_IMAGES:
-        raise DataError(f"t-SNE needs at least {_LEAST_IMAGES} images, found {n}", hint="use PCA")
     chosen = perplexity or (30.0 if n >= 91 else n / 3)
     if not 1 <= chosen < n:
         raise UsageError(
@@ -148,11 +150,48 @@ def tsne(points: Float[np.ndarray, "n d"], *, seed: int = 0, perplexity: float =
         log.info("t-SNE perplexity: %.3g (%d images)", chosen, n)
     start = _start(points, seed)
     mapped, perplexity, kl_divergence, method = _optimised(points, start, min(chosen, n - 1), seed)
-    # The first, exaggerated steps can overshoot and mirror the map, which changes nothing but its likeness to others.
-    mapped *= np.where((mapped * start).sum(axis=0) < 0, np.float32(-1), np.float32(1))
-    k = min(15, (n - 1) // 2)
-    trustworthiness, continuity = trust(points, mapped, k=k, seed=seed)
-    return Tsne(mapped, perplexity, trustworthiness, continuity, k, kl_divergence, method)
+    facts = {
+        "perplexity": perplexity,
+        "kl_divergence": kl_divergence,
+        "initialisation": f"{_STARTED}, scaled to a deviation of {_TSNE_START_SD}, {_MIRRORED}",
+        "method": method,
+    }
+    return Projection("tsne", "t-SNE", _mirrored(mapped, start), facts)
+
+
+METHODS: dict[str, Callable[..., Projection]] = {"pca": pca, "tsne": tsne}
+"""Maps that zatlas makes, by name: `f(latents, seed) -> Projection`, further settings by keyword."""
+
+
+def measured(projection: Projection, points: Float[np.ndarray, "n d"], seed: int = 0) -> Projection:
+    """The map with how far it can be trusted: trustworthiness and continuity over 15 neighbours, fewer of few images.
+
+    Args:
+        projection: A map of the points.
+        points: Latents.
+        seed: Of the sample that is asked when there are many, see `neighbours.trust`.
+    """
+    k = min(15, (len(points) - 1) // 2)
+    if k < 1:
+        return projection
+    trustworthiness, continuity = trust(points, projection.points, k=k, seed=seed)
+    known = {"trustworthiness": trustworthiness, "continuity": continuity, "n_neighbours": k}
+    return replace(projection, facts={**projection.facts, **known})
+
+
+def _enough(points: Float[np.ndarray, "n d"], title: str) -> np.ndarray:
+    points = checked_points(points)
+    if len(points) < _LEAST_IMAGES:
+        raise DataError(f"{title} needs at least {_LEAST_IMAGES} images, found {len(points)}", hint="use PCA")
+    return points
+
+
+def _mirrored(mapped: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """The map with its axes as they were at the start; mirroring changes nothing but its likeness to others.
+
+    The first steps, which are large, can overshoot and mirror a map.
+    """
+    return np.asarray(mapped * np.where((mapped * start).sum(axis=0) < 0, np.float32(-1), np.float32(1)), np.float32)
 
 
 def _optimised(

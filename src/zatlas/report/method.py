@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from zatlas.atlas.projection import Projection, listed
 from zatlas.report.figures.style import plain
 from zatlas.results.kinds import StudyResults
+from zatlas.results.maps import without_inverse
 
 __all__ = ["limits_texts", "method_blocks"]
 
@@ -63,13 +65,18 @@ def _method_texts(results: StudyResults) -> list[str]:
 
 
 def _map_texts(results: StudyResults) -> list[str]:
-    """How the t-SNE maps were made; nothing for results of a zatlas that did not record it."""
-    infos = [model.projection_info for model in results.models]
-    methods = list(dict.fromkeys(str(info["tsne_method"]) for info in infos if info.get("tsne_method")))
-    if not methods:
-        return []
-    start = next((f"; started from the {info['initialisation']}" for info in infos if info.get("initialisation")), "")
-    return [f"t-SNE maps: {'; '.join(methods)}{start}."]
+    """How the maps were made; nothing of those that do not tell."""
+    return [
+        told
+        for one in without_inverse(model.maps for model in results.models)
+        if (told := _map_text(one.title, [m for model in results.models for m in model.maps if m.name == one.name]))
+    ]
+
+
+def _map_text(title: str, maps: list[Projection]) -> str:
+    methods = list(dict.fromkeys(str(one.facts["method"]) for one in maps if one.facts.get("method")))
+    starts = [f"; started from the {one.facts['initialisation']}" for one in maps if one.facts.get("initialisation")]
+    return f"{title} maps: {'; '.join(methods)}{''.join(starts[:1])}." if methods else ""
 
 
 def _without_folders(command: str) -> str:
@@ -142,6 +149,11 @@ def _two_columns(rows: list[tuple[str, str]], title: str, caption: str, header: 
     }
 
 
+def _maps_named(results: StudyResults) -> str:
+    titles = [plain(one.title) for one in without_inverse(model.maps for model in results.models)]
+    return listed([*titles, "the first two principal components"]) if titles else "The first two principal components"
+
+
 def limits_texts(results: StudyResults) -> list[str]:
     """What a reader might take from the page although it does not show it."""
     data = results.data
@@ -160,8 +172,8 @@ def limits_texts(results: StudyResults) -> list[str]:
             "They are not types of tissue or disease unless other evidence says so."
         ),
         (
-            "t-SNE and the first two principal components are flat pictures of a space with more dimensions; "
-            "what looks close or apart there may not be."
+            f"{_maps_named(results)} are flat pictures of a space with more dimensions; what looks close or apart "
+            "there may not be."
         ),
     ]
     if len(results.models) > 1:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zatlas.atlas.projection import Projection
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.latent import change_text
@@ -21,6 +22,7 @@ from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
+from zatlas.results.maps import agreement_name, without_inverse
 from zatlas.trust.features import WORDS
 
 __all__ = ["FigureSlot", "Section", "build_sections", "headline"]
@@ -352,15 +354,7 @@ def _maps(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Figu
     blocks = _per_model(results, recipes, "maps")
     if not blocks:
         return []
-    rows = [
-        {
-            "model": plain(model.name),
-            "variance on PC 1 and 2 [%]": 100 * float(sum(list(model.projection_info.get("explained_ratio", []))[:2])),
-            "t-SNE perplexity": float(model.projection_info.get("tsne_perplexity") or float("nan")),
-            "trustworthiness of t-SNE": float(model.projection_info.get("trustworthiness") or float("nan")),
-        }
-        for model in results.models
-    ]
+    rows = [{"model": plain(model.name)} | _map_numbers(model.maps) for model in results.models]
     table = table_block(
         pd.DataFrame(rows),
         "How far the maps can be trusted",
@@ -368,6 +362,20 @@ def _maps(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Figu
         digits=3,
     )
     return [table, *blocks]
+
+
+def _map_numbers(maps: Sequence[Projection]) -> dict[str, float]:
+    """Variance on the first two axes where it is known, otherwise settings and trustworthiness of each map."""
+    row = {}
+    for one in maps:
+        title, ratio = plain(one.title), one.facts.get("explained_ratio")
+        if ratio is not None:
+            axes = "PC" if one.name == "pca" else title
+            row[f"variance on {axes} 1 and 2 [%]"] = 100 * float(sum(list(ratio)[:2]))
+        else:
+            row |= {f"{title} {plain(name)}": float(value) for name, value in one.settings.items()}
+            row[f"trustworthiness of {title}"] = one.trustworthiness
+    return row
 
 
 def _walks(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
@@ -472,12 +480,13 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
             )
         )
     similar = results.comparison.map_similarity
+    maps = without_inverse(model.maps for model in results.models)
     if len(similar):
         shown = similar.rename(
             columns={
                 "a": "model",
                 "b": "and",
-                "tsne_procrustes": "agreement of t-SNE maps",
+                **{agreement_name(one.name): f"agreement of {plain(one.title)} maps" for one in maps},
                 "distance_correlation": "rank correlation of distances",
             }
         )
@@ -486,8 +495,8 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
                 shown,
                 "Maps and distances compared",
                 (
-                    "Agreement of the t-SNE maps after turning and scaling one onto the other (0 to 1); "
-                    "rank correlation of the distances between codes."
+                    f"Agreement of the {listing([plain(one.title) for one in maps])} maps after turning and scaling "
+                    "one onto the other (0 to 1); rank correlation of the distances between codes."
                 ),
                 digits=3,
             )

@@ -23,6 +23,7 @@ from zatlas.model.network import Network
 from zatlas.model.objective import effective_beta, rate_per_dim
 from zatlas.results.comparison import compare_models
 from zatlas.results.kinds import ModelResults, Reconstructions
+from zatlas.results.maps import info_of_maps, map_columns
 from zatlas.results.pictures import View, galleries, neighbours, samples, traversals, walks
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
@@ -79,7 +80,7 @@ def analyse_model(
     Args:
         network: The trained network; its mode (train or eval) is what it was afterwards.
         scaling: The grey scale that it works on; tiles on another one are refused.
-        atlas: Its atlas; PCA, t-SNE and k-means are made when missing.
+        atlas: Its atlas; the usual maps and k-means are made when missing, further maps are taken along.
         tiles: Grid tiles of the parts "train", "validation", "test" (those there are), and "atlas", row by row those
             of the atlas.
         config: The study's configuration.
@@ -194,7 +195,7 @@ class _Analysis:
             traversals=traversed,
             samples=drawn,
             projections=_projections(atlas),
-            projection_info=_projection_info(atlas),
+            projection_info=info_of_maps(atlas.maps),
             probes=probes,
             neighbours=near,
         )
@@ -202,12 +203,9 @@ class _Analysis:
     def _complete_atlas(self) -> None:
         """Maps and regions that a study makes before; an atlas given without them gets them here."""
         settings, atlas = self.config.atlas, self.atlas
-        if "pca" not in atlas.projections:
-            atlas.pca()
         if "cluster" not in atlas.table:
             atlas.kmeans(settings.clusters, seed=self.seed)
-        if "tsne" not in atlas.projections:
-            atlas.tsne(seed=self.seed, perplexity=settings.perplexity)
+        atlas.complete_maps(self.seed, settings.perplexity)
         self._step()
 
     def _fit_pca(self) -> PixelPca:
@@ -325,10 +323,10 @@ class _Analysis:
         return _Seen(rows, real, spread, np.concatenate(histograms), np.concatenate(scores))
 
     def _axes(self, rates: Float[np.ndarray, " d"]) -> list[str]:
-        """PC1, PC2, t-SNE 1, t-SNE 2, the dimension of highest rate, and numeric labels."""
-        axes = [f"PC{i}" for i in (1, 2) if i <= self.atlas.projections["pca"].shape[1]]
-        axes += ["TSNE1", "TSNE2", f"z{int(np.argmax(rates))}"]
-        table = self.atlas.table
+        """The first two axes of each map, the dimension of highest rate, and numeric labels."""
+        maps, table = self.atlas.maps.values(), self.atlas.table
+        axes = [f"{one.stem.upper()}{i}" for one in maps for i in (1, 2) if i <= one.points.shape[1]]
+        axes.append(f"z{int(np.argmax(rates))}")
         named = [name for name in self.atlas.labels if name.removeprefix("label_") not in ("width", "height")]
         numeric = [name for name in named if label_kind(table[name], name) == "quantity"]
         if len(numeric) > _MOST_LABEL_WALKS:
@@ -424,10 +422,8 @@ def _projections(atlas: Atlas) -> pd.DataFrame:
     for name in ("image", "group", "split"):
         table[name] = source[name].astype(str).to_numpy() if name in source else ""
     table["cluster"] = source["cluster"].to_numpy()
-    for kind, columns in (("pca", ("pc1", "pc2")), ("tsne", ("tsne1", "tsne2"))):
-        for i, name in enumerate(columns):
-            points = atlas.projections[kind]
-            table[name] = points[:, i] if i < points.shape[1] else np.zeros(len(points), np.float32)
+    for name, values in map_columns(atlas.maps.values()).items():
+        table[name] = values
     if "y_px" in source and bool((source[["y_px", "x_px"]] != 0).to_numpy().any()):
         table["y_px"], table["x_px"] = source["y_px"].to_numpy(), source["x_px"].to_numpy()
     for name in atlas.labels:
@@ -444,19 +440,6 @@ def _plain_column(column: "pd.Series[Any]") -> Any:
     if isinstance(column.dtype, pd.CategoricalDtype) or pd.api.types.is_numeric_dtype(column):
         return column.array
     return column.map(lambda value: value if value is None or value != value else str(value)).astype(object).array
-
-
-def _projection_info(atlas: Atlas) -> dict[str, Any]:
-    pca, tsne = atlas.info.get("pca", {}), atlas.info.get("tsne", {})
-    return {
-        "explained_ratio": list(pca.get("explained_ratio", [])),
-        "tsne_perplexity": tsne.get("perplexity"),
-        "trustworthiness": tsne.get("trustworthiness"),
-        "continuity": tsne.get("continuity"),
-        "n_neighbours": tsne.get("n_neighbours"),
-        "initialisation": tsne.get("initialisation"),
-        "tsne_method": tsne.get("method"),
-    }
 
 
 def _per_image(

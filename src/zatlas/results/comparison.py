@@ -15,6 +15,7 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.clusters import match_clusters
 from zatlas.errors import DataError
 from zatlas.results.kinds import Comparison, ModelResults
+from zatlas.results.maps import agreement_name, trust_numbers, without_inverse
 from zatlas.trust.agreement import (
     MOST_ASKED,
     chance_overlap,
@@ -58,7 +59,8 @@ def compare_models(
         similar.append({"a": names[i], "b": names[j], **_similarity(a, b)})
         if on_progress is not None:
             on_progress(done + 1, len(pairs))
-    columns = ["a", "b", "tsne_procrustes", "distance_correlation", "chance_overlap", "overlap_images"]
+    agreements = [agreement_name(one.name) for one in without_inverse(atlas.maps.values() for atlas in atlases)]
+    columns = ["a", "b", *agreements, "distance_correlation", "chance_overlap", "overlap_images"]
     return Comparison(
         table=pd.DataFrame([_summary(model) for model in models]),
         cluster_matches=matches,
@@ -96,7 +98,7 @@ def _summary(model: ModelResults) -> dict[str, Any]:
         "k": info.get("k"),
         "silhouette": _number(info.get("silhouette")),
         "stability": _number(info.get("stability")),
-        "trustworthiness": _number(model.projection_info.get("trustworthiness")),
+        **trust_numbers(model.maps),
         "mismatch_kl_nats": _number(model.samples.mismatch.get("kl_nats")),
         "mismatch_auc": _number(model.samples.mismatch.get("auc")),
     }
@@ -108,9 +110,13 @@ def _number(value: Any) -> float:
 
 def _similarity(a: Atlas, b: Atlas) -> dict[str, float]:
     rows = np.unique(np.linspace(0, len(a) - 1, min(len(a), _MOST_ROWS)).astype(np.int64))
-    has_maps = "tsne" in a.projections and "tsne" in b.projections
+    maps, others = a.maps, b.maps
     return {
-        "tsne_procrustes": map_agreement(a.projections["tsne"], b.projections["tsne"]) if has_maps else float("nan"),
+        **{
+            agreement_name(name): map_agreement(maps[name].points, others[name].points)
+            for name in maps
+            if name in others and not maps[name].has_inverse
+        },
         "distance_correlation": distance_correlation(a.mean[rows], b.mean[rows]),
         "chance_overlap": chance_overlap(len(a), _NEIGHBOURS),
         "overlap_images": min(len(a), MOST_ASKED),

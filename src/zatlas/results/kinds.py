@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from zatlas.atlas.latent_path import LatentPath
+from zatlas.atlas.projection import Projection
 from zatlas.errors import DataError
+from zatlas.results.maps import maps_of
 from zatlas.results.records import read_record, write_record
 
 __all__ = [
@@ -190,10 +192,9 @@ class ModelResults(_Saved):
         cluster_info: k, silhouette, stability, verdict, text and tables (dict of DataFrames: clusters by group and by
             categorical label, and `numeric`, means of numeric labels per cluster).
         walks, traversals, samples: See there.
-        projections: One row per atlas row: row, image, group, split, cluster, pc1, pc2, tsne1, tsne2, labels,
-            psnr_db, rate_nats.
-        projection_info: explained_ratio (list), tsne_perplexity, tsne_method (words), trustworthiness, continuity,
-            n_neighbours, initialisation.
+        projections: One row per atlas row: row, image, group, split, cluster, the first two axes of every map (pc1,
+            pc2, ...), labels, psnr_db, rate_nats.
+        projection_info: Facts of the maps as they are stored; `maps` reads both.
         probes: label, kind, score_latents, score_histogram, score_pca, n, metric, grouped, null, by (what folds keep
             together), unit ("image", features averaged over its tiles, or "tile").
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
@@ -222,6 +223,11 @@ class ModelResults(_Saved):
     probes: pd.DataFrame
     neighbours: dict[str, Any]
 
+    @property
+    def maps(self) -> list[Projection]:
+        """The maps with their first two axes, those with an inverse and the usual ones first."""
+        return maps_of(self.projections, self.projection_info)
+
 
 @dataclass(kw_only=True)
 class Comparison(_Saved):
@@ -232,9 +238,9 @@ class Comparison(_Saved):
             test_ssim, test_pca_psnr_db, active_dims, effective_beta, k, silhouette, mismatch_kl_nats, mismatch_auc, ...
         cluster_matches: For each pair of models: a, b, ari, share, mapping (cluster of a -> cluster of b).
         neighbour_overlap: Mean share of common nearest neighbours, model x model.
-        map_similarity: One row per pair: a, b, tsne_procrustes (0 different, 1 alike after turning and scaling),
-            distance_correlation (Spearman, of latent distances), chance_overlap, overlap_images (whose neighbours were
-            compared, among all).
+        map_similarity: One row per pair: a, b, `<map>_procrustes` for each map without an inverse (0 different, 1
+            alike after turning and scaling), distance_correlation (Spearman, of latent distances), chance_overlap,
+            overlap_images (whose neighbours were compared, among all).
     """
 
     table: pd.DataFrame

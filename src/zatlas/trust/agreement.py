@@ -67,11 +67,11 @@ def chance_overlap(n: int, k: int) -> float:
 def map_agreement(a: np.ndarray, b: np.ndarray) -> float:
     """Share of the variance of one map (n, 2) that the other explains after shifting, turning, mirroring and scaling.
 
-    1 the same map, 0 nothing in common; NaN when all points of a map coincide.
+    1 the same map, 0 nothing in common; NaN when all points of a map coincide, or one has more axes.
 
     Source: Gower 1975, generalised Procrustes analysis; as in scipy.spatial.procrustes
     """
-    if np.ptp(a, axis=0).max() == 0 or np.ptp(b, axis=0).max() == 0:
+    if a.shape != b.shape or np.ptp(a, axis=0).max() == 0 or np.ptp(b, axis=0).max() == 0:
         return float("nan")
     _, _, disparity = procrustes(a.astype(np.float64), b.astype(np.float64))
     return float(np.clip(1 - disparity, 0, 1))

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
+from zatlas.atlas.projection import Projection, from_stored
 from zatlas.atlas.projections import Pca, fit_pca
 from zatlas.errors import ZatlasError
-from zatlas.explorer.bundle.columns import Files, category_column, number_column, plain
+from zatlas.explorer.bundle.columns import Files, category_column, clean, number_column, plain
 from zatlas.explorer.bundle.dimensions import Described, described, dimensions, support_entry
 from zatlas.model.network import Network
 from zatlas.results.kinds import Gallery, ModelResults
@@ -25,7 +27,8 @@ log = logging.getLogger(__name__)
 
 _MOST_AXES = 10
 _MOST_COUNTED = 30
-_TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+_PCA = "pca"
+"""The map that is made here, because the page turns places on it back to latents by the components in the manifest."""
 _NUMBERS = ("distortion_nats", "rate_nats", "psnr_db")
 
 
@@ -40,10 +43,7 @@ def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, A
     name, about = results.name, described(atlas)
     near = support.neighbours(atlas.mean)
     pca = fit_pca(atlas.mean)
-    kept: dict[str, np.ndarray] = {}
-    for map_ in ("tsne", "umap"):
-        if map_ in atlas.projections:
-            kept[map_] = support.kept_share(near, atlas.projections[map_])
+    kept = {map_: support.kept_share(near, one.points) for map_, one in atlas.maps.items() if map_ != _PCA}
     is_training = _is_training(atlas)
     return {
         "name": name, "latent_dim": atlas.latent_dim, "likelihood": results.likelihood, "beta": float(results.beta),
@@ -98,10 +98,9 @@ def _columns(
         )
     )  # fmt: skip
     for map_, share in kept.items():
-        text = (
-            f"share of the 10 nearest images in latent space that are among the 10 nearest on the {_TITLES[map_]} map"
-        )
-        title = f"Neighbours kept by {_TITLES[map_]}"
+        named = clean(atlas.maps[map_].title)
+        text = f"share of the 10 nearest images in latent space that are among the 10 nearest on the {named} map"
+        title = f"Neighbours kept by {named}"
         columns.append(
             number_column(files, f"{name}/{map_}_kept", f"{map_}_kept", share, title=title, description=text)
         )
@@ -109,7 +108,8 @@ def _columns(
 
 
 def _projections(files: Files, name: str, atlas: Atlas, pca: Pca, kept: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    scores = atlas.projections.get("pca")
+    maps = atlas.maps
+    scores = maps[_PCA].points if _PCA in maps else None
     scores = pca.transform(atlas.mean) if scores is None else scores
     ratios = [100 * float(ratio) for ratio in pca.explained_ratio[:_MOST_AXES]]
     axes = [f"PC{i + 1} ({ratio:.1f} % of variance)" for i, ratio in enumerate(ratios)]
@@ -124,33 +124,35 @@ def _projections(files: Files, name: str, atlas: Atlas, pca: Pca, kept: dict[str
             [*axes, "nothing: there is one dimension"],
             "There is one latent dimension: all images lie on a line.",
         )
-    entries = [_projection(files, name, "pca", scores, axes, note)]
+    own = from_stored(_PCA, scores)
+    entries = [_projection(files, name, own, axes, note)]
     for map_, share in kept.items():
-        titles = [f"{_TITLES[map_]} {i + 1}" for i in range(atlas.projections[map_].shape[1])]
-        entries.append(_projection(files, name, map_, atlas.projections[map_], titles, _map_note(atlas, map_, share)))
+        one = replace(maps[map_], points=_two_axes(maps[map_].points))
+        titles = [one.axis_name(i + 1) for i in range(one.points.shape[1])]
+        entries.append(_projection(files, name, one, titles, _map_note(one, share)))
     return entries
 
 
-def _map_note(atlas: Atlas, map_: str, share: np.ndarray) -> str:
-    info = atlas.info.get(map_) or {}
-    trust = info.get("trustworthiness") if isinstance(info, dict) else None
+def _two_axes(points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n m"]:
+    """The first ten axes, and at least two: all images on a line where the map has one."""
+    return np.column_stack([points[:, :_MOST_AXES], np.zeros((len(points), max(2 - points.shape[1], 0)))])
+
+
+def _map_note(one: Projection, share: np.ndarray) -> str:
     known = share[np.isfinite(share)]
     facts = [
-        *([f"trustworthiness {trust:.2f}"] if isinstance(trust, float) and math.isfinite(trust) else []),
+        *([f"trustworthiness {one.trustworthiness:.2f}"] if math.isfinite(one.trustworthiness) else []),
         *([f"{100 * known.mean():.0f} % of the nearest neighbours in latent space kept"] if len(known) else []),
     ]
-    return (
-        f"{_TITLES[map_]} keeps neighbourhoods, not distances{': ' if facts else ''}{', '.join(facts)}. "
-        "It has no inverse: a place on it is decoded as a mean of the images around it."
-    )
+    inverse = "A place on it" if one.has_inverse else "It has no inverse: a place on it"
+    return f"{one.kept_in_words(facts)} {inverse} is decoded as a mean of the images around it."
 
 
-def _projection(
-    files: Files, name: str, map_: str, points: Float[np.ndarray, "n k"], axes: list[str], note: str
-) -> dict[str, Any]:
-    file = files.array(f"{name}/{map_}", points, "f32")
+def _projection(files: Files, name: str, one: Projection, axes: list[str], note: str) -> dict[str, Any]:
+    file = files.array(f"{name}/{one.name}", one.points, "f32")
     return {
-        "name": map_, "title": _TITLES[map_], "file": file, "axes": axes, "note": note, "has_inverse": map_ == "pca",
+        "name": one.name, "title": clean(one.title), "file": file, "axes": plain(axes), "note": clean(note),
+        "has_inverse": one.name == _PCA,
     }  # fmt: skip
 
 

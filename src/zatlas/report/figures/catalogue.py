@@ -5,7 +5,7 @@ and what the axes mean; what follows from it is said by the findings.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from zatlas.atlas.projection import Projection, listed
 from zatlas.report.figures import collection, curves, latent_maps, pictures
 from zatlas.report.figures.style import count, number, plain
 from zatlas.results.kinds import DataSummary, ModelResults, StudyResults, Walk
@@ -333,14 +334,9 @@ def _probes(model: ModelResults) -> Recipe:
 
 
 def _maps(model: ModelResults) -> Iterator[Recipe]:
-    name, key, table = plain(model.name), safe_id(model.name), model.projections
-    perplexity = model.projection_info.get("tsne_perplexity")
-    stated = f" (perplexity {number(perplexity)}, started from PCA)" if perplexity else " (started from PCA)"
-    explained = (
-        "Each dot is one image or tile. Left: the first two principal components. "
-        f"Right: t-SNE{stated}, whose axes have no unit and whose distances between groups mean nothing. "
-        "Rings are test images."
-    )
+    name, key, table, shown = plain(model.name), safe_id(model.name), model.projections, model.maps
+    if not shown:
+        return
     columns = ["cluster"] if "cluster" in table else []
     columns += ["group"] if "group" in table and table["group"].nunique() > 1 else []
     for column in columns:
@@ -349,25 +345,31 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
             section="maps",
             model=model.name,
             title=f"Maps of {name} by {column}",
-            caption=f"{explained} Colour: {column}.",
-            alt=f"PCA and t-SNE maps of {len(table)} codes coloured by {column}.",
+            caption=f"{_maps_explained(shown)} Colour: {column}.",
+            alt=f"{listed([plain(one.title) for one in shown])} maps of {len(table)} codes coloured by {column}.",
             draw=partial(latent_maps.maps, model, column),
             numbers=partial(latent_maps.maps_numbers, model, column),
         )
     labels = [*latent_maps.map_columns(model)[:_MOST_LABEL_MAPS]]
-    if labels:
+    usual = [one for one in shown if not one.has_inverse] or shown[:1]
+    for i, one in enumerate(usual if labels else ()):
         yield Recipe(
-            id=f"{key}-map-labels",
+            id=f"{key}-map-labels" + (f"-{safe_id(one.name)}" if i else ""),
             section="maps",
             model=model.name,
-            title=f"t-SNE of {name} by label",
-            caption="The t-SNE map again, coloured by each label: "
-            "categories in up to eight colours (rarer ones together as “other”), "
-            "quantities from dark blue (low) to yellow (high).",
-            alt="t-SNE maps coloured by " + ", ".join(plain(label) for label in labels) + ".",
-            draw=partial(latent_maps.label_maps, model, labels),
-            numbers=partial(latent_maps.label_maps_numbers, model, labels),
+            title=f"{plain(one.title)} of {name} by label",
+            caption=f"The {plain(one.title)} map again, coloured by each label: categories in up to eight colours "
+            "(rarer ones together as “other”), quantities from dark blue (low) to yellow (high).",
+            alt=f"{plain(one.title)} maps coloured by " + ", ".join(plain(label) for label in labels) + ".",
+            draw=partial(latent_maps.label_maps, model, labels, one.name),
+            numbers=partial(latent_maps.label_maps_numbers, model, labels, one.name),
         )
+
+
+def _maps_explained(shown: Sequence[Projection]) -> str:
+    places = ("Left", "Right") if len(shown) == 2 else [f"Map {i + 1}" for i in range(len(shown))]
+    each = [f"{place}: {plain(one.caption(number), 400)}." for place, one in zip(places, shown, strict=True)]
+    return f"Each dot is one image or tile. {' '.join(each)} Rings are test images."
 
 
 def _walks(model: ModelResults) -> Iterator[Recipe]:

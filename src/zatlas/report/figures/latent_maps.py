@@ -1,4 +1,4 @@
-"""Maps of the latent space: PCA and t-SNE coloured by cluster, group, label; models matched to one another.
+"""Maps of the latent space, coloured by cluster, group, label; models matched to one another.
 
 `scatter` is the public one: it takes an atlas or a table. Every other figure is a pure function of results with its
 `..._numbers` beside it. Images of the test part have a ring of ink around the dot.
@@ -14,10 +14,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from zatlas.atlas.projection import Projection, from_stored, listed
 from zatlas.errors import UsageError
 from zatlas.report.figures.curves import matrix
 from zatlas.report.figures.style import categories, ink, new_figure, plain
 from zatlas.results.kinds import Comparison, ModelResults
+from zatlas.results.maps import map_columns as axis_columns
+from zatlas.results.maps import maps_of
 
 __all__ = [
     "cluster_match",
@@ -33,46 +36,52 @@ __all__ = [
     "scatter",
 ]
 
-_FIXED = ("row", "image", "image_row", "split", "pc1", "pc2", "tsne1", "tsne2", "y_px", "x_px", "size_px")
-_AXES = {"pca": ("pc1", "pc2"), "tsne": ("tsne1", "tsne2"), "umap": ("umap1", "umap2")}
+_FIXED = ("row", "image", "image_row", "split", "y_px", "x_px", "size_px")
 
 
-def scatter(atlas: Any, projection: str = "tsne", *, color: str = "cluster", width: float = 6.0) -> Figure:
+def scatter(atlas: Any, projection: str = "", *, color: str = "cluster", width: float = 6.0) -> Figure:
     """A map of an atlas, coloured by a column of its table.
 
     Args:
-        atlas: An `Atlas` with the projection computed, or a table with columns such as `tsne1`, `tsne2`.
-        projection: "pca" or "tsne".
+        atlas: An `Atlas` with the projection computed, or a table with columns such as `pc1`, `pc2`.
+        projection: Name of a map; "" takes the first without an inverse, else the first.
         color: Column of the table: categories take the Okabe-Ito colours, quantities cividis.
         width: Width of the figure [inch].
 
     Raises:
         UsageError: the projection or the column is not there.
     """
-    table = _table_of(atlas, projection)
+    table, one = _table_of(atlas, projection)
     if color not in table:
-        known = ", ".join(str(name) for name in table.columns if name not in _FIXED)
+        known = ", ".join(str(name) for name in table.columns if name not in (*_FIXED, *one.columns))
         raise UsageError(f"the atlas has no column {color!r}", hint=f"choose one of: {known}")
     figure, axes = new_figure(width, width * 0.82)
-    handles = draw_map(axes[0, 0], table, projection, color)
+    handles = draw_map(axes[0, 0], table, one, color)
     if handles:
         figure.legend(handles=handles, loc="outside right upper", title=plain(color), title_fontsize=9)
     return figure
 
 
-def _table_of(atlas: Any, projection: str) -> pd.DataFrame:
-    if projection not in _AXES:
-        raise UsageError(f"no projection is called {projection!r}", hint=f"choose one of: {', '.join(_AXES)}")
-    columns = _AXES[projection]
+def _table_of(atlas: Any, projection: str) -> tuple[pd.DataFrame, Projection]:
+    """The table with the axes of a map in it, and the map."""
     if isinstance(atlas, pd.DataFrame):
-        table = atlas
+        table, maps = atlas, {one.name: one for one in maps_of(atlas, {})}
+        columns = [f"{projection}1", f"{projection}2"]
+        if projection and set(columns) <= set(table):
+            maps.setdefault(projection, from_stored(projection, table[columns].to_numpy()))
     else:
-        table = atlas.table.copy()
-        if projection in atlas.projections:
-            table[columns[0]], table[columns[1]] = np.asarray(atlas.projections[projection])[:, :2].T
-    if columns[0] not in table or columns[1] not in table:
-        raise UsageError(f"the atlas has no {projection} map yet", hint=f"call atlas.{projection}() first")
-    return table
+        table, maps = atlas.table.copy(), atlas.maps
+    usual = [*(name for name, one in maps.items() if not one.has_inverse), *maps]
+    name = projection or next(iter(usual), "")
+    if name not in maps:
+        known = ", ".join(maps)
+        raise UsageError(
+            f"the atlas has no {projection} map yet" if projection else "the atlas has no map yet",
+            hint=f"choose one of: {known}" if known else "call atlas.pca() first",
+        )
+    if not isinstance(atlas, pd.DataFrame):
+        table = table.assign(**axis_columns([maps[name]]))
+    return table, maps[name]
 
 
 def is_quantity(column: pd.Series) -> bool:
@@ -87,8 +96,9 @@ def is_quantity(column: pd.Series) -> bool:
 def map_columns(model: ModelResults) -> list[str]:
     """Label columns worth a map: neither constant nor (like an identifier) almost all different."""
     table, chosen = model.projections, []
+    axes = [name for one in model.maps for name in one.columns]
     for name in table.columns:
-        if name in (*_FIXED, "cluster", "group", "psnr_db", "rate_nats", "distortion_nats"):
+        if name in (*_FIXED, *axes, "cluster", "group", "psnr_db", "rate_nats", "distortion_nats"):
             continue
         column = table[name]
         n = column.nunique()
@@ -98,10 +108,10 @@ def map_columns(model: ModelResults) -> list[str]:
 
 
 def draw_map(
-    panel: Axes, table: pd.DataFrame, projection: str, color: str, *, scale: float = 1.0, has_rings: bool = True
+    panel: Axes, table: pd.DataFrame, projection: Projection, color: str, *, scale: float = 1.0, has_rings: bool = True
 ) -> list[Line2D]:
     """Draw one map; returns legend handles for categories, or draws a colour bar for a quantity."""
-    x_name, y_name = _AXES[projection]
+    x_name, y_name = projection.columns
     n = len(table)
     order = np.random.Generator(np.random.Philox(n)).permutation(n)  # no class lies on top of the others
     shuffled = table.iloc[order]
@@ -149,39 +159,36 @@ def _write_names(panel: Axes, table: pd.DataFrame, x_name: str, y_name: str) -> 
         text.set_bbox({"boxstyle": "round,pad=0.22", "facecolor": "#ffffff", "alpha": 0.82, "linewidth": 0})
 
 
-def _frame_map(panel: Axes, projection: str) -> None:
-    if projection == "pca":
-        panel.set_xlabel("PC 1")
-        panel.set_ylabel("PC 2")
+def _frame_map(panel: Axes, projection: Projection) -> None:
+    panel.set_xlabel(plain(projection.axis_label(1)))
+    panel.set_ylabel(plain(projection.axis_label(2)))
+    if projection.has_inverse:
         panel.tick_params(labelsize=7, length=2)
     else:
-        panel.set_xlabel("t-SNE 1" if projection == "tsne" else "UMAP 1")
-        panel.set_ylabel("t-SNE 2" if projection == "tsne" else "UMAP 2")
         panel.set_xticks([])
         panel.set_yticks([])
     panel.set_aspect("equal", adjustable="datalim")
 
 
-def _shape(table: pd.DataFrame, projection: str) -> float:
+def _shape(table: pd.DataFrame, projection: Projection) -> float:
     """Height of a map relative to its width, without its outermost points."""
-    x, y = (np.nanpercentile(table[name].to_numpy(dtype=float), [0.5, 99.5]) for name in _AXES[projection])
+    x, y = (np.nanpercentile(table[name].to_numpy(dtype=float), [0.5, 99.5]) for name in projection.columns)
     return float((y[1] - y[0]) / max(x[1] - x[0], 1e-9))
 
 
 def maps(model: ModelResults, color: str) -> Figure:
-    """PCA and t-SNE of one model side by side, coloured by one column."""
-    table = model.projections
-    shape = max(_shape(table, projection) for projection in _AXES if projection != "umap")
-    figure, axes = new_figure(9.0, 0.9 + float(np.clip(4.0 * shape, 2.0, 3.7)), 1, 2)
+    """The maps of one model side by side, two in a row, coloured by one column."""
+    table, shown = model.projections, model.maps
+    n_rows = -(-len(shown) // 2)
+    height = 0.9 + float(np.clip(4.0 * max(_shape(table, one) for one in shown), 2.0, 3.7))
+    figure, axes = new_figure(9.0, height * n_rows, n_rows, 2)
     handles: list[Line2D] = []
-    for panel, projection in zip(axes[0], ("pca", "tsne"), strict=True):
-        handles = draw_map(panel, table, projection, color)
-    ratio = model.projection_info.get("explained_ratio", [])
-    for k, label in enumerate(("PC 1", "PC 2")):
-        text = f"{label} ({100 * ratio[k]:.0f} % of the variance)" if len(ratio) > k else label
-        (axes[0, 0].set_xlabel if k == 0 else axes[0, 0].set_ylabel)(text)
-    axes[0, 0].set_title("PCA of the latents")
-    axes[0, 1].set_title("t-SNE of the latents")
+    for panel in axes.flat[len(shown) :]:
+        panel.set_axis_off()
+    for panel, one in zip(axes.flat, shown, strict=False):
+        handles = draw_map(panel, table, one, color)
+        _label_with_shares(panel, one)
+        panel.set_title(f"{plain(one.title)} of the latents")
     if "split" in table and (table["split"].astype(str) == "test").any():
         ring = Line2D(
             [], [], marker="o", linestyle="none", markerfacecolor="none", markeredgecolor=ink(), label="ring: test"
@@ -195,23 +202,40 @@ def maps(model: ModelResults, color: str) -> Figure:
     return figure
 
 
+def _label_with_shares(panel: Axes, projection: Projection) -> None:
+    """How much of the variance lies along each axis, where it is known."""
+    shares = projection.facts.get("explained_ratio", [])
+    labels = [f"{plain(projection.axis_label(i + 1))} ({100 * s:.0f} % of the variance)" for i, s in enumerate(shares)]
+    if labels:
+        panel.set_xlabel(labels[0])
+    if labels[1:]:
+        panel.set_ylabel(labels[1])
+
+
 def maps_numbers(model: ModelResults, color: str) -> pd.DataFrame:
-    """Coordinates of every image on both maps, its part, and the colouring column."""
-    wanted = ["row", "image", "split", "pc1", "pc2", "tsne1", "tsne2", color]
+    """Coordinates of every image on all maps, its part, and the colouring column."""
+    wanted = ["row", "image", "split", *(name for one in model.maps for name in one.columns), color]
     return model.projections[[name for name in dict.fromkeys(wanted) if name in model.projections]]
 
 
-def label_maps(model: ModelResults, columns: Sequence[str]) -> Figure:
-    """Small t-SNE maps, one per label."""
+def label_maps(model: ModelResults, columns: Sequence[str], projection: str = "") -> Figure:
+    """One map again and again, small, coloured by each label.
+
+    Args:
+        model: The model.
+        columns: The labels.
+        projection: Name of the map; "" takes the first without an inverse, else the first.
+    """
+    one = _map_of(model, projection)
     n_columns = min(3, len(columns))
     n_rows = -(-len(columns) // n_columns)
-    panel_height = 0.65 + float(np.clip(2.5 * _shape(model.projections, "tsne"), 1.1, 2.6))
+    panel_height = 0.65 + float(np.clip(2.5 * _shape(model.projections, one), 1.1, 2.6))
     figure, axes = new_figure(3.0 * n_columns, panel_height * n_rows, n_rows, n_columns)
     for i, panel in enumerate(axes.flat):
         if i >= len(columns):
             panel.set_axis_off()
             continue
-        handles = draw_map(panel, model.projections, "tsne", columns[i], scale=0.55, has_rings=False)
+        handles = draw_map(panel, model.projections, one, columns[i], scale=0.55, has_rings=False)
         panel.set_title(plain(columns[i], 30))
         panel.set_xlabel("")
         panel.set_ylabel("")
@@ -230,10 +254,20 @@ def label_maps(model: ModelResults, columns: Sequence[str]) -> Figure:
     return figure
 
 
-def label_maps_numbers(model: ModelResults, columns: Sequence[str]) -> pd.DataFrame:
-    """t-SNE coordinates and labels of every image."""
-    wanted = ["row", "image", "split", "tsne1", "tsne2", *columns]
+def label_maps_numbers(model: ModelResults, columns: Sequence[str], projection: str = "") -> pd.DataFrame:
+    """Coordinates on the map and labels of every image."""
+    wanted = ["row", "image", "split", *_map_of(model, projection).columns, *columns]
     return model.projections[[name for name in wanted if name in model.projections]]
+
+
+def _map_of(model: ModelResults, name: str) -> Projection:
+    shown = sorted(model.maps, key=lambda one: one.has_inverse)
+    found = next((one for one in shown if name in ("", one.name)), None)
+    if found is None:
+        raise UsageError(
+            f"the model {model.name} has no map {name!r}", hint=f"choose one of: {listed([m.name for m in shown])}"
+        )
+    return found
 
 
 def cluster_match(a: ModelResults, b: ModelResults, comparison: Comparison) -> Figure:

@@ -1,6 +1,6 @@
 """Figures for notebooks and papers: every figure of the report as a function of results.
 
-    figure = za.plot.scatter(atlas, "tsne", color="cluster")
+    figure = za.plot.scatter(atlas, color="cluster")
     results = za.Study("xray-study").results()
     figure = za.plot.training_curves(results.models[0])
     table = za.plot.training_curves_numbers(results.models[0])

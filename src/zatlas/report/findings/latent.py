@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zatlas.atlas.projection import Projection
 from zatlas.report.figures.style import count, number, plain
 from zatlas.report.findings.words import grade, listing, sizes
 from zatlas.results.kinds import Finding, ModelResults, StudyResults, Walk
+from zatlas.results.maps import agreement_name, trust_name, without_inverse
 from zatlas.trust.associations import cramers_v, largest_excess
 from zatlas.trust.support import nearest_ratio
 
@@ -200,40 +202,47 @@ def _pair_row(table: pd.DataFrame, a: str, b: str) -> pd.Series | None:
 def maps_between_sizes(results: StudyResults) -> Finding | None:
     """Are the maps different, and can they be trusted?"""
     models = _by_size(results.models)
-    trust = {m.name: float(m.projection_info.get("trustworthiness", float("nan"))) for m in models}
-    known = {name: value for name, value in trust.items() if math.isfinite(value)}
-    numbers: dict[str, Any] = {"trustworthiness": known, "tsne_procrustes": {}}
-    text = ""
-    if known:
-        each = [f"{value:.2f} for {plain(name)}" for name, value in known.items()]
-        text = (
-            "Neighbours on the t-SNE map are neighbours in latent space with a trustworthiness of "
-            f"{listing(each)} (1 is perfect). "
-        )
-    pairs = []
-    for a, b in pairwise(models):
-        row = _pair_row(results.comparison.map_similarity, a.name, b.name)
-        if row is not None and math.isfinite(float(row["tsne_procrustes"])):
-            numbers["tsne_procrustes"][f"{a.name} and {b.name}"] = float(row["tsne_procrustes"])
-            pairs.append(f"{float(row['tsne_procrustes']):.2f} for {plain(a.name)} and {plain(b.name)}")
-    if pairs:
-        lead = grade(
-            float(np.mean(list(numbers["tsne_procrustes"].values()))),
-            ((0.8, "much alike"), (0.5, "alike in their coarse layout"), (0.0, "laid out differently")),
-        )
-        text += (
-            f"The t-SNE maps of successive sizes are {lead}: "
-            f"after turning and scaling one onto the other their agreement is {listing(pairs)} (0 to 1). "
-        )
+    numbers: dict[str, Any] = {}
+    texts = [_one_map(results, models, one, numbers) for one in without_inverse(model.maps for model in models)]
+    text = " ".join(words for words in texts if words)
     if not text:
         return None
-    text += "t-SNE keeps neighbours, not distances: gaps between its islands and their sizes mean nothing."
     question = (
         "Are the maps of the models different, and can they be trusted?"
         if len(models) > 1
         else "Can the map be trusted?"
     )
     return Finding(section="maps", question=question, text=text, numbers=numbers)
+
+
+def _one_map(results: StudyResults, models: Sequence[ModelResults], one: Projection, numbers: dict[str, Any]) -> str:
+    """What is said of one map of all models; its numbers go into `numbers`."""
+    trust = {model.name: m.trustworthiness for model in models for m in model.maps if m.name == one.name}
+    known = {name: value for name, value in trust.items() if math.isfinite(value)}
+    key, title, text = agreement_name(one.name), plain(one.title), ""
+    numbers |= {trust_name(one.name): known, key: {}}
+    if known:
+        each = [f"{value:.2f} for {plain(name)}" for name, value in known.items()]
+        text = (
+            f"Neighbours on the {title} map are neighbours in latent space with a trustworthiness of "
+            f"{listing(each)} (1 is perfect). "
+        )
+    pairs = []
+    for a, b in pairwise(models):
+        row = _pair_row(results.comparison.map_similarity, a.name, b.name)
+        if row is not None and math.isfinite(float(row.get(key, math.nan))):
+            numbers[key][f"{a.name} and {b.name}"] = float(row[key])
+            pairs.append(f"{float(row[key]):.2f} for {plain(a.name)} and {plain(b.name)}")
+    if pairs:
+        lead = grade(
+            float(np.mean(list(numbers[key].values()))),
+            ((0.8, "much alike"), (0.5, "alike in their coarse layout"), (0.0, "laid out differently")),
+        )
+        text += (
+            f"The {title} maps of successive sizes are {lead}: after turning and scaling one onto the other "
+            f"their agreement is {listing(pairs)} (0 to 1). "
+        )
+    return f"{text}{plain(one.reading, 400)}" if text else ""
 
 
 def changes_along_walks(results: StudyResults) -> Finding | None:
