@@ -63,6 +63,7 @@ STREAMS = {
     # atlas and trust
     "tsne": Stream("derived"),
     "tsne start": Stream("derived"),
+    "projection": Stream("derived"),  # keyed by the name of the map
     "trust": Stream("derived"),
     "kmeans": Stream("derived"),
     "clusters sample": Stream("derived"),

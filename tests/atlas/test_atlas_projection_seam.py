@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import tokenize
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import zatlas as za
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.neighbours import trust
 from zatlas.atlas.projection import Projection
+from zatlas.atlas.projections import METHODS
 from zatlas.errors import DataError, UsageError
 from zatlas.explorer.bundle.columns import Files
 from zatlas.explorer.bundle.model_part import model_part
@@ -245,8 +247,39 @@ def test_what_is_no_map_is_refused():
         atlas.project(lambda latents, seed: latents)
     with pytest.raises(UsageError, match="no map 'phate'") as error:
         atlas.project("phate")
-    assert error.value.hint == "choose one of: pca, tsne"
+    assert error.value.hint == "choose one of: pca, tsne, umap, pacmap"
     assert not atlas.projections and not atlas.info
+
+
+@pytest.mark.parametrize(("name", "title"), [("umap", "UMAP"), ("pacmap", "PaCMAP")])
+def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch, name, title):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError, match=f"{title} needs a package") as error:
+        small_atlas().project(name)
+    assert error.value.hint == f'pip install "zatlas[{name}]"'
+    with pytest.raises(DataError, match=f"{title} needs at least 5 images, found 4"):
+        METHODS[name](np.zeros((4, 3)), 0)
+    with pytest.raises(UsageError, match="cannot work with 1 neighbours"):
+        METHODS[name](np.zeros((9, 3)), 0, neighbours=1)
+
+
+@pytest.mark.slow  # they compile themselves for half a minute
+@pytest.mark.parametrize("name", ["umap", "pacmap"])
+def test_maps_of_extras_part_what_is_apart_and_repeat_themselves(name):
+    pytest.importorskip(name, exc_type=ImportError)
+    rng = np.random.default_rng(1)
+    which = np.repeat([0, 1, 2], 30)
+    latents = 6 * np.eye(3, 5)[which] + rng.standard_normal((90, 5))
+    table = pd.DataFrame({"image": [str(i) for i in range(90)]})
+    atlas = Atlas(latents, np.zeros((90, 5)), table)
+    first, second, other = (atlas.project(name, seed=seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first.points, second.points)
+    assert not np.array_equal(first.points, other.points)
+    centres = np.stack([first.points[which == k].mean(axis=0) for k in range(3)])
+    assert (np.linalg.norm(first.points[:, None] - centres, axis=2).argmin(axis=1) == which).all()
+    assert first.trustworthiness > 0.85 and first.facts["initialisation"].startswith("first two principal components")
+    assert atlas.path(f"{name.upper()}1").name == f"{first.title} 1"
+    assert np.isfinite(METHODS[name](np.linspace(0, 1, 20)[:, None], 0).points).all(), "one dimension"
 
 
 NEUTRAL = sorted(

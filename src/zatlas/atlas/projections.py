@@ -1,4 +1,4 @@
-"""Maps of the latent space: PCA and t-SNE. Each is one function of latents and a seed, listed in `METHODS`.
+"""Maps of the latent space: PCA, t-SNE, UMAP, PaCMAP. Each is one function of latents and a seed, listed in `METHODS`.
 
 A function `f(latents, seed) -> Projection` is all that a map needs; how far it can be trusted is measured for all of
 them alike by `measured`, and whoever shows maps takes those that are there.
@@ -7,12 +7,17 @@ Everything is a function of arrays and a seed, and gives the same result for the
 components are fixed, t-SNE starts from them, and scikit-learn runs on one thread, because the order in which threads
 add up their parts is not reproducible (openTSNE adds them in a fixed order). Everything is exact but the repulsion
 between points of t-SNE, and stays feasible at 100 000 points; docs/explanation/speed.md has the measurements behind
-each limit here.
+each limit here. UMAP and PaCMAP run on one thread from a seed, which repeats their maps on one machine.
 """
 
+import importlib
+import importlib.metadata
 import logging
+import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -30,9 +35,11 @@ __all__ = [
     "Projection",
     "fit_pca",
     "measured",
+    "pacmap",
     "pca",
     "principal_map",
     "tsne",
+    "umap",
 ]
 
 log = logging.getLogger(__name__)
@@ -159,7 +166,72 @@ def tsne(points: Float[np.ndarray, "n d"], seed: int = 0, *, perplexity: float =
     return Projection("tsne", "t-SNE", _mirrored(mapped, start), facts)
 
 
-METHODS: dict[str, Callable[..., Projection]] = {"pca": pca, "tsne": tsne}
+def umap(
+    points: Float[np.ndarray, "n d"], seed: int = 0, *, neighbours: int = 15, least_distance: float = 0.1
+) -> Projection:
+    """UMAP, started from the first two principal components; needs umap-learn, `pip install "zatlas[umap]"`.
+
+    Args:
+        points: Latents, one row per image or tile.
+        seed: Of its draws.
+        neighbours: That make a neighbourhood; fewer images than that take all others.
+        least_distance: Between images on the map; small packs islands tightly.
+
+    Raises:
+        DataError: there are fewer than 5 points.
+        UsageError: umap-learn is not installed, or the neighbours are fewer than 2.
+
+    Source: McInnes, Healy & Melville 2018, https://arxiv.org/abs/1802.03426; initialisation: Kobak & Linderman 2021,
+        https://doi.org/10.1038/s41587-020-00809-z
+    """
+    points = _enough(points, "UMAP")
+    if neighbours < 2:
+        raise UsageError(f"UMAP cannot work with {neighbours} neighbours", hint="use neighbours=15")
+    library, start = _library("umap", "UMAP", extra="umap"), _start(points, seed)
+    k = min(neighbours, len(points) - 1)
+    model = library.UMAP(
+        n_neighbors=k, min_dist=least_distance, init=start, random_state=_seed_of("umap", seed), n_jobs=1
+    )
+    facts = {
+        "settings": {"neighbours": k, "least distance": least_distance},
+        "initialisation": f"{_STARTED}, {_MIRRORED}",
+        "method": f"umap-learn {library.__version__}",
+    }
+    return Projection("umap", "UMAP", _mirrored(model.fit_transform(points.astype(np.float32)), start), facts)
+
+
+def pacmap(points: Float[np.ndarray, "n d"], seed: int = 0, *, neighbours: int = 10) -> Projection:
+    """PaCMAP, started from the first two principal components; needs pacmap, `pip install "zatlas[pacmap]"`.
+
+    Args:
+        points: Latents, one row per image or tile.
+        seed: Of its draws.
+        neighbours: That attract each other; PaCMAP takes fewer of few images.
+
+    Raises:
+        DataError: there are fewer than 5 points.
+        UsageError: pacmap is not installed, or the neighbours are fewer than 2.
+
+    Source: Wang et al. 2021, https://jmlr.org/papers/v22/20-1061.html
+    """
+    points = _enough(points, "PaCMAP")
+    if neighbours < 2:
+        raise UsageError(f"PaCMAP cannot work with {neighbours} neighbours", hint="use neighbours=10")
+    library, start = _library("pacmap", "PaCMAP", extra="pacmap"), _start(points, seed)
+    # It starts from two components of its own, which one dimension does not have.
+    latents = np.column_stack([points, np.zeros((len(points), max(2 - points.shape[1], 0)))]).astype(np.float32)
+    logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of each seed and of each small collection
+    model = library.PaCMAP(n_neighbors=neighbours, random_state=_seed_of("pacmap", seed))
+    mapped = np.asarray(model.fit_transform(latents, init="pca"), np.float32)
+    facts = {
+        "settings": {"neighbours": int(model.n_neighbors)},
+        "initialisation": f"{_STARTED}, {_MIRRORED}",
+        "method": f"pacmap {importlib.metadata.version('pacmap')}",
+    }
+    return Projection("pacmap", "PaCMAP", _mirrored(mapped, start), facts)
+
+
+METHODS: dict[str, Callable[..., Projection]] = {"pca": pca, "tsne": tsne, "umap": umap, "pacmap": pacmap}
 """Maps that zatlas makes, by name: `f(latents, seed) -> Projection`, further settings by keyword."""
 
 
@@ -184,6 +256,22 @@ def _enough(points: Float[np.ndarray, "n d"], title: str) -> np.ndarray:
     if len(points) < _LEAST_IMAGES:
         raise DataError(f"{title} needs at least {_LEAST_IMAGES} images, found {len(points)}", hint="use PCA")
     return points
+
+
+def _library(module: str, title: str, *, extra: str) -> Any:
+    """A package that zatlas does not bring along, imported when it is needed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what they miss for things that are not used here
+            return importlib.import_module(module)
+    except ImportError as err:
+        hint = f'pip install "zatlas[{extra}]"'
+        raise UsageError(f"{title} needs a package that is not installed", hint=hint) from err
+
+
+def _seed_of(name: str, seed: int) -> int:
+    """A seed of its own for each map, without a stream for each."""
+    return derived_seed(seed, "projection", zlib.crc32(name.encode()))
 
 
 def _mirrored(mapped: np.ndarray, start: np.ndarray) -> np.ndarray:
