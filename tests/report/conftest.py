@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 import pytest
 from example_results import example_results
+from hostile_words import HOSTILE, MATHS
 
 from zatlas.report.figures.writing import Manifest, write_figures
 from zatlas.report.page import report
 from zatlas.results.kinds import StudyResults
-
-HOSTILE = '<img src=x onerror="alert(1)">'
-MATHS = r"$\frac{1}{$ & =1+1"
 
 
 class Made(NamedTuple):

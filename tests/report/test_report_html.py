@@ -5,8 +5,8 @@ import hashlib
 import re
 
 import pytest
-from conftest import HOSTILE
 from example_results import example_results
+from hostile_words import HOSTILE
 
 from zatlas.errors import WriteError
 from zatlas.report import page
