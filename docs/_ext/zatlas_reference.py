@@ -79,11 +79,11 @@ def _help(parser: argparse.ArgumentParser, title: str) -> str:
 
 
 def configuration() -> str:
-    """One table per section of study.toml: option, flag, default, unit, meaning."""
+    """One table per section of study.toml: option, flag, default, unit, meaning; then the tables of models."""
     parts = []
     hints = typing.get_type_hints(config.StudyConfig)
     fields = dataclasses.fields(config.StudyConfig)
-    top = [field for field in fields if not dataclasses.is_dataclass(hints[field.name])]
+    top = [field for field in fields if not dataclasses.is_dataclass(hints[field.name]) and field.name != "models"]
     parts.append(_table("Top of the file", "", "What the whole study shares.", top, hints))
     for field in fields:
         kind = hints[field.name]
@@ -91,7 +91,15 @@ def configuration() -> str:
             about = inspect.getdoc(kind) or ""
             rows = dataclasses.fields(kind)
             parts.append(_table(field.name, f"[{field.name}]", about, list(rows), typing.get_type_hints(kind)))
-    return "\n".join(parts)
+    return "\n".join([*parts, _models(next(field for field in fields if field.name == "models"))])
+
+
+def _models(field: Any) -> str:
+    """What a table of [[models]] may hold."""
+    about = f"One table per model: {field.metadata['help']}. What a table leaves out comes from `[model]` and `seed`."
+    lines = ["## `[[models]]`", "", about, "", "| option | type |", "|---|---|", "| `name` | text |"]
+    lines += [f"| `{name}` | {_kind(hint)} |" for name, hint in config.own_options().items()]
+    return "\n".join([*lines, ""])
 
 
 def _table(title: str, section: str, about: str, fields: list[Any], hints: dict[str, Any]) -> str:

@@ -3,13 +3,18 @@
 The frozen dataclasses below feed the command line (one flag per field), `study.toml`, the table in the documentation
 and the report. A field is made by `option(default, help)`; its flag is its name with hyphens. Ranges are checked in
 `__post_init__`, in messages that name the flag. Nothing here reads a file or imports torch.
+
+A study trains the models of `StudyConfig.model_specs`: one per size of `latent_dim`, named z4, z16, ..., or those of
+the tables `[[models]]`, each with a name and with whatever options of `[model]` it has of its own.
 """
 
 import dataclasses
+import difflib
+import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +25,8 @@ __all__ = [
     "AtlasConfig",
     "DataConfig",
     "ModelConfig",
+    "ModelSpec",
+    "NamedModel",
     "SplitConfig",
     "StudyConfig",
     "TilesConfig",
@@ -27,6 +34,7 @@ __all__ = [
     "difference",
     "from_dict",
     "from_toml",
+    "own_options",
     "read_study_config",
     "to_dict",
     "to_toml",
@@ -174,6 +182,113 @@ class ModelConfig:
         _require(self.beta >= 0, "beta", self.beta, "0 or more")
 
 
+@dataclass(frozen=True, init=False)
+class NamedModel:
+    """A model of a study with a name; what it leaves out comes from the study's `model` and `seed`.
+
+    Args:
+        name: Of its files, figures and of `--model`.
+        own: Options of `ModelConfig`, `latent_dim` as one number, and `seed`.
+
+    Raises:
+        UsageError: the name cannot be used, or an option is unknown or out of range.
+        DataError: a value is of the wrong type.
+
+    Example:
+        >>> NamedModel("beta4", beta=4).own
+        {'beta': 4.0}
+    """
+
+    name: str
+    _own: tuple[tuple[str, Any], ...]
+
+    def __init__(self, name: str, /, **own: Any) -> None:
+        _check_name(name)
+        hints = own_options()
+        _refuse_unknown(own, hints, f"[[models]] {name}")
+        values = {key: _convert(hints[key], own[key], key, f"[[models]] {name}") for key in hints if key in own}
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "_own", tuple(values.items()))
+        self.spec(ModelConfig(), 0)
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options that are its own, by name."""
+        return dict(self._own)
+
+    def spec(self, model: ModelConfig, seed: int) -> "ModelSpec":
+        """The model in full: its own options on top of `model` and `seed`."""
+        own = self.own
+        seed = own.pop("seed", seed)
+        if "latent_dim" in own:
+            own["latent_dim"] = (own["latent_dim"],)
+        try:
+            _require(0 <= seed < 2**63, "seed", seed, "a whole number from 0")
+            return ModelSpec(name=self.name, config=dataclasses.replace(model, **own), seed=seed)
+        except UsageError as err:
+            raise UsageError(err.what, where=f"[[models]] {self.name}", hint=err.hint) from err
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model that a study trains, in full.
+
+    Attributes:
+        name: Of its files, figures and of `--model`.
+        config: Its options; `latent_dim` is one number.
+        seed: Of its initial weights and of its training.
+    """
+
+    name: str
+    config: ModelConfig
+    seed: int
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions d."""
+        return self.config.latent_dim[0]
+
+
+def own_options() -> dict[str, Any]:
+    """The options that a table of `[[models]]` may hold beside its name, with their types."""
+    return {**typing.get_type_hints(ModelConfig), "latent_dim": int, "seed": int}
+
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?")
+_MOST_LETTERS = 40
+_TAKEN = ("study", "columns", "names.json", "manifest.json", "originals", "thumbnails")  # by results/ and explorer/
+
+
+def _check_name(name: str) -> None:
+    """That a name can be a folder on any computer, a word of a command line and part of a web address."""
+    if not isinstance(name, str):
+        raise DataError(f"name is {name!r}, expected str", hint=f'put it in quotes: name = "{name}"')
+    if not name:
+        raise UsageError("a table of [[models]] has no name", hint='begin each with a line such as name = "beta4"')
+    if len(name) > _MOST_LETTERS:
+        raise UsageError(
+            f"the model name {name[:_MOST_LETTERS]}... has {len(name)} letters, expected at most {_MOST_LETTERS}",
+            hint="shorten it; the options of a model stand in study.toml and in the report",
+        )
+    if not _NAME.fullmatch(name):
+        hint = "use letters, digits, - _ and . only, a letter or digit first and no . last, such as beta4 or z16-bce"
+        raise UsageError(f"{name!r} cannot be the name of a model", hint=hint)
+    if name.lower() in _TAKEN:
+        what = f"a model cannot be named {name}, because zatlas keeps files of its own there"
+        raise UsageError(what, hint="choose another name")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """That no two names are the same folder where upper and lower case are one, nor the same files of figures."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = re.sub(r"[._-]+", "-", name.lower())
+        if key in seen:
+            both = name if seen[key] == name else f"{seen[key]} and {name}, which differ only in case or in signs"
+            raise UsageError(f"two models are named {both}", hint=f"rename one of them, such as {name}-2")
+        seen[key] = name
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How the model is trained."""
@@ -268,34 +383,62 @@ class StudyConfig:
     split: SplitConfig = SplitConfig()
     tiles: TilesConfig = TilesConfig()
     model: ModelConfig = ModelConfig()
+    models: tuple[NamedModel, ...] = option(
+        (), "models that differ in more than their latent size; without it, one per size of latent_dim"
+    )
     train: TrainConfig = TrainConfig()
     atlas: AtlasConfig = AtlasConfig()
 
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "a whole number from 0")
-        if self.model.likelihood == "bernoulli" and self.tiles.scaling == "standardise":
+        _check_names([model.name for model in self.models])
+        if self.models and len(self.model.latent_dim) > 1:
             raise UsageError(
-                "--likelihood bernoulli needs grey values from 0 to 1, but --scaling is standardise",
-                hint="use --scaling minmax, or --likelihood gaussian",
+                f"--latent-dim is {self.model.latent_dim} beside [[models]], expected one size",
+                hint="keep one size in [model] and give the others in the tables of [[models]]",
             )
+        for spec in self.model_specs:
+            if spec.config.likelihood == "bernoulli" and self.tiles.scaling == "standardise":
+                raise UsageError(
+                    "--likelihood bernoulli needs grey values from 0 to 1, but --scaling is standardise",
+                    where=f"[[models]] {spec.name}" if self.models else "",
+                    hint="use --scaling minmax, or --likelihood gaussian",
+                )
+
+    @property
+    def model_specs(self) -> tuple[ModelSpec, ...]:
+        """The models that the study trains, in order: those of `models`, or z4, z16, ... by latent size."""
+        if self.models:
+            return tuple(model.spec(self.model, self.seed) for model in self.models)
+        by_size = (dataclasses.replace(self.model, latent_dim=(d,)) for d in self.model.latent_dim)
+        return tuple(ModelSpec(name=f"z{c.latent_dim[0]}", config=c, seed=self.seed) for c in by_size)
+
+    def for_model(self, spec: ModelSpec) -> "StudyConfig":
+        """The configuration with one model alone, without a name; the seed stays that of the study."""
+        return dataclasses.replace(self, model=spec.config, models=())
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The configuration as nested plain dictionaries, tuples as lists."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    """The configuration as nested plain dictionaries, tuples as lists; `models` only where there are any."""
+    if isinstance(config, NamedModel):
+        return {"name": config.name, **{key: _plain(value) for key, value in config.own.items()}}
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {name: _plain(value) for name, value in values.items() if name != "models" or value}
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def to_toml(config: Any) -> str:
-    """The configuration as TOML, every value written out, defaults too."""
+    """The configuration as TOML, every value written out, defaults too; `[[models]]` as they were given, at the end."""
     import tomli_w
 
-    return tomli_w.dumps(to_dict(config))
+    values = to_dict(config)
+    models = values.pop("models", [])
+    return tomli_w.dumps(values) + "".join(f"\n[[models]]\n{tomli_w.dumps(model)}" for model in models)
 
 
 def from_toml(path: Path, kind: type = StudyConfig) -> Any:
@@ -331,13 +474,32 @@ def with_input_paths(config: StudyConfig, change: Callable[[str], str]) -> Study
 def from_dict(kind: type, values: dict[str, Any], *, where: str = "") -> Any:
     """Build a configuration of `kind` from nested dictionaries; types are checked, unknown names refused."""
     hints = typing.get_type_hints(kind)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise UsageError(f"unknown option {unknown[0]!r}", where=where, hint=f"known here: {', '.join(sorted(hints))}")
+    _refuse_unknown(values, hints, where)
     return kind(**{name: _convert(hints[name], value, name, where) for name, value in values.items()})
 
 
+def _refuse_unknown(values: dict[str, Any], known: dict[str, Any], where: str) -> None:
+    for name in sorted(set(values) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"unknown option {name!r}", where=where, hint=f"{meant}known here: {', '.join(sorted(known))}")
+
+
+def _named_model(values: dict[str, Any], where: str) -> NamedModel:
+    """A table of [[models]]; its errors tell the file too."""
+    own = {key: value for key, value in values.items() if key != "name"}
+    try:
+        return NamedModel(values.get("name", ""), **own)
+    except (UsageError, DataError) as err:
+        place = " ".join(part for part in (where, err.where or "[[models]]") if part)
+        raise type(err)(err.what, where=place, hint=err.hint) from err
+
+
 def _convert(hint: Any, value: Any, name: str, where: str) -> Any:
+    if hint is NamedModel and isinstance(value, dict):
+        return _named_model(value, where)
+    if hint == tuple[NamedModel, ...] and isinstance(value, dict):
+        raise DataError("[models] is a single table", where=where, hint="write [[models]] before each model")
     if dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return from_dict(typing.cast(type, hint), value, where=f"{where} [{name}]")
     if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
@@ -356,8 +518,26 @@ def difference(old: Any, new: Any, *, prefix: str = "") -> list[str]:
     lines = []
     for field in dataclasses.fields(old):
         before, after = getattr(old, field.name), getattr(new, field.name)
-        if dataclasses.is_dataclass(before):
+        if field.name == "models":
+            lines += _difference_of_models(old, new)
+        elif dataclasses.is_dataclass(before):
             lines += difference(before, after, prefix=f"{prefix}{field.name}.")
         elif before != after:
             lines.append(f"{prefix}{field.name}: {_plain(before)} -> {_plain(after)}")
+    return lines
+
+
+def _difference_of_models(old: StudyConfig, new: StudyConfig) -> list[str]:
+    """What differs between named models, in force; not what follows from a line about the study's own options."""
+    if not (old.models or new.models):
+        return []
+    names = [", ".join(spec.name for spec in config.model_specs) for config in (old, new)]
+    lines = [f"models: {names[0]} -> {names[1]}"] if names[0] != names[1] else []
+    follows = {f"seed: {old.seed} -> {new.seed}", *difference(old.model, new.model)}
+    after = {spec.name: spec for spec in new.model_specs}
+    for spec in old.model_specs:
+        other = after.get(spec.name, spec)
+        changes = difference(spec.config, other.config)
+        changes += [f"seed: {spec.seed} -> {other.seed}"] if spec.seed != other.seed else []
+        lines += [f"models.{spec.name}.{change}" for change in changes if change not in follows]
     return lines
