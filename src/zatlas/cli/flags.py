@@ -76,7 +76,7 @@ def _add_study(verbs: Any, name: str, help_text: str) -> None:
     parser = _new_verb(verbs, name, help_text)
     parser.add_argument("input", nargs="?", default="", help="images, or the folder of a study to go on with")
     parser.add_argument("-o", "--out", default="", help="the study's folder (default: named after the data)")
-    parser.add_argument("--config", default="", help="TOML file with options; flags go on top of it")
+    parser.add_argument("--config", default="", help="TOML file with options and [[models]]; flags go on top")
     parser.add_argument("--force", action="store_true", help="begin afresh in a new folder beside an existing study")
     parser.add_argument("--dry-run", action="store_true", help="show the plan with sizes, time and memory; do nothing")
     if name == "study":
@@ -145,7 +145,7 @@ def _add_export(verbs: Any) -> None:
 
 def _add_study_input(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", help="folder of a study")
-    parser.add_argument("--model", default="", help="which model, such as z16 (default: the largest latent size)")
+    parser.add_argument("--model", default="", help="which model, such as z16 (default: the last one)")
     parser.add_argument("-o", "--out", default="", help="where to write")
 
 
@@ -188,6 +188,17 @@ def _add_option(parser: Any, field: dataclasses.Field[Any], kind: Any, destinati
     )
 
 
+def _refuse_idle_flags(options: argparse.Namespace, models: Sequence[dict[str, Any]]) -> None:
+    """A flag fills what the tables of [[models]] leave out; one that all of them give would change nothing."""
+    for destination in vars(options) if models else ():
+        section, _, name = destination.partition(".")
+        if section == "model" and all(name in model for model in models):
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect, because each of [[models]] has its own {name}",
+                hint=f"change {name} in the TOML file",
+            )
+
+
 def study_config(options: argparse.Namespace, base: StudyConfig | None = None) -> StudyConfig:
     """The configuration that a command line asks for: defaults, `base` or --config, then flags, then INPUT."""
     values: dict[str, Any] = to_dict(base) if base else {}
@@ -202,6 +213,7 @@ def study_config(options: argparse.Namespace, base: StudyConfig | None = None) -
             values.setdefault(section, {})[name] = value
         elif destination in ("seed", "title"):
             values[destination] = value
+    _refuse_idle_flags(options, values.get("models", []))
     if options.input and base is None:
         values.setdefault("data", {})["input"] = options.input
     config: StudyConfig = from_dict(StudyConfig, values)

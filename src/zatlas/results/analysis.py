@@ -74,6 +74,8 @@ def analyse_model(
     config: StudyConfig,
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
+    *,
+    name: str = "",
 ) -> ModelResults:
     """Measure a model and choose its pictures.
 
@@ -83,9 +85,10 @@ def analyse_model(
         atlas: Its atlas; the usual maps and k-means are made when missing, further maps are taken along.
         tiles: Grid tiles of the parts "train", "validation", "test" (those there are), and "atlas", row by row those
             of the atlas.
-        config: The study's configuration.
+        config: The study's configuration, with the options of this model (`StudyConfig.for_model`).
         seed: Of every draw.
         on_progress: Called with (steps done, steps in all).
+        name: Of the model; by default that of its latent size, such as z16.
 
     Returns:
         The results; their `history` is empty, because the training knows it.
@@ -99,7 +102,7 @@ def analyse_model(
     network.eval()
     try:
         with torch.inference_mode():
-            return _Analysis(network, atlas, tiles, parts, config, seed, on_progress).run()
+            return _Analysis(network, atlas, tiles, parts, config, seed, on_progress).run(name)
     finally:
         network.train(was_training)
 
@@ -155,7 +158,7 @@ class _Analysis:
         if self.on_progress is not None:
             self.on_progress(self.done, self._STEPS)
 
-    def run(self) -> ModelResults:
+    def run(self, name: str) -> ModelResults:
         """Measure in an order in which images are read once and no more than one step's arrays are in memory."""
         self._complete_atlas()
         atlas, settings, shape = self.atlas, self.config.atlas, self.network.config
@@ -177,7 +180,7 @@ class _Analysis:
         near = neighbours(self.view, atlas, pictured, self.seed)
         probes = self._probes(seen)
         return ModelResults(
-            name=f"z{shape.latent_dim}",
+            name=name or f"z{shape.latent_dim}",
             latent_dim=shape.latent_dim,
             likelihood=shape.likelihood,
             beta=self.config.model.beta,

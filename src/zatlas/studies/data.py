@@ -68,12 +68,12 @@ class StudyData:
         """Side of what the model sees [px]."""
         return self.config.tiles.side_px
 
-    def training_tiles(self) -> Tiles:
-        """What the models learn from."""
+    def training_tiles(self, seed: int | None = None) -> Tiles:
+        """What the models learn from, in the order of a model's seed (default: the study's)."""
         settings = self.config.tiles
         return Tiles(
             self.collection.select(self.rows("train")), size=self.side_px, sampler=settings.sampler_name,
-            seed=self.config.seed, scaling=self.scaling, augment=settings.is_augmented,
+            seed=self.config.seed if seed is None else seed, scaling=self.scaling, augment=settings.is_augmented,
             tiles_per_epoch=settings.tiles_per_epoch,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from zatlas.compute import one_thread_per_operator
-from zatlas.config import StudyConfig, with_input_paths
+from zatlas.config import ModelSpec, StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
 from zatlas.model.network import NetworkConfig, build
@@ -85,8 +85,10 @@ class Plan:
             f"tiles      {self.side_px} x {self.side_px} px, {self.sampler}, about {self.tiles_per_epoch} per epoch",
             f"atlas      {self.atlas_tiles} {'images' if self.sampler == 'whole' else 'tiles'}",
         ]
+        width = max(4, *(len(m.name) for m in self.models))
         lines += [
-            f"model {m.name:<4} {m.n_parameters:,} parameters, {m.images_per_s:.0f} images/s, about {m.minutes:.0f} min"
+            f"model {m.name:<{width}} {m.n_parameters:,} parameters, {m.images_per_s:.0f} images/s, "
+            f"about {m.minutes:.0f} min"
             for m in self.models
         ]
         lines += [
@@ -104,7 +106,7 @@ def plan(config: StudyConfig, folder: Path, talk: Talk) -> Plan:
     config = resolve(config, collection)
     split = split_collection(collection, config.split, config.seed)
     n_tiles = _tiles_per_epoch(config, collection.select(split.rows("train")))
-    models = tuple(_probe(config, collection.channels, d, n_tiles, talk) for d in config.model.latent_dim)
+    models = tuple(_probe(config, collection.channels, spec, n_tiles, talk) for spec in config.model_specs)
     parameter_bytes = 4 * sum(m.n_parameters for m in models)
     side = config.tiles.side_px or DEFAULT_SIZE_PX
     return Plan(
@@ -143,21 +145,21 @@ def _pixel_bytes(collection: Collection) -> int:
     return int((table["height"] * table["width"] * table["channels"] * item).sum())
 
 
-def _probe(config: StudyConfig, channels: int, latent_dim: int, n_tiles: int, talk: Talk) -> ModelPlan:
+def _probe(config: StudyConfig, channels: int, spec: ModelSpec, n_tiles: int, talk: Talk) -> ModelPlan:
     """Time a few steps of one model."""
-    talk.say(f"timing a few steps of z{latent_dim}")
-    shape = NetworkConfig.from_model(config.model, latent_dim, channels=channels, size=config.tiles.side_px)
-    network = build(shape, seed=config.seed)
+    talk.say(f"timing a few steps of {spec.name}")
+    shape = NetworkConfig.from_model(spec.config, spec.latent_dim, channels=channels, size=config.tiles.side_px)
+    network = build(shape, seed=spec.seed)
     batch = config.train.batch_size
     x = torch.rand(batch, channels, shape.size, shape.size, generator=torch.Generator().manual_seed(0))
     devices = choose(config.train, shape)
     with one_thread_per_operator(), Shards(
         network, precision=devices.precision, threads=devices.threads, device=devices.device
     ) as shards:  # fmt: skip
-        times = [_step_seconds(shards, x, latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
+        times = [_step_seconds(shards, x, spec.latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
     images_per_s = batch / stats.median(times)
     minutes = config.train.epochs * n_tiles * (1 + _EVALUATION_SHARE) / images_per_s / 60
-    return ModelPlan(f"z{latent_dim}", sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
+    return ModelPlan(spec.name, sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
 
 
 def _step_seconds(shards: Shards, x: torch.Tensor, latent_dim: int) -> float:

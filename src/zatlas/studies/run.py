@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zatlas import files
-from zatlas.config import StudyConfig, difference, read_study_config, to_toml, with_input_paths
+from zatlas.config import ModelSpec, StudyConfig, difference, read_study_config, to_toml, with_input_paths
 from zatlas.errors import Interrupted, UsageError
 from zatlas.images.collection import Collection
 from zatlas.progress import Talk
@@ -130,8 +130,8 @@ def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> 
         talk.say(f"warning: {warning}")
     facts["fingerprint"] = data.fingerprint
     files.write_manifest(made.folder, {**facts, "state": "running"})
-    for latent_dim in made.config.model.latent_dim:
-        train_model(made, data, latent_dim, talk)
+    for spec in made.config.model_specs:
+        train_model(made, data, spec, talk)
     if until == "train":
         return
     for name in made.names:
@@ -146,17 +146,17 @@ def _facts(made: Study, command: Sequence[str]) -> dict[str, Any]:
     return {"command": list(command), "seed": made.config.seed, "environment": files.environment()}
 
 
-def train_model(made: Study, data: StudyData, latent_dim: int, talk: Talk) -> None:
+def train_model(made: Study, data: StudyData, spec: ModelSpec, talk: Talk) -> None:
     """Train one model, or go on with it, unless it is trained."""
-    name = f"z{latent_dim}"
+    name = spec.name
     folder = made.folder / "models" / name
     record = folder / "training.json"
     if record.is_file() and files.read_json(record)["state"] == "complete":
         return
     config = made.config
     talk.say(f"training {name} on {len(data.rows('train'))} images, {config.train.epochs} epochs")
-    VAE.from_model(config.model, latent_dim, seed=config.seed).fit(
-        data.training_tiles(),
+    VAE.from_model(spec.config, spec.latent_dim, seed=spec.seed).fit(
+        data.training_tiles(spec.seed),
         validation=data.fixed_tiles("validation", most=VALIDATION_TILES),
         test=data.fixed_tiles("test", most=VALIDATION_TILES),
         train=config.train,
@@ -195,12 +195,12 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
     from zatlas.results.analysis import analyse_model
 
     files.make_folder(folder.parent)
-    vae = load(made.folder / "models" / name)
+    vae, config = load(made.folder / "models" / name), made.config.for_model(made.spec(name))
     most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
     tiles = {part: data.fixed_tiles(part, most=n) for part, n in most.items()}
     results = analyse_model(
-        vae.network, data.scaling, made.atlas(name), {**tiles, "atlas": data.atlas_tiles()}, made.config,
-        made.config.seed, on_progress=talk.on(f"analysing {name}"),
+        vae.network, data.scaling, made.atlas(name), {**tiles, "atlas": data.atlas_tiles()}, config, config.seed,
+        name=name, on_progress=talk.on(f"analysing {name}"),
     )  # fmt: skip
     if vae.history is not None:
         results.history = vae.history

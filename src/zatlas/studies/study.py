@@ -1,11 +1,13 @@
 """A study folder: its configuration, trained models, atlases and results. `run` fills it."""
 
 import dataclasses
+import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zatlas import files
 from zatlas.config import (
+    ModelSpec,
     StudyConfig,
     from_toml,
     to_dict,
@@ -57,8 +59,8 @@ class Study:
 
     @property
     def names(self) -> list[str]:
-        """Names of the models, such as z4, z16, z32."""
-        return [f"z{d}" for d in self.config.model.latent_dim]
+        """Names of the models, such as z4, z16, z32, in the order of the study."""
+        return [spec.name for spec in self.config.model_specs]
 
     @property
     def state(self) -> str:
@@ -74,10 +76,17 @@ class Study:
         """
         if not wanted:
             return self.names[-1]
-        candidate = wanted if wanted.startswith("z") else f"z{wanted}"
-        if candidate not in self.names:
-            raise UsageError(f"this study has no model {wanted}", hint=f"its models are {', '.join(self.names)}")
-        return candidate
+        for candidate in (wanted, f"z{wanted}"):
+            if candidate in self.names:
+                return candidate
+        close = difflib.get_close_matches(wanted, self.names, n=1)
+        meant = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(f"this study has no model {wanted}", hint=f"{meant}its models are {', '.join(self.names)}")
+
+    def spec(self, name: str = "") -> ModelSpec:
+        """What a model is trained with: its options and its seed."""
+        wanted = self.name(name)
+        return next(spec for spec in self.config.model_specs if spec.name == wanted)
 
     def vae(self, name: str = "") -> VAE:
         """A trained model."""
@@ -115,7 +124,7 @@ class Study:
         """The few numbers of each model that say most, from the comparison of the finished study."""
         table = self.results().comparison.table
         wanted = [name for name in table.columns if name in _HEADLINE]
-        return {f"z{int(row['latent_dim'])}": {k: float(row[k]) for k in wanted} for _, row in table.iterrows()}
+        return {str(row["name"]): {k: float(row[k]) for k in wanted} for _, row in table.iterrows()}
 
     def record_files(self) -> None:
         """Bring manifest.json up to date with the files of the study."""

@@ -156,12 +156,12 @@ def report(made: Study, out: Path | None, talk: Talk) -> Path:
 
 def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
     """The few numbers that say most, a line per model."""
-    lines = [f"{made.folder}/report.html"]
+    lines, width = [f"{made.folder}/report.html"], max(5, *(len(name) for name in summary))
     for name, numbers in summary.items():
         lines.append(
-            f"{name:<5} test distortion {numbers['test_distortion_nats']:.1f} nats, "
+            f"{name:<{width}} test distortion {numbers['test_distortion_nats']:.1f} nats, "
             f"rate {numbers['test_rate_nats']:.1f} nats, PSNR {numbers['test_psnr_db']:.2f} dB "
             f"(PCA of the same size {numbers['test_pca_psnr_db']:.2f} dB), "
-            f"{int(numbers['active_dims'])} of {name[1:]} dimensions active"
+            f"{int(numbers['active_dims'])} of {made.spec(name).latent_dim} dimensions active"
         )
     return "\n".join(lines)

@@ -24,7 +24,7 @@ def explore(study: Study | str | Path, *, model: str = "", height: int = 720) ->
 
     Args:
         study: A finished study, or its folder.
-        model: Which model to show first, such as "z16"; by default the largest latent size.
+        model: Which model to show first, such as "z16"; by default the last one.
         height: Of the output cell [px]; 200 to 4000.
 
     Returns:
