@@ -8,6 +8,7 @@ import pandas as pd
 
 from zatlas.atlas.projection import Projection, listed
 from zatlas.report.figures.style import plain
+from zatlas.report.findings.words import by_likelihood, listing
 from zatlas.results.kinds import StudyResults
 from zatlas.results.maps import without_inverse
 
@@ -44,17 +45,14 @@ def _method_texts(results: StudyResults) -> list[str]:
         if data.is_tiled
         else f"whole images of {data.side_px} × {data.side_px} px"
     )
-    likelihood = results.models[0].likelihood if results.models else "bernoulli"
-    name = (
-        "binary cross-entropy"
-        if likelihood == "bernoulli"
-        else "negative log-likelihood of a gaussian with one shared, optimal variance"
-    )
+    kinds = by_likelihood(results.models) or {"bernoulli": []}
+    names = [f"{_distortion(kind)}{f' ({listing(kinds[kind])})' if len(kinds) > 1 else ''}" for kind in kinds]
     return [
-        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the {name}, summed over pixels; "
-        "rate is the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
-        f"both are in nats per {'tile' if data.is_tiled else 'image'}, averaged. "
-        "Atlases, walks and reconstructions use the posterior mean. "
+        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the "
+        f"{' or the '.join(names)}, summed over pixels; rate is "
+        "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
+        "both are in nats per "
+        f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, walks and reconstructions use the posterior mean. "
         "The weights are those of the epoch with the best validation objective.",
         "PSNR is on the grey range of the training pixels. "
         "PCA was fitted on training images with as many components as the model has latent dimensions, "
@@ -62,6 +60,13 @@ def _method_texts(results: StudyResults) -> list[str]:
         "Probes are linear and cross-validated, with whole groups left out where there are groups.",
         *_map_texts(results),
     ]
+
+
+def _distortion(likelihood: str) -> str:
+    """What the distortion is with a likelihood."""
+    if likelihood == "bernoulli":
+        return "binary cross-entropy"
+    return "negative log-likelihood of a gaussian with one shared, optimal variance"
 
 
 def _map_texts(results: StudyResults) -> list[str]:
@@ -114,7 +119,7 @@ def _choices(model: str, training: Any) -> list[tuple[str, str]]:
 
 def _settings_table(results: StudyResults) -> Block:
     rows: list[tuple[str, str]] = []
-    for name, value in results.config.items():
+    for name, value in results.settings.items():
         if isinstance(value, dict):
             rows += [(f"{name}.{key}", _value(inner)) for key, inner in value.items()]
         else:
@@ -176,7 +181,9 @@ def limits_texts(results: StudyResults) -> list[str]:
             "there may not be."
         ),
     ]
-    if len(results.models) > 1:
+    if not results.is_by_size:
+        texts.append("Each model was trained once. A small difference between two models may be one of seeds.")
+    elif len(results.models) > 1:
         texts.append(
             "Each latent size was trained once, with one seed. A small difference between sizes may be one of seeds."
         )
@@ -197,7 +204,7 @@ def limits_texts(results: StudyResults) -> list[str]:
             "If several images come from one subject, training and test images may be related, "
             "and the numbers for new subjects are worse than those given here."
         )
-    if results.models and results.models[0].likelihood == "bernoulli":
+    if "bernoulli" in by_likelihood(results.models):
         texts.append(
             "Distortion and ELBO by binary cross-entropy are not likelihoods of grey values and must not be "
             "compared with those of other objectives."

@@ -17,7 +17,7 @@ from zatlas.atlas.projection import Projection
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.latent import change_text
-from zatlas.report.findings.words import listing, metric
+from zatlas.report.findings.words import by_likelihood, listing, metric, own_options
 from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
@@ -48,13 +48,15 @@ class Section:
 
 def headline(results: StudyResults) -> tuple[str, str]:
     """Title and subtitle of the report."""
-    data, sizes = results.data, [str(model.latent_dim) for model in results.models]
+    data, sizes = results.data, [str(d) for d in dict.fromkeys(model.latent_dim for model in results.models)]
+    names = "" if results.is_by_size else f" ({listing([plain(model.name) for model in results.models])})"
     title = str(results.config.get("title") or "") or f"The latent space of {data.name}"
     groups = f" in {count(len(data.groups), 'group')}" if len(data.groups) > 1 else ""
     what = "tiles of them" if data.is_tiled else "them"
     subtitle = (
-        f"{count(data.n_images, 'image')}{groups}; {count(len(sizes), 'variational autoencoder')} of {what}, "
-        f"with {listing(sizes)} latent {'dimension' if sizes == ['1'] else 'dimensions'}."
+        f"{count(data.n_images, 'image')}{groups}; {count(len(results.models), 'variational autoencoder')}{names} of "
+        f"{what}, with "
+        f"{listing(sizes)} latent {'dimension' if sizes == ['1'] else 'dimensions'}."
     )
     return plain(title, 120), subtitle
 
@@ -104,7 +106,8 @@ def _per_model(
             continue
         target = f"{section}-{safe_id(model.name)}"
         links.append((target, plain(model.name)))
-        heading = f"{plain(model.name)}: {count(model.latent_dim, 'latent dimension')}"
+        own = own_options(results, model.name)
+        heading = f"{plain(model.name)}: {count(model.latent_dim, 'latent dimension')}{f', {own}' if own else ''}"
         blocks += [{"kind": "heading", "id": target, "text": heading}, *(extra or {}).get(model.name, []), *slots]
     jumps: list[Block | FigureSlot] = [{"kind": "jumps", "links": links}] if len(links) > 1 else []
     return [*jumps, *blocks]
@@ -204,9 +207,10 @@ def _model_table(results: StudyResults) -> Block:
             }
         )
     table = pd.DataFrame(rows)
+    judged = [("distortion [nats]", np.nanargmin), ("PSNR [dB]", np.nanargmax), ("SSIM", np.nanargmax)]
     best = [
         (list(table.columns).index(name), int(choose(table[name])))
-        for name, choose in (("distortion [nats]", np.nanargmin), ("PSNR [dB]", np.nanargmax), ("SSIM", np.nanargmax))
+        for name, choose in judged[len(by_likelihood(results.models)) > 1 :]  # distortions of one likelihood alone
         if len(table) > 1 and table[name].notna().any()
     ]
     unit = "tile" if results.data.is_tiled else "image"
@@ -276,16 +280,20 @@ def _split(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fig
 def _training(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
     if not any(recipe.section == "training" for recipe in recipes):
         return []
-    name = (
-        "binary cross-entropy"
-        if results.models[0].likelihood == "bernoulli"
-        else "a gaussian with one shared, optimal variance"
-    )
+    betas = list(dict.fromkeys(f"{model.beta:g}" for model in results.models))
+    weights = [f"{model.beta:g} in {plain(model.name)}" for model in results.models] if len(betas) > 1 else betas
+    kinds = by_likelihood(results.models)
+    names = [f"{_distortion(kind)}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds]
     text = (
-        f"Each model minimises distortion + beta × rate, here with beta {results.models[0].beta:g}; "
-        f"the distortion is {name}, summed over the pixels of an image."
+        f"Each model minimises distortion + beta × rate, here with beta {listing(weights)}; the "
+        f"distortion is {listing(names)}, summed over the pixels of an image."
     )
     return [_text(text), *_per_model(results, recipes, "training")]
+
+
+def _distortion(likelihood: str) -> str:
+    """What the distortion is with a likelihood."""
+    return "binary cross-entropy" if likelihood == "bernoulli" else "a gaussian with one shared, optimal variance"
 
 
 def _reconstructions(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
@@ -460,6 +468,8 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
     ]
     numbers = _words_of_columns(results.comparison.table)
     caption = "Numbers of the test part unless named otherwise."
+    if len(by_likelihood(results.models)) > 1:
+        caption += " Distortion and ELBO of different likelihoods must not be compared."
     blocks.append(table_block(numbers, "All numbers of the models", caption, all_numbers=True))
     matches = [
         {

@@ -175,7 +175,7 @@ class ModelResults(_Saved):
     """Everything the report says about one model.
 
     Attributes:
-        name: Such as "z16".
+        name: Such as "z16", or as the study calls it.
         latent_dim: Number of latent dimensions d.
         likelihood: "bernoulli" or "gaussian".
         beta: Weight of the rate in the objective.
@@ -333,7 +333,7 @@ class StudyResults:
 
     Attributes:
         data: The images.
-        models: One per latent size.
+        models: In the order of the study.
         comparison: The models side by side.
         config: The study's configuration as nested dictionaries.
         provenance: Command, versions, seed, fingerprint of the images, choices made in training.
@@ -344,6 +344,19 @@ class StudyResults:
     comparison: Comparison
     config: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_by_size(self) -> bool:
+        """Whether the models differ in their latent size alone, as those of `--latent-dim 4 16 32` do."""
+        own = {key for model in self.config.get("models", []) for key in model} - {"name", "latent_dim"}
+        sizes = {model.latent_dim for model in self.models}
+        return len(self.models) < 2 or (not own and len(sizes) == len(self.models))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`config` for tables of settings: each of the named models is a section of its own, such as models.beta4."""
+        own = {f"models.{model['name']}": model for model in self.config.get("models", [])}
+        return {name: value for name, value in self.config.items() if name != "models"} | own
 
 
 _KINDS = {

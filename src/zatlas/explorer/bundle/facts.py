@@ -47,7 +47,7 @@ def run(results: StudyResults, names: Sequence[str]) -> dict[str, Any]:
     """How the study was made, without the places of its files."""
     made, data = results.provenance, results.data
     training = {name: record for name, record in made.get("training", {}).items() if name in names}
-    config = {name: dict(part) if isinstance(part, dict) else part for name, part in results.config.items()}
+    config = {name: dict(part) if isinstance(part, dict) else part for name, part in results.settings.items()}
     for name in ("input", "labels"):
         if config.get("data", {}).get(name):
             config["data"][name] = base_name(config["data"][name])

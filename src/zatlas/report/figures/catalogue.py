@@ -6,8 +6,9 @@ and what the axes mean; what follows from it is said by the findings.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count as count_from
 from itertools import pairwise
 
 import numpy as np
@@ -63,13 +64,22 @@ def catalogue(results: StudyResults) -> list[Recipe]:
         for model in results.models:
             recipes += steps(model)
     recipes += _models(results)
-    _require_unique([recipe.id for recipe in recipes])
-    return recipes
+    return _with_own_ids(recipes)
 
 
-def _require_unique(ids: list[str]) -> None:
-    twice = sorted({name for name in ids if ids.count(name) > 1})
-    assert not twice, f"figures share a name: {twice}"
+def _with_own_ids(recipes: list[Recipe]) -> list[Recipe]:
+    """The recipes, numbered where names of models make two ids the same (clusters of a-b and c, and of a and b-c)."""
+    taken = {recipe.id for recipe in recipes}
+    seen: set[str] = set()
+    made = []
+    for recipe in recipes:
+        if recipe.id in seen:
+            free = next(name for n in count_from(2) if (name := f"{recipe.id}-{n}") not in taken)
+            recipe = replace(recipe, id=free)
+            taken.add(free)
+        seen.add(recipe.id)
+        made.append(recipe)
+    return made
 
 
 def safe_id(text: str) -> str:
@@ -444,8 +454,13 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         id="models",
         section="models",
         title="The models side by side",
-        caption="Distortion, rate and PSNR on the three parts; "
-        "open diamonds: PCA with as many components on the test part; last, how many latent dimensions are active.",
+        caption="Distortion, rate and PSNR on the three parts; open diamonds: PCA with as many components on the test "
+        "part; last, how many latent dimensions are active."
+        + (
+            " Distortions of different likelihoods must not be compared."
+            if len({model.likelihood for model in models}) > 1
+            else ""
+        ),
         alt="Dots: distortion, rate, PSNR and active dimensions of "
         + ", ".join(plain(model.name) for model in models)
         + ".",

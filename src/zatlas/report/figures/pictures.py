@@ -90,7 +90,7 @@ def reconstructions_numbers(model: ModelResults) -> pd.DataFrame:
 
 
 def reconstructions_by_size(models: Sequence[ModelResults]) -> Figure:
-    """The same test images through every model, one row per latent size."""
+    """The same test images through every model, one row each."""
     n = min(10, *(len(model.reconstructions.originals) for model in models))
     rows = [Row([Cell(x) for x in models[0].reconstructions.originals[:n]], "original")]
     for model in models:

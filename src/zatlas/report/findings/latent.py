@@ -10,7 +10,7 @@ import pandas as pd
 
 from zatlas.atlas.projection import Projection
 from zatlas.report.figures.style import count, number, plain
-from zatlas.report.findings.words import grade, listing, sizes
+from zatlas.report.findings.words import grade, in_order, listing, those
 from zatlas.results.kinds import Finding, ModelResults, StudyResults, Walk
 from zatlas.results.maps import agreement_name, trust_name, without_inverse
 from zatlas.trust.associations import cramers_v, largest_excess
@@ -30,7 +30,7 @@ __all__ = [
 def clusters_and_images(results: StudyResults) -> Finding | None:
     """Do the clusters differ in their images, and in their labels?"""
     texts, numbers = [], {}
-    for model in _by_size(results.models):
+    for model in in_order(results):
         if not model.cluster_info.get("k"):
             continue
         words, values = _one_clustering(model)
@@ -44,10 +44,6 @@ def clusters_and_images(results: StudyResults) -> Finding | None:
         text="\n".join(texts),
         numbers=numbers,
     )
-
-
-def _by_size(models: Sequence[ModelResults]) -> list[ModelResults]:
-    return sorted(models, key=lambda model: model.latent_dim)
 
 
 def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
@@ -120,9 +116,13 @@ def _cluster_or_continuum(info: dict[str, Any]) -> str:
     return f"Verdict of the test against one Gaussian cloud: {verdict}. " if verdict else ""
 
 
+_SIZES = {True: "sizes", False: "models"}
+_LATENT_SIZES = {True: "latent sizes", False: "the models"}
+
+
 def organisation_between_sizes(results: StudyResults) -> Finding | None:
     """Is the latent space organised differently between latent sizes?"""
-    models = _by_size(results.models)
+    models = in_order(results)
     if len(models) < 2:
         return None
     numbers: dict[str, Any] = {"ari": {}, "neighbour_overlap": {}, "distance_correlation": {}}
@@ -145,8 +145,8 @@ def organisation_between_sizes(results: StudyResults) -> Finding | None:
             ),
         )
         text = (
-            f"{lead} between successive sizes: an image keeps on average {100 * float(np.mean(overlaps)):.0f} "
-            f"% of its nearest neighbours. {text}"
+            f"{lead} between successive {_SIZES[results.is_by_size]}: an image keeps on average "
+            f"{100 * float(np.mean(overlaps)):.0f} % of its nearest neighbours. {text}"
         )
     rates = [
         (
@@ -158,7 +158,7 @@ def organisation_between_sizes(results: StudyResults) -> Finding | None:
     text += f" What is stored is spread differently: {listing(rates)}."
     return Finding(
         section="organisation",
-        question="Is the latent space organised differently between latent sizes?",
+        question=f"Is the latent space organised differently between {_LATENT_SIZES[results.is_by_size]}?",
         text=text,
         numbers=numbers,
     )
@@ -201,7 +201,7 @@ def _pair_row(table: pd.DataFrame, a: str, b: str) -> pd.Series | None:
 
 def maps_between_sizes(results: StudyResults) -> Finding | None:
     """Are the maps different, and can they be trusted?"""
-    models = _by_size(results.models)
+    models = in_order(results)
     numbers: dict[str, Any] = {}
     texts = [_one_map(results, models, one, numbers) for one in without_inverse(model.maps for model in models)]
     text = " ".join(words for words in texts if words)
@@ -239,8 +239,8 @@ def _one_map(results: StudyResults, models: Sequence[ModelResults], one: Project
             ((0.8, "much alike"), (0.5, "alike in their coarse layout"), (0.0, "laid out differently")),
         )
         text += (
-            f"The {title} maps of successive sizes are {lead}: after turning and scaling one onto the other "
-            f"their agreement is {listing(pairs)} (0 to 1). "
+            f"The {title} maps of successive {_SIZES[results.is_by_size]} are {lead}: "
+            f"after turning and scaling one onto the other their agreement is {listing(pairs)} (0 to 1). "
         )
     return f"{text}{plain(one.reading, 400)}" if text else ""
 
@@ -249,7 +249,7 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
     """Which image features change along each walk?"""
     texts: list[str] = []
     numbers: dict[str, Any] = {}
-    for model in _by_size(results.models):
+    for model in in_order(results):
         if not model.walks:
             continue
         numbers[model.name] = {walk.name: {c["feature"]: c["ratio"] for c in walk.changes} for walk in model.walks}
@@ -290,15 +290,16 @@ def change_text(change: dict[str, Any]) -> str:
 
 def samples_and_prior(results: StudyResults) -> Finding | None:
     """What do samples look like, against draws of the prior?"""
-    models = [m for m in _by_size(results.models) if math.isfinite(float(m.samples.mismatch.get("auc", float("nan"))))]
+    models = [m for m in in_order(results) if math.isfinite(float(m.samples.mismatch.get("auc", float("nan"))))]
     if not models:
         return None
     numbers: dict[str, Any] = {m.name: {**m.samples.mismatch, "nearest_ratio": _nearest_ratio(m)} for m in models}
     aucs = [float(m.samples.mismatch["auc"]) for m in models]
     divergences = [float(m.samples.mismatch.get("kl_nats", float("nan"))) for m in models]
     text = (
-        f"With {sizes(models)} a classifier tells the codes of real images from draws of the prior with an area under "
-        f"the curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
+        f"With {those(results, models)} a classifier tells the codes of real images from draws of the prior with an "
+        "area under the "
+        f"curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
     )
     if all(math.isfinite(value) for value in divergences):
         text += f"The divergence of the codes from the prior is {listing([number(d) for d in divergences])} nats. "
@@ -341,7 +342,7 @@ def _nearest_words(models: list[ModelResults]) -> str:
 
 def tissue_or_source(results: StudyResults) -> Finding | None:
     """Is what the model shows tissue, or stain and source?"""
-    models = [model for model in _by_size(results.models) if len(model.probes)]
+    models = [model for model in in_order(results) if len(model.probes)]
     if not models:
         return None
     numbers = {
@@ -352,10 +353,10 @@ def tissue_or_source(results: StudyResults) -> Finding | None:
         for model in models
     }
     labels = _confounders(models[-1].probes)
-    texts = [_one_label(models, label) for label in labels]
+    texts = [_one_label(results, models, label) for label in labels]
     if not texts:
         best = str(models[-1].probes.sort_values("score_latents", ascending=False)["label"].iloc[0])
-        texts = [_one_label(models, best), "No label names a source or a stain."]
+        texts = [_one_label(results, models, best), "No label names a source or a stain."]
     texts.append("A probe shows what can be read from a code, not what the model was made to keep.")
     question = "Is what the model shows tissue, or stain and source?"
     return Finding(section="source", question=question, text=" ".join(texts), numbers=numbers)
@@ -370,15 +371,16 @@ def _confounders(probes: pd.DataFrame) -> list[str]:
     return [label for label in labels if any(word in label.lower() for word in _SOURCE_WORDS)][:3]
 
 
-def _one_label(models: list[ModelResults], label: str) -> str:
+def _one_label(results: StudyResults, models: list[ModelResults], label: str) -> str:
     rows = [row for model in models for row in model.probes.to_dict("records") if str(row["label"]) == label]
     ours, histogram = [float(row["score_latents"]) for row in rows], float(rows[-1]["score_histogram"])
     chance = float(rows[-1].get("null", float("nan")))
     by_chance = f"; knowing nothing gives {chance:.2f}" if math.isfinite(chance) else ""
     shown, name = plain(label), _metric_word(rows[-1]["metric"])
     words = (
-        f"From {sizes(models)}, “{shown}” can be read with {name} {listing([_decimal(value) for value in ours])}, "
-        f"from the grey histogram alone with {_decimal(histogram)}{by_chance}."
+        f"From {those(results, models)}, “{shown}” can be read with {name} "
+        f"{listing([_decimal(value) for value in ours])}, from the grey "
+        f"histogram alone with {_decimal(histogram)}{by_chance}."
     )
     best = max(ours)
     if best - (chance if math.isfinite(chance) else 0.0) < 0.1:

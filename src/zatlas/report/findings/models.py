@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 
 from zatlas.report.figures.style import count, number, plain, signed
-from zatlas.report.findings.words import listing, metric, psnr_error, sizes, tests
+from zatlas.report.findings.words import (
+    by_likelihood,
+    in_order,
+    listing,
+    metric,
+    own_options,
+    psnr_error,
+    tests,
+    those,
+)
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
 from zatlas.trust.evaluation import bits, relative_error, texture_kept
 from zatlas.trust.uncertainty import difference_error
@@ -25,8 +34,8 @@ _SAME_DB = 0.1
 
 
 def _measured(results: StudyResults, *names: str, part: str = "test") -> list[ModelResults]:
-    """Models by latent size for which all these metrics are known."""
-    models = sorted(results.models, key=lambda model: model.latent_dim)
+    """Models for which all these metrics are known."""
+    models = in_order(results)
     return [model for model in models if all(math.isfinite(metric(model, part, name)) for name in names)]
 
 
@@ -41,7 +50,7 @@ def reconstructions_between_sizes(results: StudyResults) -> Finding | None:
     }
     psnr = listing([f"{metric(model, 'test', 'psnr_db'):.1f}" for model in models])
     held = tests(models[0], results.data.is_tiled)
-    text = f"With {sizes(models)} the mean PSNR on {held} is {psnr} dB"
+    text = f"With {those(results, models)} the mean PSNR on {held} is {psnr} dB"
     ssim = [f"{metric(model, 'test', 'ssim'):.2f}" for model in models]
     text += f" (SSIM {listing(ssim)}). " if "nan" not in ssim else ". "
     if len(models) == 1:
@@ -49,13 +58,35 @@ def reconstructions_between_sizes(results: StudyResults) -> Finding | None:
         return Finding(
             section="reconstructions", question="How good are the reconstructions?", text=text, numbers=numbers
         )
-    text += _from_small_to_large(models[0], models[-1], numbers) + _per_dimension(models, numbers)
-    return Finding(
-        section="reconstructions",
-        question="How do the reconstructions differ between latent sizes, and why?",
-        text=text.strip(),
-        numbers=numbers,
-    )
+    if results.is_by_size:
+        question = "How do the reconstructions differ between latent sizes, and why?"
+        text += _from_small_to_large(models[0], models[-1], numbers) + _per_dimension(models, numbers)
+    else:
+        question = "How do the reconstructions differ between the models?"
+        text += " ".join(_against_first(results, models[0], other, numbers) for other in models[1:])
+    return Finding(section="reconstructions", question=question, text=text.strip(), numbers=numbers)
+
+
+def _against_first(results: StudyResults, first: ModelResults, other: ModelResults, numbers: dict[str, Any]) -> str:
+    """Two models that differ in whatever they differ in; distortion only where it is of the same likelihood."""
+    names = ["psnr_db", "rate_nats", *(["distortion_nats"] if first.likelihood == other.likelihood else [])]
+    change = {name: metric(other, "test", name) - metric(first, "test", name) for name in names}
+    numbers.setdefault("against_first", {})[other.name] = change
+    own = own_options(results, other.name)
+    words = f"Against {plain(first.name)}, {plain(other.name)}{f' ({own})' if own else ''} has "
+    parts = [f"{signed(change['psnr_db'])} dB", f"{_nats(change['rate_nats'])} nats of rate"]
+    parts += [f"{_nats(change[name])} nats of distortion per image" for name in names[2:]]
+    doubt = 2 * difference_error(psnr_error(first), psnr_error(other))
+    if math.isfinite(doubt) and abs(change["psnr_db"]) < doubt:
+        return (
+            f"{words}{listing(parts)}; the difference in PSNR is smaller than twice its standard error "
+            f"({doubt:.2f} dB, taken as if the images were different ones), so it may be chance."
+        )
+    return f"{words}{listing(parts)}."
+
+
+def _nats(value: float) -> str:
+    return f"{'−' if value < 0 else '+'}{number(abs(value))}"
 
 
 def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict[str, Any]) -> str:
@@ -114,18 +145,19 @@ def against_pca(results: StudyResults) -> Finding | None:
     better = [model for model in models if gaps[model.name] > _SAME_DB]
     worse = [model for model in models if gaps[model.name] < -_SAME_DB]
     held = tests(models[0], results.data.is_tiled)
+    every, none, at, one = _AT_SIZES if results.is_by_size else _FOR_MODELS
     if len(better) == len(models):
-        verdict = "Yes" if len(models) == 1 else "Yes, at every latent size"
+        verdict = "Yes" if len(models) == 1 else f"Yes, {every}"
     elif len(worse) == len(models):
-        verdict = "No" if len(models) == 1 else "No, at no latent size"
+        verdict = "No" if len(models) == 1 else f"No, {none}"
     elif better:
-        verdict = f"At {len(better)} of {count(len(models), 'latent size')}"
+        verdict = f"{at} {len(better)} of {count(len(models), one)}"
     else:
         verdict = "There is no clear difference" if not worse else "No"
     text = (
-        f"{verdict}: with {sizes(models)} the mean PSNR of the VAE on {held} is {_higher_or_lower(models, gaps)} that "
-        "of PCA with as many components. "
-        "PCA was fitted on the same training images and clipped to the same grey range. "
+        f"{verdict}: with {those(results, models)} the mean PSNR of the VAE on {held} is "
+        f"{_higher_or_lower(models, gaps)} that of PCA with "
+        "as many components. PCA was fitted on the same training images and clipped to the same grey range. "
     )
     text += _ssim_against_pca(models)
     if worse:
@@ -138,6 +170,10 @@ def against_pca(results: StudyResults) -> Finding | None:
     return Finding(
         section="pca", question="Is the VAE better than PCA of the same size?", text=text.strip(), numbers=numbers
     )
+
+
+_AT_SIZES = ("at every latent size", "at no latent size", "At", "latent size")
+_FOR_MODELS = ("with every model", "with no model", "With", "model")
 
 
 def _higher_or_lower(models: list[ModelResults], gaps: dict[str, float]) -> str:
@@ -164,7 +200,7 @@ def train_test_gap(results: StudyResults) -> Finding | None:
     gaps = {model.name: metric(model, "train", "psnr_db") - metric(model, "test", "psnr_db") for model in models}
     largest, smallest = max(gaps.values()), min(gaps.values())
     each = listing([f"{abs(value) if smallest >= 0 else value:.2f}".replace("-", "−") for value in gaps.values()])
-    text = f"With {sizes(models)} the mean PSNR of training images is {each} dB above that of test images. "
+    text = f"With {those(results, models)} the mean PSNR of training images is {each} dB above that of test images. "
     if largest < 0.1:
         text += "By this measure there is no sign that the models remember their training images."
     elif largest < 1.0:
@@ -227,11 +263,14 @@ def _percent(share: float) -> str:
 
 def dimensions_in_use(results: StudyResults) -> Finding | None:
     """Are all latent dimensions used?"""
-    models = sorted(results.models, key=lambda model: model.latent_dim)
+    models = in_order(results)
     if not models:
         return None
     active = {model.name: int(np.sum(model.is_active)) for model in models}
-    each = [f"{active[model.name]} of {model.latent_dim}" for model in models]
+    each = [
+        f"{active[model.name]} of {model.latent_dim}{'' if results.is_by_size else f' in {plain(model.name)}'}"
+        for model in models
+    ]
     text = f"Active latent dimensions: {listing(each)}. "
     idle = [model for model in models if active[model.name] < model.latent_dim]
     if idle:
@@ -263,25 +302,25 @@ def objective(results: StudyResults) -> Finding | None:
     """What does the objective mean?"""
     if not results.models:
         return None
-    first = results.models[0]
+    kinds = by_likelihood(results.models)
+    weights = {model.name: float(model.beta) for model in results.models}
     betas = {model.name: float(model.effective_beta) for model in results.models}
-    known = [number(value) for value in betas.values() if math.isfinite(value)]
-    if first.likelihood == "bernoulli":
-        text = (
-            "Binary cross-entropy is not a likelihood of grey values: "
-            "even a perfect reconstruction has a large distortion, "
-            "so distortion and ELBO can be compared between these models but not with models of another objective. "
-        )
-    else:
-        text = (
-            "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, "
-            "and the balance of rate and distortion follows from the data. "
-        )
+    known = [
+        f"{number(value)} times{'' if results.is_by_size else f' in {plain(name)}'}"
+        for name, value in betas.items()
+        if math.isfinite(value)
+    ]
+    text = "".join(
+        _about_likelihood(kind, "these models" if len(kinds) == 1 else "models that share it") for kind in kinds
+    )
+    if len(kinds) > 1:
+        each = listing([f"{kind} in {listing(names)}" for kind, names in kinds.items()])
+        text = f"The models have different likelihoods, {each}: compare PSNR, SSIM and rate between them. {text}"
     if known:
         text += (
-            "Against a noise level that fits the actual reconstruction errors, "
-            f"the rate is weighted {listing([f'{value} times' for value in known])} as strongly as in a calibrated "
-            "model (effective beta; 1 is calibrated). "
+            "Against a noise level that fits the actual reconstruction errors, the rate is weighted "
+            f"{listing(known)} "
+            "as strongly as in a calibrated model (effective beta; 1 is calibrated). "
         )
         if min(value for value in betas.values() if math.isfinite(value)) > 3:
             text += "A high weight makes smooth walks and blurred reconstructions, and lets dimensions collapse."
@@ -289,5 +328,22 @@ def objective(results: StudyResults) -> Finding | None:
         section="objective",
         question="What does the objective mean?",
         text=text.strip(),
-        numbers={"beta": float(first.beta), "effective_beta": betas},
+        numbers={
+            "beta": weights if len(set(weights.values())) > 1 else float(results.models[0].beta),
+            "effective_beta": betas,
+        },
+    )
+
+
+def _about_likelihood(likelihood: str, models: str) -> str:
+    """What distortion by a likelihood means for the models that have it."""
+    if likelihood == "bernoulli":
+        return (
+            "Binary cross-entropy is not a likelihood of grey values: even a perfect reconstruction has a "
+            f"large distortion, so distortion and ELBO can be compared between {models} but not with models of "
+            "another objective. "
+        )
+    return (
+        "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, and "
+        "the balance of rate and distortion follows from the data. "
     )

@@ -2,11 +2,22 @@
 
 from collections.abc import Sequence
 
-from zatlas.report.figures.style import count
-from zatlas.results.kinds import ModelResults
+from zatlas.report.figures.style import count, plain
+from zatlas.results.kinds import ModelResults, StudyResults
 from zatlas.trust.uncertainty import standard_error
 
-__all__ = ["grade", "listing", "metric", "psnr_error", "sizes", "tests"]
+__all__ = [
+    "by_likelihood",
+    "grade",
+    "in_order",
+    "listing",
+    "metric",
+    "own_options",
+    "psnr_error",
+    "sizes",
+    "tests",
+    "those",
+]
 
 
 def listing(parts: Sequence[str], last: str = "and") -> str:
@@ -20,6 +31,36 @@ def sizes(models: Sequence[ModelResults]) -> str:
     """`4, 16 and 32 latent dimensions`."""
     numbers = listing([str(model.latent_dim) for model in models])
     return f"{numbers} latent {'dimension' if numbers == '1' else 'dimensions'}"
+
+
+def those(results: StudyResults, models: Sequence[ModelResults]) -> str:
+    """Some models of a study: by size, or by name where they differ in other things: `z16, beta4 and bce`."""
+    return sizes(models) if results.is_by_size else listing([plain(model.name) for model in models])
+
+
+def in_order(results: StudyResults) -> list[ModelResults]:
+    """The models from small to large, or as the study lists them where they differ in more than their size."""
+    return sorted(results.models, key=lambda model: model.latent_dim) if results.is_by_size else list(results.models)
+
+
+def own_options(results: StudyResults, name: str) -> str:
+    """What a model of `[[models]]` has of its own beside its size: `beta 4, widths 16 32`."""
+    table: dict[str, object] = next((model for model in results.config.get("models", []) if model["name"] == name), {})
+    return ", ".join(f"{key} {_value(value)}" for key, value in table.items() if key not in ("name", "latent_dim"))
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def by_likelihood(models: Sequence[ModelResults]) -> dict[str, list[str]]:
+    """Names of the models of each likelihood; distortion and ELBO of two likelihoods cannot be compared."""
+    found: dict[str, list[str]] = {}
+    for model in models:
+        found.setdefault(model.likelihood, []).append(plain(model.name))
+    return found
 
 
 def metric(model: ModelResults, part: str, name: str) -> float:
