@@ -74,7 +74,7 @@ export function placeOf(app: App, model: Model, state: State): { x: number; y: n
   return null;
 }
 
-/** Another latent size: the image in focus stays, its latent is that of the other model. */
+/** Another model: the image in focus stays, its latent is that of the other model. */
 export async function switchModel(app: App, name: string): Promise<void> {
   const model = await app.load(name);
   const state = app.store.get();

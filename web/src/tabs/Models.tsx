@@ -1,4 +1,4 @@
-/** The tab of models: all latent sizes of the study in one table, and two of them side by side. */
+/** The tab of models: all of the study in one table, and two of them side by side. */
 
 import { useState } from "preact/hooks";
 import { useApp, usePart } from "../app";

@@ -19,13 +19,16 @@ interface Figure {
   better?: "high" | "low";
 }
 
+/** Distortion and ELBO are in nats of a likelihood: none is the better one where the models have different ones. */
+const ofOneLikelihood = (models: readonly ModelInfo[]): boolean => new Set(models.map((model) => model.likelihood)).size === 1;
+
 const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
   { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
   { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
   { title: "Parameters", hint: "weights of encoder and decoder", value: (m) => m.n_parameters, text: (m) => countText(m.n_parameters) },
-  { title: "Distortion [nats]", hint: "error of the reconstructions; lower is better", value: (m) => metric(m, "distortion_nats"), digits: 1, better: "low" },
+  { title: "Distortion [nats]", hint: "error of the reconstructions; lower is better", value: (m) => metric(m, "distortion_nats"), digits: 1, ...(ofOneLikelihood(models) && { better: "low" as const }) },
   { title: "Rate [nats]", hint: "how much the latent says about an image", value: (m) => metric(m, "rate_nats"), digits: 1 },
-  { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, better: "high" },
+  { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, ...(ofOneLikelihood(models) && { better: "high" as const }) },
   { title: "PSNR [dB]", hint: "how close the reconstructions are; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
   { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
   { title: "SSIM", hint: "structural similarity; 1 is identical", value: (m) => metric(m, "ssim"), digits: 3, better: "high" },
