@@ -71,4 +71,4 @@ def test_overlap_by_chance_is_that_of_unrelated_spaces():
     rng = np.random.default_rng(4)
     found = [neighbour_overlap(*rng.standard_normal((2, 40, 3)), 8) for _ in range(40)]
     assert np.mean(found) == pytest.approx(chance_overlap(40, 8), abs=0.01)
-    assert chance_overlap(1, 15) == 1 and chance_overlap(10, 15) == 1
+    assert (chance_overlap(31, 15), chance_overlap(1, 15), chance_overlap(10, 15)) == (0.5, 1, 1)
