@@ -28,7 +28,7 @@ from zatlas.report.findings.latent import maps_between_sizes
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.sections import build_sections
 from zatlas.results.analysis import analyse_model, compare_models
-from zatlas.results.kinds import StudyResults
+from zatlas.results.kinds import Comparison, ModelResults, StudyResults
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOURCE = Path(za.__file__).parent
@@ -74,11 +74,16 @@ def made(tmp_path_factory) -> Made:
         atlases.append(Atlas.load(folder / f"{name}.h5ad"))
         network = study.vae(name).network
         models.append(analyse_model(network, data.scaling, atlases[-1], tiles, config, config.seed))
-    stored = study.results()
-    StudyResults(
-        data=stored.data, models=models, comparison=compare_models(models, atlases), config=stored.config
-    ).save(folder / "results")
-    results = StudyResults.load(folder / "results")
+    stored, comparison = study.results(), compare_models(models, atlases)
+    comparison.save(folder / "comparison")
+    for model in models:
+        model.save(folder / model.name)
+    results = StudyResults(
+        data=stored.data,
+        models=[ModelResults.load(folder / model.name) for model in models],
+        comparison=Comparison.load(folder / "comparison"),
+        config=stored.config,
+    )
     wanted = ("z4-map-cluster", "z4-map-labels", "z4-map-labels-isomap")
     drawn = [one for one in catalogue(results) if one.id in wanted]
     write_recipes(drawn, folder / "figures")
