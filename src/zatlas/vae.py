@@ -284,9 +284,12 @@ def split_off_validation(tiles: Tiles, *, seed: int, fraction: float = 0.1) -> t
     parts = [tiles.images.select(np.sort(rows)) for rows in (order[kept:], order[:kept])]
     training = Tiles(
         parts[0], size=tiles.size, sampler=tiles.sampler, seed=tiles.seed, scaling=tiles.scaling,
-        augment=tiles.augment, tiles_per_epoch=tiles.tiles_per_epoch,
+        augment=tiles.augment, tiles_per_epoch=tiles.tiles_per_epoch, level=tiles.level,
     )  # fmt: skip
-    return training, Tiles(parts[1], size=tiles.size, sampler="grid", stride=tiles.size, scaling=tiles.scaling)
+    fixed = Tiles(
+        parts[1], size=tiles.size, sampler="grid", stride=tiles.size, scaling=tiles.scaling, level=tiles.level
+    )
+    return training, fixed
 
 
 def _write_config(

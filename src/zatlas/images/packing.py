@@ -62,7 +62,7 @@ def pack(
     Raises:
         WriteError: the folder cannot be written or the disk is too full.
     """
-    existing = _opened(folder, fingerprint)
+    existing = _opened(folder, fingerprint, sources, keeps_size=not side_px)
     if existing is not None:
         log.info("pixels: taken from %s, converted earlier from the same images", folder.name)
         return existing
@@ -97,7 +97,7 @@ def pack(
             "rejected": [{"row": row, "reason": reason} for row, reason in rejected],
         },
     )
-    packed = _opened(folder, fingerprint)
+    packed = _opened(folder, fingerprint, sources, keeps_size=not side_px)
     if packed is None:
         raise WriteError(f"{folder.name}/pixels.bin changed while it was written", where=str(folder))
     return packed
@@ -123,7 +123,7 @@ def _check_space(sources: Sequence[ImageSource], folder: Path, side_px: int) -> 
         )
 
 
-def _opened(folder: Path, fingerprint: str) -> Packed | None:
+def _opened(folder: Path, fingerprint: str, originals: Sequence[ImageSource], *, keeps_size: bool) -> Packed | None:
     """The packed file in a folder, or None when it is absent, unfinished or made from other images."""
     index_path, pixels_path = folder / "index.json", folder / "pixels.bin"
     if not (index_path.is_file() and pixels_path.is_file()):
@@ -139,23 +139,26 @@ def _opened(folder: Path, fingerprint: str) -> Packed | None:
     if not index["images"]:
         return Packed([], [], rejected)
     buffer = map_file(pixels_path)
-    sources: list[ImageSource] = [
-        ArraySource(map_array(buffer, entry["offset"], entry["shape"], np.dtype(entry["dtype"])))
-        for entry in index["images"]
-    ]
+    sources: list[ImageSource] = []
+    for entry in index["images"]:
+        original = originals[entry["row"]]
+        array = map_array(buffer, entry["offset"], entry["shape"], np.dtype(entry["dtype"]))
+        size = original.pixel_size_um if keeps_size else None
+        sources.append(ArraySource(array, pixel_size_um=size, channel_names=original.channel_names))
     return Packed(sources, [int(entry["row"]) for entry in index["images"]], rejected)
 
 
-def row_blocks(source: ImageSource) -> Iterator[Pixels]:
+def row_blocks(source: ImageSource, level: int = 0) -> Iterator[Pixels]:
     """The image in blocks of rows (c, rows, w) of about 4 million values, so that large images need little memory.
 
     An image that must be decoded is decoded once and then cut.
     """
-    whole = source if isinstance(source, ArraySource) else ArraySource(source.read())
-    c, h, w = whole.shape
+    if not source.reads_windows:
+        source, level = ArraySource(source.read(level=level)), 0
+    c, h, w = source.shape_at(level)
     step = max(1, _BLOCK_VALUES // (c * w))
     for y in range(0, h, step):
-        yield whole.read(y, 0, min(step, h - y), w)
+        yield source.read(y, 0, min(step, h - y), w, level)
 
 
 def area_resized(source: ImageSource, side_px: int) -> Pixels:

@@ -5,11 +5,12 @@ An image is always (c, h, w) in native byte order. `ArraySource` looks at pixels
 `Collection`. Nothing here opens a file by itself.
 """
 
+import math
 import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -41,74 +42,141 @@ class DamagedImage(DataError):
     """One image cannot be read; the reason is meant for the table of rejected files."""
 
 
-@runtime_checkable
-class ImageSource(Protocol):
-    """One image of a collection."""
+class ImageSource:
+    """One image of a collection. A source of another kind derives from this class and writes `read`.
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
+    Attributes:
+        shape: Channels, height, width of level 0.
+        dtype: Number type of the pixels, native byte order.
+        levels: How many times smaller than level 0 the image is at each level, ascending; the first is 1.
+        pixel_size_um: Side of a pixel of level 0 [um]; None when it is not known.
+        channel_names: One per channel; () when they are not known.
+        reads_windows: Whether a window costs no more than its own pixels, as of a mapped file. False where the whole
+            image is decoded first: tiles are cut from such an image once it has been packed.
+    """
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Number type of the pixels, native byte order."""
+    __slots__ = ()
 
-    def read(self, y: int = 0, x: int = 0, height: int | None = None, width: int | None = None) -> Pixels:
-        """Pixels of a window (c, height, width) that lies inside the image; all of it by default."""
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    levels: tuple[float, ...] = (1,)
+    pixel_size_um: float | None = None
+    channel_names: tuple[str, ...] = ()
+    reads_windows: bool = False
+
+    def read(
+        self, y: int = 0, x: int = 0, height: int | None = None, width: int | None = None, level: int = 0
+    ) -> Pixels:
+        """Pixels of a window (c, height, width) that lies inside the image; all of it by default.
+
+        Args:
+            y: First row, in pixels of that level.
+            x: First column, in pixels of that level.
+            height: Rows; None reads to the end.
+            width: Columns; None reads to the end.
+            level: Position in `levels`.
+
+        Raises:
+            DamagedImage: the pixels cannot be read.
+            ValueError: the window leaves the image, or there is no such level (`checked_window` raises it).
+        """
+        raise NotImplementedError
+
+    def shape_at(self, level: int) -> tuple[int, int, int]:
+        """Channels, height, width of a level: sides are rounded up, unless a source knows better.
+
+        Raises:
+            ValueError: there is no such level.
+        """
+        if not 0 <= level < len(self.levels):
+            raise ValueError(f"there is no level {level}, only {len(self.levels)}")
+        (c, h, w), factor = self.shape, self.levels[level]
+        return c, math.ceil(h / factor), math.ceil(w / factor)
+
+    def checked_window(self, y: int, x: int, height: int | None, width: int | None, level: int = 0) -> tuple[int, int]:
+        """Height and width of a window as `read` is asked for it.
+
+        Raises:
+            ValueError: it leaves the image, or there is no such level.
+        """
+        _, h, w = self.shape_at(level)
+        height = h - y if height is None else height
+        width = w - x if width is None else width
+        if y < 0 or x < 0 or height < 1 or width < 1 or y + height > h or x + width > w:
+            raise ValueError(f"window {height} x {width} at ({y}, {x}) leaves the image of {h} x {w} px")
+        return height, width
 
 
-class ArraySource:
+class ArraySource(ImageSource):
     """An image whose pixels can be addressed: a view of a mapped file or of an array in memory.
 
     Args:
         array: Shape (c, h, w); read-only when it is a view of a mapped file.
+        pixel_size_um: Side of a pixel [um]; None when it is not known.
+        channel_names: One per channel; () when they are not known.
     """
 
-    __slots__ = ("array",)
+    __slots__ = ("array", "channel_names", "pixel_size_um")
+    reads_windows = True
 
-    def __init__(self, array: Pixels) -> None:
-        self.array = array
+    def __init__(
+        self, array: Pixels, *, pixel_size_um: float | None = None, channel_names: tuple[str, ...] = ()
+    ) -> None:
+        self.array, self.pixel_size_um, self.channel_names = array, pixel_size_um, channel_names
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:  # type: ignore[override]  # not kept twice: there may be a million images
         """Channels, height, width."""
         c, h, w = self.array.shape
         return c, h, w
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
         """Number type of the pixels."""
         return self.array.dtype
 
-    def read(self, y: int = 0, x: int = 0, height: int | None = None, width: int | None = None) -> Pixels:
+    def read(
+        self, y: int = 0, x: int = 0, height: int | None = None, width: int | None = None, level: int = 0
+    ) -> Pixels:
         """Pixels of a window (c, height, width), a view."""
-        _, h, w = self.shape
-        height, width = _window(y, x, height, width, h, w)
+        height, width = self.checked_window(y, x, height, width, level)
         return self.array[:, y : y + height, x : x + width]
 
 
-class DecodedSource:
+class DecodedSource(ImageSource):
     """An image that is decoded at each read (PNG, compressed HDF5), with its promises checked.
 
     Args:
         shape: Channels, height, width, as the file's header declares them.
         dtype: Number type after decoding.
         decode: Returns the pixels (c, h, w).
+        pixel_size_um: Side of a pixel [um]; None when it is not known.
+        channel_names: One per channel; () when they are not known.
     """
 
-    __slots__ = ("_decode", "dtype", "shape")
+    __slots__ = ("_decode", "channel_names", "dtype", "pixel_size_um", "shape")
 
-    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], decode: Callable[[], Pixels]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        decode: Callable[[], Pixels],
+        *,
+        pixel_size_um: float | None = None,
+        channel_names: tuple[str, ...] = (),
+    ) -> None:
         self.shape, self.dtype, self._decode = shape, dtype, decode
+        self.pixel_size_um, self.channel_names = pixel_size_um, channel_names
 
-    def read(self, y: int = 0, x: int = 0, height: int | None = None, width: int | None = None) -> Pixels:
+    def read(
+        self, y: int = 0, x: int = 0, height: int | None = None, width: int | None = None, level: int = 0
+    ) -> Pixels:
         """Pixels of a window (c, height, width).
 
         Raises:
             DamagedImage: the image cannot be decoded, is not what its header declared, or holds NaN or infinity.
         """
-        _, h, w = self.shape
-        height, width = _window(y, x, height, width, h, w)
+        height, width = self.checked_window(y, x, height, width, level)
         pixels = self._decode()
         if pixels.shape != self.shape or pixels.dtype != self.dtype:
             found = f"{pixels.shape} {pixels.dtype}"
@@ -117,14 +185,6 @@ class DecodedSource:
         if window.dtype.kind == "f" and not np.isfinite(window).all():
             raise DamagedImage("holds NaN or infinite pixels")
         return window
-
-
-def _window(y: int, x: int, height: int | None, width: int | None, h: int, w: int) -> tuple[int, int]:
-    height = h - y if height is None else height
-    width = w - x if width is None else width
-    if y < 0 or x < 0 or height < 1 or width < 1 or y + height > h or x + width > w:
-        raise ValueError(f"window {height} x {width} at ({y}, {x}) leaves the image of {h} x {w} px")
-    return height, width
 
 
 @dataclass
@@ -153,6 +213,7 @@ class Scan:
         rejected: File or image, and the reason.
         files: Every file that the pixels come from.
         why: Why this reader, and how it understood the file.
+        note: What is done to the stored values, in words; "" when nothing.
     """
 
     format: str
@@ -160,6 +221,7 @@ class Scan:
     images: list[Found] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    note: str = ""
 
 
 def is_readable_dtype(dtype: np.dtype[Any]) -> bool:

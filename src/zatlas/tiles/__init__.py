@@ -1,1 +1,1 @@
-"""Whole images or tiles as a network sees them: where tiles lie, how greys are scaled, batches in order."""
+"""Square tiles of images: where they are drawn, how their pixels are scaled, and the loader that makes batches."""
