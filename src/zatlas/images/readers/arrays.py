@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from zatlas.errors import DataError, UsageError
+from zatlas.images.readers.reader import ReadOptions
 from zatlas.images.source import (
     ArraySource,
     DamagedImage,
@@ -43,6 +44,7 @@ __all__ = [
     "add_label_columns",
     "image_layout",
     "is_mappable",
+    "is_npz",
     "named_stack",
     "native",
     "native_dtype",
@@ -209,7 +211,7 @@ def shape_text(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     return f"{' x '.join(map(str, shape)) or 'one value'} {dtype}"
 
 
-def read_npy(path: Path) -> Scan:
+def read_npy(path: Path, options: ReadOptions) -> Scan:
     """Find the images of an NPY file, which is mapped.
 
     Raises:
@@ -428,11 +430,16 @@ class _MemberStream:
         self._close()
 
 
-def read_npz(path: Path, key: str) -> Scan:
+def is_npz(path: Path, start: bytes) -> bool:
+    """Whether a file may be an NPZ archive, which is a ZIP archive by its first bytes."""
+    return start.startswith((b"PK\x03\x04", b"PK\x05\x06")) and path.suffix.lower() in (".npz", ".zip", "")
+
+
+def read_npz(path: Path, options: ReadOptions) -> Scan:
     """Find the images of an NPZ file.
 
-    The array is the one called `key`; else train, val and test arrays as in MedMNIST, which become one collection with
-    a label column `source_split`; else the only stack of images, or the one with a usual name (images, x, arr_0);
+    The array is the one called as the key; else train, val and test arrays as in MedMNIST, which become one collection
+    with a label column `source_split`; else the only stack of images, or the one with a usual name (images, x, arr_0);
     else, without any stack, every two-dimensional array is an image.
 
     Raises:
@@ -442,9 +449,9 @@ def read_npz(path: Path, key: str) -> Scan:
     """
     archive = _Archive(path)
     scan = Scan("npz", "", files=[path])
-    if key:
-        _require_key(archive, key)
-        _add_stack(scan, archive, key)
+    if options.key:
+        _require_key(archive, options.key)
+        _add_stack(scan, archive, options.key)
         return scan
     parts = _parts(archive)
     if parts:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MODE_TEXT", "flattened", "from_cmyk", "palette_channels", "turned"]
+__all__ = ["COLOURS", "MODE_TEXT", "flattened", "from_cmyk", "palette_channels", "turned"]
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
+
+COLOURS = ("red", "green", "blue")
 
 MODE_TEXT = {
     "alpha": "transparency is dropped where an image is opaque, else laid on white",

@@ -29,6 +29,7 @@ from zatlas.images.readers.arrays import (
     shape_text,
     stack_sources,
 )
+from zatlas.images.readers.reader import ReadOptions
 from zatlas.images.source import (
     ArraySource,
     DamagedImage,
@@ -71,7 +72,7 @@ class _Dataset:
     n_rejected_before: int = 0
 
 
-def read_hdf5(path: Path, key: str) -> Scan:
+def read_hdf5(path: Path, options: ReadOptions) -> Scan:
     """Find the images of an HDF5 file.
 
     Every dataset of two dimensions is an image, of three or four a colour image or a stack (`image_layout`). The first
@@ -79,11 +80,11 @@ def read_hdf5(path: Path, key: str) -> Scan:
 
     Args:
         path: The file.
-        key: Only the dataset or group of this name; "" takes all.
+        options: The key is the only dataset or group that is read; "" takes all.
 
     Raises:
         DamagedImage: the file is truncated or damaged, or of a format that builds on HDF5 and is not read.
-        UsageError: there is nothing called `key`.
+        UsageError: there is nothing called as the key.
         DataError: the file holds no images.
     """
     scan = Scan("hdf5", "", files=[path])
@@ -91,7 +92,7 @@ def read_hdf5(path: Path, key: str) -> Scan:
     try:
         with h5py.File(path, "r") as file:
             _refuse_other_formats(file)
-            start = _start(file, key, path)
+            start = _start(file, options.key, path)
             for dataset in _walk(start, scan.rejected):
                 try:
                     datasets.append(_checked(dataset, len(scan.rejected)))

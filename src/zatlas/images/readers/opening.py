@@ -1,8 +1,8 @@
 """Open a collection of images, whatever it is stored in.
 
-`open_images` looks at the first bytes of a file, picks the reader and says why. It reads headers only: a collection of
-any size opens in seconds. What the readers leave to decide is decided here: damaged files are set aside, numbers of
-channels and number types are made one, and a labels table is joined.
+`open_images` picks the reader from the table by the first bytes of a file, and says why. It reads headers only: a
+collection of any size opens in seconds. What the readers leave to decide is decided here: damaged files are set aside,
+numbers of channels and number types are made one, and a labels table is joined.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ import pandas as pd
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.images.collection import Collection, check_rejected, join_labels
 from zatlas.images.labels import with_free_names
-from zatlas.images.readers.arrays import read_npy, read_npz
-from zatlas.images.readers.folder import file_kind, read_folder, read_image
-from zatlas.images.readers.hdf5 import read_hdf5
+from zatlas.images.readers.reader import Reader, ReadOptions
+from zatlas.images.readers.refused import refusal
+from zatlas.images.readers.table import all_kinds
 from zatlas.images.source import DamagedImage, DecodedSource, Found, ImageSource, Pixels, Scan, printable
 
 __all__ = ["open_images"]
@@ -40,7 +40,7 @@ def open_images(
 
     Args:
         path: An NPZ, NPY or HDF5 file, a folder of PNG, JPEG, WebP, BMP or TIFF images (sub-folders are groups), or
-            one such image.
+            one such image; or what a reader of another package knows.
         key: The array of an NPZ file, or the dataset or group of an HDF5 file; "" finds it.
         labels: CSV with a row per image, joined by a column called index, or by name or path.
         group: Label column, from the table or the file's own attributes, whose values become the groups.
@@ -92,35 +92,27 @@ def open_images(
 def _scan(path: Path, key: str) -> Scan:
     """Pick the reader by what the path is."""
     try:
-        if path.is_dir():
-            _refuse_key(key, "a folder")
-            if any((path / name).exists() for name in (".zgroup", ".zarray", "zarr.json")):
-                raise DataError(
-                    f"{printable(path.name)} is Zarr, which is not read yet", hint="save it as TIFF or HDF5"
-                )
-            return read_folder(path)
         if not path.exists():
             raise FileAccessError(
                 f"there is no file or folder {printable(str(path))}", hint="check the path and where you are"
             )
-        kind = file_kind(path)
-        if kind == "HDF5":
-            return read_hdf5(path, key)
-        if kind == "ZIP" and path.suffix.lower() in (".npz", ".zip", ""):
-            return read_npz(path, key)
-        _refuse_key(key, "this file")
-        return read_npy(path) if kind == "NPY" else read_image(path, kind)
+        kinds = all_kinds()
+        kind = kinds.of(path)
+        if not isinstance(kind, Reader):
+            raise DamagedImage(refusal(path, kind))
+        if key and not kind.has_keys:
+            what = "a folder" if kind.is_folder else "this file"
+            raise UsageError(f"--key is {key!r}, but {what} has no named arrays", hint="leave --key out")
+        scan = kind.open(path, ReadOptions(key, kinds))
     except DamagedImage as damage:
         raise DataError(f"{printable(path.name)} {damage.what}", where=printable(str(path.parent))) from damage
     except OSError as err:
         raise FileAccessError(
             f"{printable(path.name)} cannot be opened: {err.strerror or err}", where=printable(str(path.parent))
         ) from err
-
-
-def _refuse_key(key: str, what: str) -> None:
-    if key:
-        raise UsageError(f"--key is {key!r}, but {what} has no named arrays", hint="leave --key out")
+    if scan.note:
+        log.info("%s: %s", printable(path.name), scan.note)
+    return scan
 
 
 def _make_alike(scan: Scan) -> None:
@@ -156,7 +148,9 @@ def _make_alike(scan: Scan) -> None:
 
 def _as_rgb(source: ImageSource) -> ImageSource:
     _, h, w = source.shape
-    return DecodedSource((3, h, w), source.dtype, lambda: np.repeat(source.read(), 3, axis=0))
+    return DecodedSource(
+        (3, h, w), source.dtype, lambda: np.repeat(source.read(), 3, axis=0), pixel_size_um=source.pixel_size_um
+    )
 
 
 def _as_grey(source: ImageSource) -> ImageSource:
@@ -166,7 +160,7 @@ def _as_grey(source: ImageSource) -> ImageSource:
             raise DamagedImage("is in colour, but most images are grey")
         return pixels[:1]
 
-    return DecodedSource((1, *source.shape[1:]), source.dtype, decode)
+    return DecodedSource((1, *source.shape[1:]), source.dtype, decode, pixel_size_um=source.pixel_size_um)
 
 
 def _leave_out_small(scan: Scan, min_size: int, path: Path) -> None:

@@ -1,8 +1,8 @@
 """TIFF files: a directory of pages, checked before a decoder sees it.
 
 TIFF is a graph of offsets, and a damaged or malicious one can send a decoder in circles or ask it for terabytes. The
-directories are therefore parsed here first: they must be finite, their pixels must lie inside the file, and what they
-declare must be an image that can be read. tifffile then decodes single pages.
+directories are therefore walked here first, tag by tag: they must be finite, their pixels must lie inside the file, and
+what they declare must be an image that can be read. tifffile reads the tags, and then decodes single pages.
 
 Each page is an image of its own, named `file.tif[0]`, `file.tif[1]`, ...: pages of a stack are planes, not channels.
 Reduced copies (thumbnails, levels of a pyramid) and masks are left out.
@@ -12,21 +12,26 @@ import logging
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import tifffile
+from tifffile import TIFF, FileHandle, TiffFile, TiffFileError, TiffTag
+from tifffile import TiffPage as DecodedPage
 
-from zatlas.images.readers.colour import MODE_TEXT, flattened, from_cmyk, palette_channels, turned
-from zatlas.images.source import DamagedImage, DecodedSource, Pixels, check_declared_size, size_text
+from zatlas.images.readers.colour import COLOURS, MODE_TEXT, flattened, from_cmyk, palette_channels, turned
+from zatlas.images.readers.reader import ReadOptions, image_scan, problem_text
+from zatlas.images.source import DamagedImage, DecodedSource, Pixels, Scan, check_declared_size, size_text
 
 __all__ = ["TIFF_MAGIC", "TiffPage", "read_tiff"]
 
 log = logging.getLogger(__name__)
 
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_TYPE_CODES = {1: "B", 2: "B", 3: "H", 4: "L", 6: "b", 7: "B", 8: "h", 9: "l", 13: "L", 16: "Q", 17: "q", 18: "Q"}
+_FORMATS = {
+    b"II*\0": TIFF.CLASSIC_LE, b"MM\0*": TIFF.CLASSIC_BE, b"II+\0": TIFF.BIG_LE, b"MM\0+": TIFF.BIG_BE,
+}  # fmt: skip
+TIFF_MAGIC = tuple(_FORMATS)
+_WHOLE_NUMBERS = (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)
+"""Types of tags that hold whole numbers."""
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR = 273, 274, 277, 278, 279, 284
 _COLOUR_MAP, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _EXTRA, _FORMAT = 320, 322, 323, 324, 325, 338, 339
@@ -49,6 +54,7 @@ TIFF_ERRORS = (
     EOFError, struct.error,
 )  # fmt: skip
 """What tifffile and its codecs raise on damaged pages."""
+_BEYOND_END = "is truncated or damaged: its directory points beyond the end of the file"
 
 
 @dataclass(frozen=True)
@@ -75,85 +81,93 @@ class TiffPage:
 
     def source(self, path: Path) -> DecodedSource:
         """A source that decodes this page at each read."""
-        return DecodedSource(self.shape, self.dtype, lambda: _decoded(path, self))
+        names = COLOURS if self.shape[0] == 3 else ()
+        return DecodedSource(self.shape, self.dtype, lambda: _decoded(path, self), channel_names=names)
 
 
-class _Reader:
-    """Reads numbers of a TIFF file in its byte order, never beyond its end."""
+class _File:
+    """An opened file as the tags of tifffile want it; nothing is read beyond its end."""
 
-    def __init__(self, file: IO[bytes], n_bytes: int) -> None:
-        self.file, self.n_bytes = file, n_bytes
-        start = file.read(16)
+    def __init__(self, filehandle: FileHandle) -> None:
+        self.filehandle = filehandle
+        start = filehandle.read(16)
         if start[:4] not in TIFF_MAGIC or len(start) < 8:
             raise DamagedImage("is not a TIFF file")
-        self.order = "<" if start[:2] == b"II" else ">"
-        self.is_big = start[2:4] in (b"+\0", b"\0+")
-        if self.is_big and (len(start) < 16 or self._unpack("H", start[4:6]) != 8):
+        self.tiff = _FORMATS[start[:4]]
+        if self.tiff.is_bigtiff and (len(start) < 16 or self._number(self.tiff.tagformat1[:2], start[4:6]) != 8):
             raise DamagedImage("is a damaged BigTIFF file")
-        self.first = self._unpack("Q", start[8:16]) if self.is_big else self._unpack("L", start[4:8])
+        n = self.tiff.offsetsize
+        self.first = self._number(self.tiff.offsetformat, start[n : 2 * n])
 
-    def _unpack(self, code: str, content: bytes) -> int:
-        return int(struct.unpack(self.order + code, content)[0])
+    def _number(self, code: str, content: bytes) -> int:
+        return int(struct.unpack(code, content)[0])
 
-    def at(self, offset: int, n_bytes: int) -> bytes:
-        if offset < 0 or offset + n_bytes > self.n_bytes:
-            raise DamagedImage("is truncated or damaged: its directory points beyond the end of the file")
-        self.file.seek(offset)
-        content = self.file.read(n_bytes)
-        if len(content) != n_bytes:
-            raise DamagedImage("is truncated")
-        return content
+    def _at(self, offset: int, n_bytes: int) -> bytes:
+        if offset + n_bytes > self.filehandle.size:
+            raise DamagedImage(_BEYOND_END)
+        self.filehandle.seek(offset)
+        return bytes(self.filehandle.read(n_bytes))
 
-    def directory(self, offset: int) -> tuple[dict[int, tuple[int, ...]], int, bytes]:
+    def directory(self, offset: int) -> tuple[dict[int, tuple[int, ...]], int, str]:
         """Values of the tags that matter, the offset of the next directory, and the description."""
-        n_count, n_entry, n_link = (8, 20, 8) if self.is_big else (2, 12, 4)
-        n = self._unpack("Q" if self.is_big else "H", self.at(offset, n_count))
+        tiff = self.tiff
+        n = self._number(tiff.tagnoformat, self._at(offset, tiff.tagnosize))
         if n == 0 or n > 4096:
             raise DamagedImage(f"has a damaged directory of {n} entries")
-        content = self.at(offset + n_count, n * n_entry + n_link)
+        first = offset + tiff.tagnosize
+        content = self._at(first, n * tiff.tagsize + tiff.offsetsize)
         tags: dict[int, tuple[int, ...]] = {}
-        description = b""
+        description = ""
         for k in range(n):
-            entry = content[k * n_entry : (k + 1) * n_entry]
-            tag, kind = struct.unpack(self.order + "HH", entry[:4])
-            if tag == _DESCRIPTION:
-                description = self._bytes(entry, kind)[:4096]
-            elif tag in _TAGS and tag not in tags and kind in _TYPE_CODES:
-                data = self._bytes(entry, kind)
-                tags[tag] = struct.unpack(f"{self.order}{len(data) // _TYPE_BYTES[kind]}{_TYPE_CODES[kind]}", data)
-        return tags, self._unpack("Q" if self.is_big else "L", content[n * n_entry :]), description
+            place = k * tiff.tagsize
+            code, kind = struct.unpack(tiff.tagformat1, content[place : place + 4])
+            if code == _DESCRIPTION or (code in _TAGS and code not in tags and kind in _WHOLE_NUMBERS):
+                value = self._value(first + place, content[place : place + tiff.tagsize])
+                if code == _DESCRIPTION:
+                    description = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+                else:
+                    tags[code] = tuple(value if isinstance(value, bytes) else np.ravel(value).tolist())
+        return tags, self._number(tiff.offsetformat, content[n * tiff.tagsize :]), description
 
-    def _bytes(self, entry: bytes, kind: int) -> bytes:
-        count = self._unpack("Q", entry[4:12]) if self.is_big else self._unpack("L", entry[4:8])
-        field = entry[12:] if self.is_big else entry[8:]
-        n_bytes = count * _TYPE_BYTES.get(kind, 1)
-        if n_bytes <= len(field):
-            return field[:n_bytes]
-        return self.at(self._unpack("Q" if self.is_big else "L", field), n_bytes)
+    def _value(self, offset: int, header: bytes) -> Any:
+        try:
+            return TiffTag.fromfile(self, offset=offset, header=header).value  # type: ignore[arg-type]
+        except TiffFileError as err:
+            raise DamagedImage(_BEYOND_END) from err
 
 
-def read_tiff(path: Path) -> list[TiffPage]:
-    """Find the pages of a TIFF file that are images, without decoding them.
+def read_tiff(path: Path, options: ReadOptions) -> Scan:
+    """Find the images of a TIFF file: its pages.
 
     Raises:
         DamagedImage: the file is damaged, or of a kind that is not read; with the reason.
     """
+    try:
+        pages = _pages(path)
+    except TIFF_ERRORS as err:
+        raise DamagedImage(f"is damaged: {problem_text(err)}") from err
+    note = "; ".join(sorted({page.note for page in pages} - {""}))
+    return image_scan(path, "TIFF", [page.source(path) for page in pages], note)
+
+
+def _pages(path: Path) -> list[TiffPage]:
+    """The pages that are images, without decoding them."""
     pages: list[TiffPage] = []
     left_out = 0
-    with path.open("rb") as file:
-        reader = _Reader(file, path.stat().st_size)
-        offset, seen = reader.first, set[int]()
+    with FileHandle(path) as handle:
+        file = _File(handle)
+        offset, seen = file.first, set[int]()
         while offset:
             if offset in seen:
                 raise DamagedImage("has a directory that points back to itself")
             seen.add(offset)
-            tags, following, description = reader.directory(offset)
+            tags, following, description = file.directory(offset)
             kind = tags.get(_SUBFILE, (0,))[0] if tags.get(_SUBFILE) else 0
             if kind & 0b101:
                 left_out += 1
             else:
                 _refuse_hidden_planes(description, following)
-                pages.append(_checked(tags, offset, reader.n_bytes))
+                pages.append(_checked(tags, offset, handle.size))
             offset = following
     images = [page for page in pages if not _is_level(page, pages[0])] if pages else []
     left_out += len(pages) - len(images)
@@ -171,12 +185,12 @@ def _is_level(page: TiffPage, first: TiffPage) -> bool:
     return factor >= 2 and page.shape[0] == first.shape[0] and all(abs(s / factor - 1) < 0.02 for s in scales)
 
 
-def _refuse_hidden_planes(description: bytes, following: int) -> None:
+def _refuse_hidden_planes(description: str, following: int) -> None:
     """ImageJ writes stacks above 4 GB with a single directory; their other planes would be lost in silence."""
-    if description.startswith(b"ImageJ") and not following:
-        for line in description.split(b"\n"):
-            name, _, value = line.partition(b"=")
-            if name == b"images" and value.strip().isdigit() and int(value) > 1:
+    if description.startswith("ImageJ") and not following:
+        for line in description[:4096].split("\n"):
+            name, _, value = line.partition("=")
+            if name == "images" and value.strip().isdigit() and int(value) > 1:
                 raise DamagedImage(
                     f"is an ImageJ stack of {int(value)} planes without a directory of them: save it as several TIFF "
                     "files, or in HDF5"
@@ -295,9 +309,9 @@ def _interpreted(
 def _decoded(path: Path, page: TiffPage) -> Pixels:
     """Pixels (c, h, w) of a page, decoded by tifffile and brought to grey or RGB with white as the highest value."""
     try:
-        with tifffile.TiffFile(path) as file:
+        with TiffFile(path) as file:
             file.filehandle.seek(page.offset)
-            stored = tifffile.TiffPage(file, index=0).asarray(maxworkers=1)
+            stored = DecodedPage(file, index=0).asarray(maxworkers=1)
     except TIFF_ERRORS as err:
         raise DamagedImage(f"cannot be decoded: {err}") from err
     pixels = np.asarray(stored)
