@@ -5,13 +5,15 @@ refused. NPY files and stored members of NPZ files are mapped where they lie. De
 is reached by decompressing what stands before it, so that reading in order costs one pass and little memory.
 """
 
-import ast
+import io
 import logging
 import math
 import mmap
 import struct
 import tempfile
 import threading
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 
 from zatlas.errors import DataError, UsageError
 from zatlas.images.readers.reader import ReadOptions
@@ -71,6 +74,9 @@ _MAX_CHANNELS = 16
 _BOMB_RATIO = 200
 _BOMB_BYTES = 256 * 1024**2
 _MAX_LABEL_BYTES = 64 * 1024**2
+_HEADER_ERRORS = (
+    ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError, tokenize.TokenError,
+)  # fmt: skip
 ZIP_ERRORS = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error, KeyError)
 """What zipfile and zlib raise on damaged or encrypted archives (RuntimeError: a password; KeyError: no such member)."""
 
@@ -167,19 +173,17 @@ def _read_header(file: IO[bytes]) -> _Header:
     Raises:
         DamagedImage: it is not such a header, or declares an array that needs pickle.
     """
-    start = file.read(_HEADER_BYTES)
-    if start[:6] != b"\x93NUMPY" or len(start) < 12:
-        raise DamagedImage("is not an array in NumPy format")
-    width = 2 if start[6] == 1 else 4
-    length = int.from_bytes(start[8 : 8 + width], "little")
-    offset = 8 + width + length
-    if start[6] not in (1, 2, 3) or offset > len(start):
-        raise DamagedImage("has a damaged NumPy header")
+    start = io.BytesIO(file.read(_HEADER_BYTES))
     try:
-        fields = ast.literal_eval(start[8 + width : offset].decode("latin-1").strip())
-        descr, shape, is_fortran = fields["descr"], tuple(fields["shape"]), fields["fortran_order"]
-        dtype = np.dtype(descr)
-    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError) as err:
+        version = npy.read_magic(start)
+    except ValueError as err:
+        raise DamagedImage("is not an array in NumPy format") from err
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # written by Python 2, which is all the same here
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, is_fortran, dtype = read(start, max_header_size=_HEADER_BYTES)
+    except _HEADER_ERRORS as err:
         raise DamagedImage("has a damaged NumPy header") from err
     if dtype.hasobject:
         raise DamagedImage(
@@ -187,9 +191,9 @@ def _read_header(file: IO[bytes]) -> _Header:
             "can run any program: save a plain array of one size and number type, or an HDF5 file with one dataset "
             "per image"
         )
-    if not all(type(side) is int and side >= 0 for side in shape):
+    if min(shape, default=0) < 0:
         raise DamagedImage("has a damaged NumPy header")
-    return _Header(shape, dtype, "F" if is_fortran else "C", offset)
+    return _Header(shape, dtype, "F" if is_fortran else "C", start.tell())
 
 
 def stack_sources(
