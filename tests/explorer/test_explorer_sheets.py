@@ -9,7 +9,7 @@ from PIL import Image
 from zatlas import phantom
 from zatlas.explorer.bundle import sheets
 from zatlas.explorer.bundle.columns import Files
-from zatlas.explorer.bundle.sheets import Layout, Sheet, area_average, layout, write_sheets
+from zatlas.explorer.bundle.sheets import Layout, Sheet, layout, write_sheets
 from zatlas.explorer.greys import shown
 from zatlas.images.readers.opening import open_images
 from zatlas.tiles.loader import Tiles
@@ -53,17 +53,6 @@ def test_every_picture_is_found_again(folder, n, batch, channels, random):
         sheet, top, left = made.layout.place(row)
         assert (opened[sheet][top : top + 4, left : left + 4] == pictures[row]).all()
     assert opened[-1].shape[:2] == made.layout.shape(n - 9 * (len(opened) - 1))
-
-
-def test_area_averages_by_hand():
-    image = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
-    # A new pixel covers 1.5 x 1.5 old ones: one whole, two halves, one quarter.
-    first = (0 + 0.5 * 1 + 0.5 * 3 + 0.25 * 4) / 2.25
-    assert area_average(image, 2)[0, 0, 0, 0] == pytest.approx(first)
-    assert area_average(image, 3) is image
-    large = np.random.default_rng(0).random((2, 3, 100, 100), dtype=np.float32)
-    assert area_average(large, 64).mean() == pytest.approx(large.mean(), abs=1e-5)
-    assert np.allclose(area_average(large, 50), large.reshape(2, 3, 50, 2, 50, 2).mean(axis=(3, 5)), atol=1e-6)
 
 
 @pytest.fixture(scope="module")

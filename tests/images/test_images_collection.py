@@ -15,8 +15,8 @@ from PIL import Image
 
 from zatlas.errors import DataError, FileAccessError, UsageError, WriteError
 from zatlas.images.collection import Collection, join_labels
-from zatlas.images.packing import area_resized
 from zatlas.images.readers.opening import open_images
+from zatlas.images.resizing import area_resized
 from zatlas.images.source import ArraySource, printable
 
 RNG = np.random.default_rng(2)

@@ -90,7 +90,7 @@ def test_whole_numbers_are_exact_and_blocks_do_not_matter(monkeypatch: pytest.Mo
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 65536, (2, 91, 53)).astype(np.uint16) for _ in range(4)]
     whole = statistics(collection(images))
-    monkeypatch.setattr("zatlas.images.packing._BLOCK_VALUES", 700)
+    monkeypatch.setattr("zatlas.images.resizing._BLOCK_VALUES", 700)
     blocks = statistics(collection(images))
     for name in ("min", "max", "count", "histogram"):
         assert whole.total[name] == blocks.total[name]  # type: ignore[literal-required]

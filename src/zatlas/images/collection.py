@@ -21,7 +21,8 @@ from zatlas.config import SplitConfig
 from zatlas.errors import DataError
 from zatlas.files import sha256
 from zatlas.images.labels import OWN_COLUMNS, groups_from, match_labels, read_labels, with_free_names
-from zatlas.images.packing import Packed, pack, row_blocks
+from zatlas.images.packing import Packed, pack
+from zatlas.images.resizing import row_blocks
 from zatlas.images.source import ArraySource, ImageSource, printable
 from zatlas.images.splits import split_collection
 

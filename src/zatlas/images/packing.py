@@ -7,24 +7,23 @@ fingerprint in it, the pixels are converted again.
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from zatlas.errors import DataError, WriteError
 from zatlas.files import SCHEMA_VERSION, make_folder, new_file, read_json, write_json
+from zatlas.images.resizing import area_resized
 from zatlas.images.source import ArraySource, DamagedImage, ImageSource, Pixels, map_array, map_file, size_text
 
-__all__ = ["Packed", "area_resized", "pack", "row_blocks"]
+__all__ = ["Packed", "pack"]
 
 log = logging.getLogger(__name__)
 
 ALIGNMENT = 4096
-_BLOCK_VALUES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -146,66 +145,3 @@ def _opened(folder: Path, fingerprint: str, originals: Sequence[ImageSource], *,
         size = original.pixel_size_um if keeps_size else None
         sources.append(ArraySource(array, pixel_size_um=size, channel_names=original.channel_names))
     return Packed(sources, [int(entry["row"]) for entry in index["images"]], rejected)
-
-
-def row_blocks(source: ImageSource, level: int = 0) -> Iterator[Pixels]:
-    """The image in blocks of rows (c, rows, w) of about 4 million values, so that large images need little memory.
-
-    An image that must be decoded is decoded once and then cut.
-    """
-    if not source.reads_windows:
-        source, level = ArraySource(source.read(level=level)), 0
-    c, h, w = source.shape_at(level)
-    step = max(1, _BLOCK_VALUES // (c * w))
-    for y in range(0, h, step):
-        yield source.read(y, 0, min(step, h - y), w, level)
-
-
-def area_resized(source: ImageSource, side_px: int) -> Pixels:
-    """The whole image resized to (c, side_px, side_px), its number type kept (whole numbers are rounded).
-
-    Along an axis that shrinks, each new pixel is the mean of the area it covers, so that no grey level is lost or
-    invented; along one that grows, pixels are interpolated linearly.
-
-    Args:
-        source: The image.
-        side_px: New height and width [px].
-    """
-    c, h, w = source.shape
-    if (h, w) == (side_px, side_px):
-        return source.read()
-    down, across = _resize_weights(h, side_px), _resize_weights(w, side_px)
-    result = np.zeros((c, side_px, side_px))
-    y = 0
-    for block in row_blocks(source):
-        rows = block.shape[1]
-        for channel in range(c):
-            narrow = (across @ block[channel].astype(np.float64).T).T
-            result[channel] += down[:, y : y + rows] @ narrow
-        y += rows
-    if source.dtype.kind in "ui":
-        limits = np.iinfo(source.dtype)
-        result = np.clip(np.rint(result), limits.min, limits.max)
-    return result.astype(source.dtype)
-
-
-def _resize_weights(n: int, n_new: int) -> scipy.sparse.csr_array[Any]:
-    """Weights (n_new, n), rows summing to 1: box areas when shrinking, linear interpolation when growing."""
-    scale = n / n_new
-    if n_new <= n:
-        start = np.arange(n_new) * scale
-        stop = np.minimum(start + scale, n)
-        taps = int(np.ceil(scale)) + 1
-        columns = np.floor(start).astype(np.int64)[:, None] + np.arange(taps)
-        overlap = np.minimum(stop[:, None], columns + 1) - np.maximum(start[:, None], columns)
-        weights = np.clip(overlap, 0, None) / scale
-    else:
-        centre = np.clip((np.arange(n_new) + 0.5) * scale - 0.5, 0, n - 1)
-        low = np.floor(centre).astype(np.int64)
-        columns = low[:, None] + np.arange(2)
-        share = centre - low
-        weights = np.stack([1 - share, share], axis=1)
-    rows = np.broadcast_to(np.arange(n_new)[:, None], columns.shape)
-    is_used = (weights > 0) & (columns < n)
-    triples = (weights[is_used], (rows[is_used], columns[is_used]))
-    return scipy.sparse.csr_array(triples, shape=(n_new, n))

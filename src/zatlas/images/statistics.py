@@ -21,7 +21,7 @@ import pandas as pd
 from zatlas.errors import DataError
 from zatlas.files import SCHEMA_VERSION, read_json, write_json
 from zatlas.images.collection import Collection
-from zatlas.images.packing import row_blocks
+from zatlas.images.resizing import row_blocks
 from zatlas.images.source import ImageSource, Pixels
 from zatlas.images.splits import MOST_GROUPS_TO_COMPARE
 

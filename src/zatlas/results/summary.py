@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from skimage.transform import resize_local_mean
 
 from zatlas.config import StudyConfig
 from zatlas.images.collection import Collection
 from zatlas.images.inspection import Inspection
+from zatlas.images.resizing import area_mean
 from zatlas.images.source import ImageSource
 from zatlas.images.splits import Split
 from zatlas.images.statistics import Statistics
@@ -105,10 +105,9 @@ def _thumbnail(source: ImageSource, grey: _Grey, side_px: int, *, is_square: boo
     _, height, width = pixels.shape
     scale = side_px / max(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    resized: Any = resize_local_mean
-    small = resized(pixels, (pixels.shape[0], *size), grid_mode=True, preserve_range=True).astype(np.float32)
+    small = area_mean(pixels, *size)
     if not is_square:
-        return np.asarray(small)
+        return small
     square = np.ones((pixels.shape[0], side_px, side_px), dtype=np.float32)
     y, x = (side_px - size[0]) // 2, (side_px - size[1]) // 2
     square[:, y : y + size[0], x : x + size[1]] = small

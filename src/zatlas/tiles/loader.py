@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
-from zatlas.images.packing import row_blocks
+from zatlas.images.resizing import row_blocks
 from zatlas.images.source import ArraySource, ImageSource
 from zatlas.tiles import samplers
 from zatlas.tiles.samplers import Draws

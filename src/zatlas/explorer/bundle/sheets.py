@@ -11,14 +11,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from zatlas.explorer.bundle.columns import Files
 from zatlas.explorer.greys import eight_bits, shown
+from zatlas.images.resizing import area_mean
 from zatlas.tiles.loader import Tiles
 
-__all__ = ["THUMBNAIL_PX", "Layout", "Sheet", "area_average", "layout", "write_sheets"]
+__all__ = ["THUMBNAIL_PX", "Layout", "Sheet", "layout", "write_sheets"]
 
 THUMBNAIL_PX = 64
 _LARGEST_PX = 4096
@@ -141,26 +142,9 @@ def write_sheets(
         rows = np.arange(start, min(start + batch, n))
         pictures = shown(tiles.take(rows), limits)
         if thumbnails is not None:
-            thumbnails.add(eight_bits(area_average(pictures, small_px)))
+            thumbnails.add(eight_bits(area_mean(pictures, small_px, small_px)))
         if originals is not None:
             originals.add(eight_bits(pictures))
         if on_progress is not None:
             on_progress(int(rows[-1]) + 1, n)
     return tuple(made.info() if made is not None else None for made in (thumbnails, originals))  # type: ignore[return-value]
-
-
-def area_average(images: Float[np.ndarray, "b c h w"], size_px: int) -> Float[np.ndarray, "b c s s"]:
-    """Square images made smaller: each new pixel is the mean of the area that it covers.
-
-    Example:
-        >>> area_average(np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2), 1)
-        array([[[[1.5]]]], dtype=float32)
-    """
-    side = images.shape[-1]
-    if side == size_px:
-        return images
-    edges = np.arange(size_px + 1) * (side / size_px)
-    pixel = np.arange(side)
-    covered = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    weights = (np.clip(covered, 0, None) * (size_px / side)).astype(np.float32)
-    return np.asarray(weights @ images @ weights.T, np.float32)

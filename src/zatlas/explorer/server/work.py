@@ -15,12 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from zatlas.errors import ZatlasError
 from zatlas.explorer.greys import eight_bits, shown
 from zatlas.explorer.server.requests import Refused
+from zatlas.images.resizing import block_mean
 from zatlas.images.source import ImageSource
 from zatlas.studies.data import StudyData, locate
 from zatlas.studies.study import Study
@@ -280,17 +281,8 @@ def shrunk(
     for y in range(0, h, rows):
         stop_when(is_over)
         band = scaling.apply(np.asarray(source.read(y, 0, min(rows, h - y), w)))
-        bands.append(_grey(_block_means(band, step), display))
+        bands.append(_grey(block_mean(band, step), display))
     return np.concatenate(bands)
-
-
-def _block_means(x: Float[np.ndarray, "c h w"], step: int) -> Float[np.ndarray, "c h2 w2"]:
-    if step == 1:
-        return x
-    c, h, w = x.shape
-    padded = np.pad(x, ((0, 0), (0, -h % step), (0, -w % step)), mode="edge")
-    blocks = padded.reshape(c, padded.shape[1] // step, step, padded.shape[2] // step, step)
-    return np.asarray(blocks.mean(axis=(2, 4), dtype=np.float32))
 
 
 def _grey(x: Shaped[np.ndarray, "c h w"], display: tuple[float, float]) -> UInt8[np.ndarray, "h w *c"]:

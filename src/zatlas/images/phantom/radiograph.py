@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from scipy.ndimage import gaussian_filter, zoom
 
+from zatlas.images.resizing import block_mean
 from zatlas.randomness import generator
 
 __all__ = ["FACTOR_RANGES", "draw_radiograph", "patient_of"]
@@ -102,7 +103,7 @@ def draw_radiograph(
     grey = _display(rng, attenuation, body, factors["exposure"])
     if factors["marker"]:
         _burn_in(rng, grey)
-    grey = grey.reshape(size, 2, size, 2).mean(axis=(1, 3))
+    grey = block_mean(grey, 2)
     grey += rng.normal(0, 1.8, size=grey.shape)
     pixels = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
     return pixels, {name: round(value, 6) for name, value in factors.items()}, who.label
