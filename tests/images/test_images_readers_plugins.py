@@ -52,7 +52,10 @@ PYRAMID = Reader(name="pyramid", open=read_pyramid, magic=(MAGIC,), suffixes=(".
 
 
 def pixels_of(seed: int, side: int = 90) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
+    """Noise whose darkest and brightest pixels are at level 0 alone."""
+    pixels = np.random.default_rng(seed).integers(10, 246, (side, side), dtype=np.uint8)
+    pixels[1, 1], pixels[3, 3] = 0, 255
+    return pixels
 
 
 def write(path: Path, seed: int = 0) -> Path:

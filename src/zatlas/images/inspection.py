@@ -92,8 +92,8 @@ def inspection(
     if outliers:
         shown = ", ".join(outliers[:8]) + (f" and {len(outliers) - 8} more" if len(outliers) > 8 else "")
         warnings.append(
-            f"grey level: {shown} differ from the other groups by more than their own spread; a model may learn the "
-            "stain or the exposure before the tissue"
+            f"grey level: {shown} differ from the other groups by more than their own spread; "
+            "a model may learn the stain or the exposure before the tissue"
         )
     return Inspection(
         groups=_groups(sizes, grey, split),

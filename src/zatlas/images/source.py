@@ -243,8 +243,8 @@ def check_declared_size(shape: Sequence[int], itemsize: int) -> None:
     if n_bytes > MAX_IMAGE_BYTES:
         declared = " x ".join(map(str, shape))
         raise DamagedImage(
-            f"declares {declared} values, {size_text(n_bytes)}, more than the limit of "
-            f"{size_text(MAX_IMAGE_BYTES)} per image: cut it into parts"
+            f"declares {declared} values, {size_text(n_bytes)}, "
+            f"more than the limit of {size_text(MAX_IMAGE_BYTES)} per image: cut it into parts"
         )
 
 

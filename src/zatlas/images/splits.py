@@ -254,8 +254,8 @@ def _leaks(collection: _Grouped, is_test: np.ndarray[Any, np.dtype[np.bool_]], b
         warnings.append(
             f"column {name!r} looks like patients, and {values} of it ({shown}) "
             f"{'is' if len(shared) == 1 else 'are'} in both the training and the test part "
-            f"({n_test} of {int(is_test.sum())} test images): the test will look better than it is for new "
-            f"patients; {remedy}"
+            f"({n_test} of {int(is_test.sum())} test images): "
+            f"the test will look better than it is for new patients; {remedy}"
         )
     return warnings
 
@@ -287,10 +287,10 @@ def suggest_holdout(collection: _Grouped) -> tuple[str, str, pd.DataFrame]:
     rows = rows.sort_values(["is_eligible", "score", "group"], ascending=[False, True, True], ignore_index=True)
     best = rows.iloc[0]
     why = (
-        f"{best['group']} costs {best['pixel_share']:.0%} of the pixels ({best['images']} of {len(table)} images), and "
-        f"its image sizes are distributed like those of the other groups (Kolmogorov-Smirnov distance "
-        f"{best['size_distance']:.2f}; 0 is alike, 1 is apart): the smallest sum of both among "
-        f"{int(rows['is_eligible'].sum())} groups"
+        f"{best['group']} costs {best['pixel_share']:.0%} of the pixels ({best['images']} of {len(table)} images), "
+        f"and its image sizes are distributed like those of the other groups "
+        f"(Kolmogorov-Smirnov distance {best['size_distance']:.2f}; 0 is alike, 1 is apart): "
+        f"the smallest sum of both among {int(rows['is_eligible'].sum())} groups"
     )
     if best["shares_patient_with"]:
         why += f". Mind that it shares a patient with {best['shares_patient_with']}"

@@ -187,9 +187,9 @@ def _read_header(file: IO[bytes]) -> _Header:
         raise DamagedImage("has a damaged NumPy header") from err
     if dtype.hasobject:
         raise DamagedImage(
-            "holds Python objects (dtype object), which only pickle can read; zatlas never unpickles, because a pickle "
-            "can run any program: save a plain array of one size and number type, or an HDF5 file with one dataset "
-            "per image"
+            "holds Python objects (dtype object), which only pickle can read; "
+            "zatlas never unpickles, because a pickle can run any program: "
+            "save a plain array of one size and number type, or an HDF5 file with one dataset per image"
         )
     if min(shape, default=0) < 0:
         raise DamagedImage("has a damaged NumPy header")
@@ -240,8 +240,8 @@ def _checked_layout(header: _Header, name: str) -> Layout:
     layout = image_layout(header.shape)
     if layout is None or not is_readable_dtype(header.dtype):
         raise DamagedImage(
-            f"holds no images: {name} is {shape_text(header.shape, header.dtype)}, expected numbers of shape NHW, "
-            "NHW1, N1HW or NHW3"
+            f"holds no images: {name} is {shape_text(header.shape, header.dtype)}, "
+            "expected numbers of shape NHW, NHW1, N1HW or NHW3"
         )
     check_declared_size(layout.item, header.dtype.itemsize)
     return layout

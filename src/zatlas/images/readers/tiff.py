@@ -192,8 +192,8 @@ def _refuse_hidden_planes(description: str, following: int) -> None:
             name, _, value = line.partition("=")
             if name == "images" and value.strip().isdigit() and int(value) > 1:
                 raise DamagedImage(
-                    f"is an ImageJ stack of {int(value)} planes without a directory of them: save it as several TIFF "
-                    "files, or in HDF5"
+                    f"is an ImageJ stack of {int(value)} planes without a directory of them: "
+                    "save it as several TIFF files, or in HDF5"
                 )
 
 
