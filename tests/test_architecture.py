@@ -16,25 +16,32 @@ ROOMS = {
     "files": (),
     "progress": (),
     "images": (
-        "source", "splits", "labels", "packing", "collection", "readers", "statistics", "inspection", "phantom",
+        "source", "splits", "labels", "resizing", "packing", "collection", "readers", "statistics", "inspection",
+        "phantom",
     ),
     "tiles": ("samplers", "transforms", "loader"),
     "model": ("network", "objective"),
     "training": ("weights", "shards", "checkpoints", "pace", "rehearsal", "devices", "fit"),
     "atlas": (
-        "latent_path", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas", "encode",
+        "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas",
+        "encode",
     ),
-    "trust": ("evaluation", "features", "probes", "support"),
+    "trust": (
+        "uncertainty", "histograms", "associations", "features", "evaluation", "pixel_pca", "dimensions", "agreement",
+        "probes", "support",
+    ),
     "vae": (),
-    "results": ("records", "kinds", "summary", "comparison", "pictures", "analysis"),
-    "report": ("figures", "findings", "method", "tables", "sections", "page"),
+    "results": ("records", "maps", "kinds", "summary", "comparison", "pictures", "analysis"),
+    "report": ("figures", "findings", "tables", "method", "sections", "page"),
     "studies": ("data", "study", "plan", "inspect", "run", "verbs", "demo"),
     "explorer": ("greys", "page", "bundle", "server", "share", "notebook"),
     "cli": ("flags", "screen", "verbs", "main"),
     "__main__": (),
 }  # fmt: skip
 FOLDERS = {
-    "images.readers": ("colour", "arrays", "hdf5", "tiff", "folder", "opening"),
+    "images.readers": (
+        "reader", "colour", "refused", "arrays", "hdf5", "tiff", "pictures", "plugins", "folder", "table", "opening",
+    ),
     "images.phantom": ("radiograph", "section", "phantom"),
     "report.figures": (
         "style", "sheet", "curves", "collection", "latent_maps", "pictures", "catalogue", "plot", "writing",

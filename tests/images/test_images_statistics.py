@@ -35,7 +35,11 @@ def random_images(data: st.DataObject, dtype: str) -> list[np.ndarray]:
     images = []
     for _ in range(data.draw(st.integers(1, 6))):
         shape = (data.draw(st.integers(1, 3)), data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40)))
-        values = rng.normal(data.draw(st.floats(-1e4, 1e4)), data.draw(st.floats(0, 3e3)), shape)
+        values = rng.normal(
+            data.draw(st.floats(-1e4, 1e4)),
+            data.draw(st.floats(0, 3e3).filter(lambda sd: sd == 0 or sd > 1e-100)),
+            shape,
+        )
         limits = np.iinfo(dtype) if dtype[0] in "ui" else None
         images.append((np.clip(values, limits.min, limits.max) if limits else values).astype(dtype))
     return images

@@ -186,3 +186,12 @@ def test_figures_of_a_study_need_no_theme_and_change_no_setting():
 def test_write_figures_takes_results_alone(made):
     assert len(write_figures.__annotations__) == 4
     assert [entry.id for entry in made.manifest] == [recipe.id for recipe in catalogue(made.results)]
+
+
+def test_the_epoch_marked_is_the_one_whose_weights_are_kept():
+    columns = ("validation_distortion_nats", "validation_rate_nats")
+    history = pd.DataFrame({"epoch": [1, 2, 3], columns[0]: [100.0, 90.0, 80.0], columns[1]: [1.0, 5.0, 20.0]})
+    assert plot.best_epoch(history) == 2
+    assert plot.best_epoch(history, beta=0.1) == 3
+    assert plot.best_epoch(history, beta=4.0) == 1
+    assert plot.best_epoch(history.drop(columns=columns[0])) is None

@@ -84,8 +84,8 @@ def test_error_and_bits_undo_psnr_and_nats():
     assert bits(math.log(8)) == pytest.approx(3)
 
 
-def test_the_best_epoch_is_the_first_of_highest_elbo():
+def test_the_best_epoch_is_the_first_of_lowest_objective():
     nan = float("nan")
-    assert best_epoch(np.array([1.0, 2, 3, 4]), np.array([-9.0, nan, -5, -5])) == 3
+    assert best_epoch(np.array([1.0, 2, 3, 4]), np.array([9.0, nan, 5, 5])) == 3
     assert best_epoch(np.array([1.0, 2]), np.array([nan, nan])) is None
     assert best_epoch(np.zeros(0), np.zeros(0)) is None

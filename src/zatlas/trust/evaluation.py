@@ -127,13 +127,14 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def best_epoch(epochs: Float[np.ndarray, " n"], elbo: Float[np.ndarray, " n"]) -> float | None:
-    """The epoch with the highest ELBO, the first of equal ones; None when it was never measured.
+def best_epoch(epochs: Float[np.ndarray, " n"], objective: Float[np.ndarray, " n"]) -> float | None:
+    """The epoch with the lowest objective, the first of equal ones; None when it was never measured.
 
     Args:
         epochs: Numbers of the epochs.
-        elbo: ELBO of the validation part after each [nats per image]; NaN where it was not measured.
+        objective: distortion + beta * rate of the validation part after each [nats per image]; NaN where it was not
+            measured.
     """
-    if np.isnan(elbo).all():
+    if np.isnan(objective).all():
         return None
-    return float(epochs[int(np.nanargmax(elbo))])
+    return float(epochs[int(np.nanargmin(objective))])

@@ -35,7 +35,7 @@ _SHARED = ("image", "group", "split", "y_px", "x_px", "size_px")
 _TITLES: Mapping[str, tuple[str, str, str]] = {
     "image": ("Image", "", "name of the image that this picture is, or was cut from"),
     "group": ("Group", "", "images that belong together, such as those of one animal or patient"),
-    "split": ("Part", "", "train: the model learned from it; validation: chose the best epoch; test: never seen"),
+    "split": ("Split", "", "train: the model learned from it; validation: chose the best epoch; test: never seen"),
     "y_px": ("Top edge", "px", "distance of the tile from the top of its image"),
     "x_px": ("Left edge", "px", "distance of the tile from the left of its image"),
     "size_px": ("Tile size", "px", "side of the tile in its image"),

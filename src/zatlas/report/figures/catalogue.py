@@ -197,7 +197,7 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
 def _training(model: ModelResults) -> Iterator[Recipe]:
     if len(model.history) < 2:
         return
-    best = curves.best_epoch(model.history)
+    best = curves.best_epoch(model.history, model.beta)
     marked = f" The dashed line marks epoch {best:g}, whose weights are kept." if best is not None else ""
     yield Recipe(
         id=f"{safe_id(model.name)}-training",

@@ -31,11 +31,19 @@ _PARTS = ("train", "validation", "test")
 _DASHES = {"train": "-", "validation": (0, (4, 1.5)), "test": (0, (1, 1))}
 
 
-def best_epoch(history: pd.DataFrame) -> float | None:
-    """The epoch with the highest ELBO on the validation part, whose weights are kept; None without validation."""
-    if "validation_elbo_nats" not in history:
+def best_epoch(history: pd.DataFrame, beta: float = 1.0) -> float | None:
+    """The epoch whose weights are kept: with the lowest objective on the validation part; None without validation.
+
+    Args:
+        history: One row per epoch.
+        beta: Weight of the rate in the objective.
+    """
+    if "validation_distortion_nats" not in history:
         return None
-    return evaluation.best_epoch(*(history[name].to_numpy(dtype=float) for name in ("epoch", "validation_elbo_nats")))
+    epochs, distortion, rate = (
+        history[name].to_numpy(dtype=float) for name in ("epoch", "validation_distortion_nats", "validation_rate_nats")
+    )
+    return evaluation.best_epoch(epochs, distortion + beta * rate)
 
 
 def training_curves(model: ModelResults) -> Figure:
@@ -54,7 +62,7 @@ def training_curves(model: ModelResults) -> Figure:
                     linestyle=_DASHES[part],
                     label=part_word(part),
                 )
-        _frame_epochs(panel, history, name)
+        _frame_epochs(panel, history, name, model.beta)
         panel.set_title(text)
         panel.set_xlabel("epoch")
         tidy(panel)
@@ -62,7 +70,7 @@ def training_curves(model: ModelResults) -> Figure:
     return figure
 
 
-def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str) -> None:
+def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, beta: float) -> None:
     """Limit the axis to what follows the first epochs, shade the warm-up, mark the best epoch."""
     columns = [f"{part}_{name}_nats" for part in _PARTS if f"{part}_{name}_nats" in history]
     values = history[columns].to_numpy(dtype=float)
@@ -86,7 +94,7 @@ def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str) -> None:
                 color=muted(),
                 va="top",
             )
-    best = best_epoch(history)
+    best = best_epoch(history, beta)
     if best is not None:
         panel.axvline(best, color=ink(), linewidth=0.8, linestyle=(0, (2, 2)))
         if name == "elbo":
