@@ -139,7 +139,6 @@ def _sharded(threads: int, batch: int, decoder: str, precision: str):
 def _whole(threads: int, batch: int, decoder: str, precision: str):
     import torch
 
-    from zatlas.model.objective import distortion, rate
     from zatlas.training.weights import Weights
 
     network = _network(decoder)
@@ -152,9 +151,7 @@ def _whole(threads: int, batch: int, decoder: str, precision: str):
 
     def step() -> None:
         params, posterior = weights.computing(x, noise)
-        nats = distortion(
-            params.float(), x, mask, likelihood="bernoulli", log_noise_var=network.log_noise_var
-        ) + rate(posterior.mean, posterior.log_var)  # fmt: skip
+        nats = network.likelihood.nll(params.float(), x, mask) + network.prior.rate(posterior)
         for total, part in zip(
             weights.views(gradient).values(), torch.autograd.grad(nats.mean(), computing), strict=True
         ):  # fmt: skip

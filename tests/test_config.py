@@ -109,13 +109,8 @@ def test_difference_of_models_is_told_once():
     [
         (lambda: TrainConfig(epochs=0), "--epochs is 0, expected 1 or more"),
         (lambda: ModelConfig(latent_dim=(4, 4)), "--latent-dim"),
-        (lambda: ModelConfig(likelihood="poisson"), "expected bernoulli or gaussian"),
         (lambda: TilesConfig(sampler="by_pixel"), "a tile size, which --sampler by_pixel needs"),
         (lambda: AtlasConfig(clusters=1), "--clusters is 1"),
-        (
-            lambda: StudyConfig(tiles=TilesConfig(scaling="standardise"), model=ModelConfig(likelihood="bernoulli")),
-            "grey values from 0 to 1",
-        ),
     ],
 )
 def test_bad_values_name_the_flag(make, message):

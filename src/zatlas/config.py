@@ -24,6 +24,8 @@ from zatlas.errors import DataError, UsageError
 __all__ = [
     "AtlasConfig",
     "DataConfig",
+    "LatentConfig",
+    "LayersConfig",
     "ModelConfig",
     "ModelSpec",
     "NamedModel",
@@ -146,18 +148,10 @@ class TilesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The variational autoencoder: its shape and its objective."""
+class LatentConfig:
+    """How large the latents are."""
 
     latent_dim: tuple[int, ...] = option((16,), "latent sizes; each trains a model of its own")
-    widths: tuple[int, ...] = option((32, 64, 128, 256), "channels of the stages; each stage halves the image")
-    blocks: int = option(0, "residual blocks after each stage")
-    norm: str = option("none", "none | group (GroupNorm)")
-    decoder: str = option(
-        "upsample", "upsample (faster, no checkerboard) | transposed (strided transposed convolutions)"
-    )
-    likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
-    beta: float = option(1.0, "weight of the rate (KL) in the objective")
 
     def __post_init__(self) -> None:
         latents_ok = len(self.latent_dim) > 0 and all(1 <= d <= 4096 for d in self.latent_dim)
@@ -168,17 +162,38 @@ class ModelConfig:
             self.latent_dim,
             "different sizes",
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersConfig:
+    """What a network is built of, whatever its latent size and its images."""
+
+    widths: tuple[int, ...] = option((32, 64, 128, 256), "channels of the stages; each stage halves the image")
+    blocks: int = option(0, "residual blocks after each stage")
+    norm: str = option("none", "none | group (GroupNorm)")
+    decoder: str = option(
+        "upsample", "upsample (faster, no checkerboard) | transposed (strided transposed convolutions)"
+    )
+    likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
+
+    def __post_init__(self) -> None:
         widths_ok = 1 <= len(self.widths) <= 8 and all(1 <= w <= 4096 for w in self.widths)
         _require(widths_ok, "widths", self.widths, "1 to 8 channel numbers from 1 to 4096")
         _require(0 <= self.blocks <= 8, "blocks", self.blocks, "0 to 8")
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
-        _require(
-            self.likelihood in ("bernoulli", "gaussian"),
-            "likelihood",
-            self.likelihood,
-            "bernoulli or gaussian",
-        )
+        # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(LayersConfig, LatentConfig):
+    """The variational autoencoder: its shape and its objective."""
+
+    beta: float = option(1.0, "weight of the rate (KL) in the objective")
+
+    def __post_init__(self) -> None:
+        LatentConfig.__post_init__(self)
+        LayersConfig.__post_init__(self)
         _require(self.beta >= 0, "beta", self.beta, "0 or more")
 
 
@@ -397,13 +412,6 @@ class StudyConfig:
                 f"--latent-dim is {self.model.latent_dim} beside [[models]], expected one size",
                 hint="keep one size in [model] and give the others in the tables of [[models]]",
             )
-        for spec in self.model_specs:
-            if spec.config.likelihood == "bernoulli" and self.tiles.scaling == "standardise":
-                raise UsageError(
-                    "--likelihood bernoulli needs grey values from 0 to 1, but --scaling is standardise",
-                    where=f"[[models]] {spec.name}" if self.models else "",
-                    hint="use --scaling minmax, or --likelihood gaussian",
-                )
 
     @property
     def model_specs(self) -> tuple[ModelSpec, ...]:

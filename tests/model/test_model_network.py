@@ -11,7 +11,7 @@ from torch import nn
 
 from zatlas.config import ModelConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
-from zatlas.model.network import LOG_VAR_MAX, LOG_VAR_MIN, NetworkConfig, build, compute_copy, load_weights, soft_bound
+from zatlas.model.network import LOG_VAR_MAX, LOG_VAR_MIN, NetworkConfig, build, load_weights, soft_bound
 
 SMALL = NetworkConfig(
     latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="transposed", likelihood="gaussian"
@@ -153,7 +153,7 @@ def test_latents_stay_float32_under_autocast_and_in_a_low_precision_copy():
     network, x = build(SMALL, seed=0), images(SMALL)
     with torch.autocast("cpu", torch.bfloat16):
         assert network.encode(x).mean.dtype == torch.float32
-    copied = compute_copy(network, torch.bfloat16)
+    copied = network.compute_copy(torch.bfloat16)
     posterior = copied.encode(x)
     assert (posterior.mean.dtype, copied.decode(posterior.mean).dtype) == (torch.float32, torch.bfloat16)
     torch.testing.assert_close(posterior.mean, network.encode(x).mean, atol=0.01, rtol=0.05)

@@ -11,19 +11,27 @@ from scipy.integrate import quad
 from sklearn.decomposition import PCA
 from torch.distributions import Normal, kl_divergence
 
-from zatlas.model.objective import (
-    NOISE_FLOOR_VAR,
-    active_dims,
-    distortion,
-    effective_beta,
-    kl_weight,
-    rate,
-    rate_per_dim,
-    squared_error,
-    updated_log_noise_var,
-)
+from zatlas.model import likelihoods
+from zatlas.model.likelihoods import NOISE_FLOOR_VAR, squared_error, updated_log_noise_var
+from zatlas.model.objective import active_dims, effective_beta, kl_weight
+from zatlas.model.priors import Posterior, StandardNormal
 
 ZERO = torch.zeros((), dtype=torch.float64)
+
+
+def with_noise(name, log_noise_var):
+    """A likelihood of zatlas with this log of the shared variance."""
+    made = likelihoods.likelihood(name)
+    made.log_noise_var = log_noise_var
+    return made
+
+
+def distortion(params, x, mask, *, likelihood, log_noise_var):
+    return with_noise(likelihood, log_noise_var).nll(params, x, mask)
+
+
+def rate(mean, log_var):
+    return StandardNormal().rate(Posterior(mean, log_var))
 
 
 def float64(*shape, seed=0):
@@ -36,9 +44,9 @@ def test_rate_is_the_kl_divergence(seed, b, d):
     mean, log_var = 6 * float64(b, d, seed=seed) - 3, 8 * float64(b, d, seed=seed + 1) - 6
     posterior = Normal(mean, torch.exp(0.5 * log_var))
     exact = kl_divergence(posterior, Normal(torch.zeros_like(mean), torch.ones_like(mean)))
-    torch.testing.assert_close(rate_per_dim(mean, log_var), exact)
+    torch.testing.assert_close(StandardNormal().rate_per_dim(Posterior(mean, log_var)), exact)
     torch.testing.assert_close(rate(mean, log_var), exact.sum(dim=1))
-    assert (rate_per_dim(mean, log_var) >= 0).all()
+    assert (rate(mean, log_var) >= 0).all()
 
 
 @pytest.mark.parametrize("log_var", [-6.0, 0.0, 1.5])
@@ -172,7 +180,8 @@ def test_active_dims_counts_dimensions_that_vary():
 def test_effective_beta_of_cross_entropy_on_mid_greys(residual_sd, expected):
     x_hat = torch.full((1, 1, 64, 64), 0.6)
     x = x_hat + residual_sd * torch.tensor([1.0, -1.0]).repeat(32).expand(1, 1, 64, 64)
-    found = effective_beta(x, x_hat, torch.ones(1, 1, 64, 64), likelihood="bernoulli", log_noise_var=ZERO, beta=1.0)
+    params = torch.logit(x_hat)
+    found = effective_beta(x, params, torch.ones(1, 1, 64, 64), likelihood=likelihoods.Bernoulli(), beta=1.0)
     assert found == pytest.approx(expected, rel=0.01)
 
 
@@ -180,9 +189,10 @@ def test_effective_beta_of_a_calibrated_gaussian_is_beta():
     x_hat, x = torch.zeros(2, 1, 8, 8), float64(2, 1, 8, 8).float() - 0.5
     mask = torch.ones(2, 1, 8, 8)
     log_noise_var = torch.log(x.square().mean())
-    found = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var, beta=4.0)
+    found = effective_beta(x, x_hat, mask, likelihood=with_noise("gaussian", log_noise_var), beta=4.0)
     assert found == pytest.approx(4, rel=1e-5)
-    wider = effective_beta(x, x_hat, mask, likelihood="gaussian", log_noise_var=log_noise_var + math.log(9), beta=1.0)
+    wide = with_noise("gaussian", log_noise_var + math.log(9))
+    wider = effective_beta(x, x_hat, mask, likelihood=wide, beta=1.0)
     assert wider == pytest.approx(9, rel=1e-5)
 
 

@@ -1,12 +1,10 @@
 """Dimensions in use and forecast, against values by hand."""
 
 import numpy as np
-import pytest
 
 from zatlas.trust.dimensions import (
     active_units,
     forecast_active_dims,
-    implied_noise_variance,
 )
 
 
@@ -19,11 +17,6 @@ def test_forecast_counts_what_exceeds_the_noise():
     assert forecast_active_dims(spectrum, 4, beta=1.0, n_values=6, noise_variance=None) == 4
     assert forecast_active_dims(spectrum, 4, beta=10.0, n_values=6, noise_variance=None) == 2
     assert forecast_active_dims(np.ones(6), 4, beta=2.0, n_values=6, noise_variance=None) == 0
-
-
-def test_cross_entropy_implies_a_noise_of_x_times_1_minus_x():
-    assert implied_noise_variance(np.full((1, 2, 2), 0.6)) == pytest.approx(0.24)
-    assert np.isfinite(implied_noise_variance(np.zeros((1, 2, 2))))
 
 
 def test_active_units_are_those_whose_mean_varies():

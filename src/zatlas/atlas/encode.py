@@ -25,8 +25,8 @@ from torch import Tensor
 from zatlas.atlas.atlas import OWN_COLUMNS, Atlas
 from zatlas.compute import SHARD_IMAGES, operator_pool, shards_of
 from zatlas.errors import DataError, UsageError
-from zatlas.model.network import Network, compute_copy
-from zatlas.model.objective import distortion, rate
+from zatlas.model.network import Network
+from zatlas.model.priors import Posterior
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
@@ -73,7 +73,7 @@ def encode(
 
     Raises:
         UsageError: the tiles are not grid tiles, do not fit the network, `table_extra` has another length, or
-            `precision` is unknown.
+            `precision` is unknown, or the network computes in float32 alone.
         DataError: there are no tiles, or the network returns values that are not finite.
     """
     _check(network, tiles, table_extra)
@@ -82,9 +82,10 @@ def encode(
     n, d = len(tiles), network.config.latent_dim
     mean, log_var = np.empty((n, d), np.float32), np.empty((n, d), np.float32)
     numbers = {name: np.empty(n, np.float32) for name in ("distortion_nats", "rate_nats", "psnr_db")}
-    was_training, done = network.training, 0
+    computing = network if precision == "float32" else network.compute_copy(torch.bfloat16)
+    modes, done = {module: module.training for module in network.modules()}, 0
     network.eval()
-    computing = network if precision == "float32" else compute_copy(network, torch.bfloat16)
+    computing.eval()
     compute = partial(_encode_shard, computing, grey_limits(tiles))
     try:
         with operator_pool() as pool, contextlib.closing(tiles.batches(0, batch_size)) as batches:
@@ -98,10 +99,11 @@ def encode(
                 if on_progress is not None:
                     on_progress(done, n)
     finally:
-        network.train(was_training)
+        for module, is_training in modes.items():
+            module.training = is_training
     if not np.isfinite(mean).all() or not np.isfinite(log_var).all():
         raise DataError("the network returns latents that are not finite numbers", hint="train the model again")
-    info = {"likelihood": network.config.likelihood, "size_px": tiles.size}
+    info = {"likelihood": network.likelihood.name, "size_px": tiles.size}
     if precision != "float32":
         info["precision"] = precision
     return Atlas(mean, log_var, _table(tiles, numbers, table_extra), info=info)
@@ -154,7 +156,7 @@ def _encode_shard(
     network: Network, limits: tuple[float, float], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
 ) -> _Encoded:
     """Means, log-variances and the numbers of at most 16 images."""
-    device, likelihood, n = network.log_noise_var.device, network.config.likelihood, len(x)
+    device, n = network.device, len(x)
     # Matrix products of fewer rows take other kernels, with other last bits.
     filling = x.new_zeros(SHARD_IMAGES - n, *x.shape[1:])
     full, x, mask = torch.cat([x, filling]).to(device), x.to(device), mask.to(device)
@@ -162,14 +164,14 @@ def _encode_shard(
         posterior = network.encode(full)
         params = network.decode(posterior.mean)[:n].float()
         mean, log_var = posterior.mean[:n], posterior.log_var[:n]
-        x_hat = torch.sigmoid(params) if likelihood == "bernoulli" else params
         numbers = {
-            "distortion_nats": distortion(params, x, mask, likelihood=likelihood, log_noise_var=network.log_noise_var),
-            "rate_nats": rate(mean, log_var),
-            "psnr_db": _psnr_db(x, x_hat, mask, limits),
+            "distortion_nats": network.likelihood.nll(params, x, mask),
+            "rate_nats": network.prior.rate(Posterior(mean, log_var)),
+            "psnr_db": _psnr_db(x, network.likelihood.mean(params), mask, limits),
         }
-    columns = {name: column.cpu().numpy() for name, column in numbers.items()}
-    return _Encoded(mean.cpu().numpy(), log_var.cpu().numpy(), columns)
+    # Detached, because a network may return a parameter itself, which wants gradients even here.
+    columns = {name: column.detach().cpu().numpy() for name, column in numbers.items()}
+    return _Encoded(mean.detach().cpu().numpy(), log_var.detach().cpu().numpy(), columns)
 
 
 def _psnr_db(

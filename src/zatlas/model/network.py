@@ -5,17 +5,19 @@ Notable:
       convolutions ("transposed") or by a convolution at the low resolution followed by nearest upsampling ("upsample").
     - One linear layer gives the posterior's mean and log-variance. No activation acts on input, latent or output: the
       decoder returns the parameters of the likelihood (logits or means).
+    - `Network` puts an encoder, a decoder, a likelihood and a prior together; `build` makes the one of zatlas, and
+      own.py takes a torch module made elsewhere.
     - Any square size: images are padded inside by reflection to a multiple of 2**stages, and cropped on the way out.
     - No batch statistics, so that a batch may be computed in shards (see zatlas.training.fit).
 
-Not here: losses (objective.py), precision and threads (zatlas.training).
+Not here: likelihoods, priors, the objective, precision and threads (zatlas.training).
 """
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -24,8 +26,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zatlas.config import ModelConfig
+from zatlas.config import LayersConfig, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
+from zatlas.model.likelihoods import Likelihood, likelihood
+from zatlas.model.priors import Posterior, Prior, StandardNormal
 
 __all__ = [
     "Decoder",
@@ -33,8 +37,8 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "Posterior",
+    "Shape",
     "build",
-    "compute_copy",
     "load_weights",
     "soft_bound",
 ]
@@ -44,30 +48,26 @@ _GROUPS = 8  # of GroupNorm, at most
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkConfig:
-    """The shape of one network: what ModelConfig asks for, for one latent size and one kind of image.
+class Shape:
+    """What goes into a network and what comes out, whatever lies between.
 
     Attributes:
         latent_dim: Number of latent dimensions d.
         channels: Channels c of the images.
         size: Side h = w of the square images [px].
-        widths: Channels of the stages; each stage halves the image.
-        blocks: Residual blocks after each stage.
-        norm: "none" or "group".
-        decoder: "transposed" or "upsample".
-        likelihood: "bernoulli" (the decoder returns logits) or "gaussian" (means).
     """
 
     latent_dim: int
     channels: int
     size: int
-    widths: tuple[int, ...]
-    blocks: int
-    norm: str
-    decoder: str
-    likelihood: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig(LayersConfig, Shape):
+    """The network of zatlas: the layers that a ModelConfig asks for, for one latent size and one kind of image."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.size < 2 << len(self.widths):
             fitting = max(1, int(math.log2(max(self.size, 4))) - 1)
             raise UsageError(
@@ -77,16 +77,14 @@ class NetworkConfig:
             )
 
     @classmethod
-    def from_model(cls, model: ModelConfig, latent_dim: int, *, channels: int, size: int) -> "NetworkConfig":
+    def from_model(cls, model: LayersConfig, latent_dim: int, *, channels: int, size: int) -> "NetworkConfig":
         """The network of one latent size for images of `channels` x `size` x `size`.
 
         Raises:
             UsageError: the images are too small for the number of stages.
         """
-        return cls(
-            latent_dim=latent_dim, channels=channels, size=size, widths=tuple(model.widths), blocks=model.blocks,
-            norm=model.norm, decoder=model.decoder, likelihood=model.likelihood,
-        )  # fmt: skip
+        layers = {field.name: getattr(model, field.name) for field in fields(LayersConfig)}
+        return cls(latent_dim=latent_dim, channels=channels, size=size, **layers)
 
     @property
     def padded_size(self) -> int:
@@ -100,28 +98,29 @@ class NetworkConfig:
         return self.padded_size >> len(self.widths)
 
 
-class Posterior(NamedTuple):
-    """The diagonal Gaussian q(z|x)."""
-
-    mean: Float[Tensor, "b d"]
-    log_var: Float[Tensor, "b d"]
-
-
 class Network(nn.Module):
-    """Encoder, decoder and, for the gaussian likelihood, the shared noise variance."""
+    """An encoder, a decoder, the likelihood of what it returns, and the prior over latents.
 
-    log_noise_var: Float[Tensor, ""]
+    Args:
+        encoder: Called with images (b, c, h, w) on the network's grey scale; gives a `Posterior`.
+        decoder: Called with latents (b, d); gives the parameters of the likelihood, (b, n_params * c, h, w).
+        likelihood: What these parameters mean.
+        prior: Against which the rate of a posterior counts.
+        config: Latent size, channels and side of the images.
+    """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(
+        self, encoder: nn.Module, decoder: nn.Module, likelihood: Likelihood, prior: Prior, config: Shape
+    ) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
-        self.register_buffer("log_noise_var", torch.zeros(()))
+        self.encoder, self.decoder = encoder, decoder
+        self.likelihood, self.prior = likelihood, prior
+        self._register_state_dict_hook(_with_stored_names)  # type: ignore[no-untyped-call, unused-ignore]
 
     def forward(
         self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b d"]
-    ) -> tuple[Float[Tensor, "b c h w"], Posterior]:
+    ) -> tuple[Float[Tensor, "b p h w"], Posterior]:
         """Encode, draw z = mean + exp(log_var / 2) * noise, decode.
 
         Source: reparameterisation, Kingma & Welling 2014, section 2.4, https://arxiv.org/abs/1312.6114
@@ -130,43 +129,80 @@ class Network(nn.Module):
         return self.decode(posterior.mean + torch.exp(0.5 * posterior.log_var) * noise), posterior
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Posterior:
-        """Posterior of images on the network's grey scale; log_var lies in [-12, 8]."""
-        pad = self.config.padded_size - self.config.size
-        if pad:
-            x = F.pad(x, (pad // 2, pad - pad // 2) * 2, mode="reflect")
+        """Posterior of images on the network's grey scale; log_var of the network of zatlas lies in [-12, 8]."""
         posterior: Posterior = self.encoder(x)
         return posterior
 
-    def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
-        """Parameters of the likelihood: logits (bernoulli) or means (gaussian)."""
-        start, size = (self.config.padded_size - self.config.size) // 2, self.config.size
+    def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
+        """Parameters of the likelihood, such as logits (bernoulli) or means (gaussian)."""
         params: Tensor = self.decoder(z)
-        return params[:, :, start : start + size, start : start + size]
+        return params
 
     def x_hat(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
         """Decoder mean on the network's grey scale."""
-        params = self.decode(z)
-        return torch.sigmoid(params) if self.config.likelihood == "bernoulli" else params
+        return self.likelihood.mean(self.decode(z))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters lie."""
+        return next((parameter.device for parameter in self.parameters()), torch.device("cpu"))
+
+    @property
+    def log_noise_var(self) -> Tensor:
+        """Log of the shared noise variance, which the likelihoods of zatlas hold."""
+        shared: Tensor = self.likelihood.get_buffer("log_noise_var")
+        return shared
+
+    def record(self) -> dict[str, Any]:
+        """What config.toml says about the network: enough to build it again, or to know that it is not of zatlas."""
+        return to_dict(self.config)
+
+    def compute_copy(self, dtype: torch.dtype) -> "Network":
+        """A copy that computes convolutions in another number format, with the same likelihood and prior.
+
+        The layer that gives the posterior stays as it is: latents, their rate and all losses are float32.
+
+        Raises:
+            UsageError: it can compute in float32 alone.
+        """
+        other = copy.deepcopy(self)
+        other.likelihood, other.prior = self.likelihood, self.prior
+        if not isinstance(other.encoder, Encoder):
+            raise UsageError(
+                f"an encoder of class {type(other.encoder).__name__} computes in float32 alone",
+                hint="leave the precision out",
+            )
+        other.encoder.stages.to(dtype)
+        other.decoder.to(dtype)
+        return other
 
     def save_weights(self, path: Path) -> None:
         """Write the weights as safetensors; equal weights give equal bytes."""
-        tensors = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        tensors = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # tied weights share their memory
+            for name, value in self.state_dict().items()
+        }
         safetensors.torch.save_file(tensors, path)
         path.chmod(0o644)  # safetensors leaves a file that nobody else can read
 
-    def init_weights(self, generator: torch.Generator) -> None:
-        """Draw all weights from `generator`: He initialisation, biases 0, a quiet posterior and output layer."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                nn.init.kaiming_uniform_(module.weight, nonlinearity="relu", generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.GroupNorm):
-                module.reset_parameters()
-        with torch.no_grad():
-            self.encoder.to_posterior.weight.mul_(0.1)
-            self.decoder.to_params.weight.mul_(0.1)
-            self.log_noise_var.zero_()
+    def stored_name(self, name: str) -> str:
+        """How a parameter or buffer is called in state dictionaries and weights.safetensors."""
+        return "log_noise_var" if name == "likelihood.log_noise_var" else name
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        names = [name for place, child in self.named_children() for name in child.state_dict(prefix=f"{place}.")]
+        stored = {name: prefix + self.stored_name(name) for name in names}
+        values = {prefix + name: state_dict[old] for name, old in stored.items() if old in state_dict}
+        for old in set(stored.values()):
+            state_dict.pop(old, None)
+        state_dict.update(values)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _with_stored_names(network: Network, found: dict[str, Any], prefix: str, _: Any) -> None:
+    """Called by `Network.state_dict` with what it found."""
+    for name in [name for name in found if name.startswith(prefix)]:
+        found[prefix + network.stored_name(name[len(prefix) :])] = found.pop(name)
 
 
 class Encoder(nn.Module):
@@ -174,6 +210,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
+        self.pad = config.padded_size - config.size
         stages: list[nn.Module] = []
         for before, after in zip((config.channels, *config.widths), config.widths, strict=False):
             stages += [nn.Conv2d(before, after, 3, stride=2, padding=1), *_after_convolution(config, after)]
@@ -181,6 +218,8 @@ class Encoder(nn.Module):
         self.to_posterior = nn.Linear(config.widths[-1] * config.coarse_size**2, 2 * config.latent_dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Posterior:
+        if self.pad:
+            x = F.pad(x, (self.pad // 2, self.pad - self.pad // 2) * 2, mode="reflect")
         features = self.stages(_channels_last(x.to(next(self.stages.parameters()).dtype))).flatten(1)
         with torch.autocast(features.device.type, enabled=False):  # latents in the precision of the weights
             mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
@@ -188,10 +227,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One linear layer, then the encoder's stages backwards."""
+    """One linear layer, then the encoder's stages backwards; `n_params` numbers for each channel of a pixel."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, n_params: int = 1) -> None:
         super().__init__()
+        out, self.size, self.start = n_params * config.channels, config.size, (config.padded_size - config.size) // 2
         self.shape = (config.widths[-1], config.coarse_size, config.coarse_size)
         self.from_latent = nn.Linear(config.latent_dim, math.prod(self.shape))
         narrowing = list(zip(config.widths[:0:-1], config.widths[-2::-1], strict=True))
@@ -201,17 +241,18 @@ class Decoder(nn.Module):
         self.stages = nn.Sequential(*stages)
         self.to_params: nn.Conv2d | nn.ConvTranspose2d
         if config.decoder == "transposed":
-            self.to_params = TransposedConvolution(config.widths[0], config.channels)
+            self.to_params = TransposedConvolution(config.widths[0], out)
             self.arrange: nn.Module = nn.Identity()
         else:
-            self.to_params = nn.Conv2d(config.widths[0], 4 * config.channels, 3, padding=1)
+            self.to_params = nn.Conv2d(config.widths[0], 4 * out, 3, padding=1)
             self.arrange = nn.PixelShuffle(2)
 
-    def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         coarse = self.from_latent(z.to(self.from_latent.weight.dtype)).unflatten(1, self.shape)
         features = coarse.contiguous(memory_format=torch.channels_last)
         params: Tensor = self.arrange(self.to_params(self.stages(features)))
-        return params
+        kept = slice(self.start, self.start + self.size)
+        return params[:, :, kept, kept]
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
@@ -298,27 +339,40 @@ def soft_bound(value: Float[Tensor, "*shape"], low: float, high: float) -> Float
     return low + F.softplus(high - F.softplus(high - value) - low)
 
 
-def compute_copy(network: Network, dtype: torch.dtype) -> Network:
-    """A copy that computes convolutions in another number format.
+def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) -> Network:
+    """A network with initial weights that depend on `seed` alone; the global random state is not used.
 
-    The layer that gives the posterior stays as it is: latents, their rate and all losses are float32.
+    Args:
+        config: Its layers and shape.
+        seed: The one seed.
+        chosen: The likelihood itself, which becomes a part of the network; by default the one that `config` names.
+
+    Raises:
+        UsageError: zatlas has no likelihood of this name.
     """
-    other = copy.deepcopy(network)
-    other.encoder.stages.to(dtype)
-    other.decoder.to(dtype)
-    return other
-
-
-def build(config: NetworkConfig, seed: int) -> Network:
-    """A network with initial weights that depend on `seed` alone; the global random state is not used."""
+    own = chosen or likelihood(config.likelihood)
     with torch.device("meta"):
-        network = Network(config)
-    network.to_empty(device="cpu")
-    network.init_weights(torch.Generator().manual_seed(seed))
-    for parameter in network.parameters():
+        encoder, decoder = Encoder(config), Decoder(config, own.n_params)
+    network = Network(encoder.to_empty(device="cpu"), decoder.to_empty(device="cpu"), own, StandardNormal(), config)
+    _draw_weights(encoder, decoder, torch.Generator().manual_seed(seed))
+    for parameter in (*encoder.parameters(), *decoder.parameters()):
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def _draw_weights(encoder: Encoder, decoder: Decoder, generator: torch.Generator) -> None:
+    """Draw all weights from `generator`: He initialisation, biases 0, a quiet posterior and output layer."""
+    for module in (*encoder.modules(), *decoder.modules()):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.GroupNorm):
+            module.reset_parameters()
+    with torch.no_grad():
+        encoder.to_posterior.weight.mul_(0.1)
+        decoder.to_params.weight.mul_(0.1)
 
 
 def load_weights(network: Network, path: Path) -> None:

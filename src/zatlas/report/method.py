@@ -2,7 +2,7 @@
 
 import re
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -11,6 +11,9 @@ from zatlas.report.figures.style import plain
 from zatlas.report.findings.words import by_likelihood, listing
 from zatlas.results.kinds import StudyResults
 from zatlas.results.maps import without_inverse
+
+if TYPE_CHECKING:
+    from zatlas.model.likelihoods import Words
 
 __all__ = ["limits_texts", "method_blocks"]
 
@@ -46,7 +49,7 @@ def _method_texts(results: StudyResults) -> list[str]:
         else f"whole images of {data.side_px} × {data.side_px} px"
     )
     kinds = by_likelihood(results.models) or {"bernoulli": []}
-    names = [f"{_distortion(kind)}{f' ({listing(kinds[kind])})' if len(kinds) > 1 else ''}" for kind in kinds]
+    names = [f"{_words(kind).loss}{f' ({listing(kinds[kind])})' if len(kinds) > 1 else ''}" for kind in kinds]
     return [
         f"Convolutional variational autoencoders were trained on {seen}. Distortion is the "
         f"{' or the '.join(names)}, summed over pixels; rate is "
@@ -62,11 +65,11 @@ def _method_texts(results: StudyResults) -> list[str]:
     ]
 
 
-def _distortion(likelihood: str) -> str:
-    """What the distortion is with a likelihood."""
-    if likelihood == "bernoulli":
-        return "binary cross-entropy"
-    return "negative log-likelihood of a gaussian with one shared, optimal variance"
+def _words(likelihood: str) -> "Words":
+    """What a likelihood says about itself."""
+    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
+
+    return words_of(likelihood)
 
 
 def _map_texts(results: StudyResults) -> list[str]:
@@ -204,10 +207,6 @@ def limits_texts(results: StudyResults) -> list[str]:
             "If several images come from one subject, training and test images may be related, "
             "and the numbers for new subjects are worse than those given here."
         )
-    if "bernoulli" in by_likelihood(results.models):
-        texts.append(
-            "Distortion and ELBO by binary cross-entropy are not likelihoods of grey values and must not be "
-            "compared with those of other objectives."
-        )
+    texts += [caution for kind in by_likelihood(results.models) if (caution := _words(kind).caution)]
     texts.append("Bad, doubled or mislabelled images were not searched for beyond damaged files.")
     return texts

@@ -282,18 +282,15 @@ def _training(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | 
         return []
     betas = list(dict.fromkeys(f"{model.beta:g}" for model in results.models))
     weights = [f"{model.beta:g} in {plain(model.name)}" for model in results.models] if len(betas) > 1 else betas
+    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
+
     kinds = by_likelihood(results.models)
-    names = [f"{_distortion(kind)}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds]
+    names = [f"{words_of(kind).name}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds]
     text = (
         f"Each model minimises distortion + beta × rate, here with beta {listing(weights)}; the "
         f"distortion is {listing(names)}, summed over the pixels of an image."
     )
     return [_text(text), *_per_model(results, recipes, "training")]
-
-
-def _distortion(likelihood: str) -> str:
-    """What the distortion is with a likelihood."""
-    return "binary cross-entropy" if likelihood == "bernoulli" else "a gaussian with one shared, optimal variance"
 
 
 def _reconstructions(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:

@@ -20,7 +20,8 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.config import StudyConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
-from zatlas.model.objective import effective_beta, rate_per_dim
+from zatlas.model.objective import effective_beta
+from zatlas.model.priors import Posterior, Prior
 from zatlas.results.comparison import compare_models
 from zatlas.results.kinds import ModelResults, Reconstructions
 from zatlas.results.maps import info_of_maps, map_columns
@@ -32,7 +33,6 @@ from zatlas.trust.associations import between_share
 from zatlas.trust.dimensions import (
     active_units,
     forecast_active_dims,
-    implied_noise_variance,
 )
 from zatlas.trust.evaluation import psnr, ssim
 from zatlas.trust.features import WORDS, feature_spread, image_features
@@ -166,7 +166,7 @@ class _Analysis:
         metrics = self._metrics(pca)
         reconstructions = self._reconstructions(pca)
         seen = self._look(pca)
-        rates = _mean_rates(atlas, self.training_rows)
+        rates = _mean_rates(atlas, self.training_rows, self.network.prior)
         is_active = active_units(atlas.mean[self.training_rows])
         pictured = self.tiles["atlas"]
         made = galleries(self.view, atlas, pictured, self.seed)
@@ -182,7 +182,7 @@ class _Analysis:
         return ModelResults(
             name=name or f"z{shape.latent_dim}",
             latent_dim=shape.latent_dim,
-            likelihood=shape.likelihood,
+            likelihood=self.network.likelihood.name,
             beta=self.config.model.beta,
             n_parameters=sum(parameter.numel() for parameter in self.network.parameters()),
             history=pd.DataFrame(),
@@ -226,13 +226,12 @@ class _Analysis:
 
     def _forecast(self, pca: PixelPca) -> int:
         shape = self.network.config
-        is_cross_entropy = shape.likelihood == "bernoulli"
         return forecast_active_dims(
             pca.variance,
             shape.latent_dim,
             beta=self.config.model.beta,
             n_values=pca.mean.size,
-            noise_variance=implied_noise_variance(pca.mean) if is_cross_entropy else None,
+            noise_variance=self.network.likelihood.noise_around(pca.mean),
         )
 
     def _metrics(self, pca: PixelPca) -> pd.DataFrame:
@@ -275,17 +274,10 @@ class _Analysis:
     def _reconstructed(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, float]:
         """Reconstructions of a batch as shown, and its effective beta for beta 1."""
         network = self.network
-        device = network.log_noise_var.device
-        x, mask = x.to(device), mask.to(device)
-        x_hat = network.x_hat(network.encode(x).mean)
-        own_beta = effective_beta(
-            x,
-            x_hat,
-            mask,
-            likelihood=network.config.likelihood,
-            log_noise_var=network.log_noise_var,
-            beta=1.0,
-        )
+        x, mask = x.to(network.device), mask.to(network.device)
+        params = network.decode(network.encode(x).mean)
+        own_beta = effective_beta(x, params, mask, likelihood=network.likelihood, beta=1.0)
+        x_hat = network.likelihood.mean(params)
         return self.view.display(x_hat.float().cpu().numpy()), own_beta
 
     def _reconstructions(self, pca: PixelPca) -> Reconstructions:
@@ -371,10 +363,10 @@ def _training_rows(atlas: Atlas) -> Int[np.ndarray, " m"]:
     return np.arange(len(atlas))
 
 
-def _mean_rates(atlas: Atlas, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, " d"]:
+def _mean_rates(atlas: Atlas, rows: Int[np.ndarray, " m"], prior: Prior) -> Float[np.ndarray, " d"]:
     """Mean rate of each dimension over some rows [nats]."""
     mean, log_var = torch.from_numpy(atlas.mean[rows]).double(), torch.from_numpy(atlas.log_var[rows]).double()
-    return np.asarray(rate_per_dim(mean, log_var).mean(dim=0).numpy())
+    return np.asarray(prior.rate_per_dim(Posterior(mean, log_var)).mean(dim=0).numpy())
 
 
 def _cluster_info(atlas: Atlas, seen: _Seen) -> dict[str, Any]:

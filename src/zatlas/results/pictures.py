@@ -59,7 +59,7 @@ class View:
         """Decoder means of latents as shown."""
         shape = self.network.config
         frames = np.empty((len(z), shape.channels, shape.size, shape.size), np.float32)
-        latents = torch.from_numpy(np.ascontiguousarray(z, np.float32)).to(self.network.log_noise_var.device)
+        latents = torch.from_numpy(np.ascontiguousarray(z, np.float32)).to(self.network.device)
         with torch.inference_mode():
             for start in range(0, len(z), _DECODE_BATCH):
                 part = slice(start, start + _DECODE_BATCH)
@@ -69,7 +69,7 @@ class View:
     def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
         with torch.inference_mode():
-            mean = self.network.encode(torch.from_numpy(scaled).to(self.network.log_noise_var.device)).mean
+            mean = self.network.encode(torch.from_numpy(scaled).to(self.network.device)).mean
         return self.decode(mean.float().cpu().numpy())
 
 
@@ -150,7 +150,7 @@ def samples(view: View, atlas: Atlas, tiles: Tiles, training_rows: Int[np.ndarra
     z = density.sample(n, seed=seed)
     nearest, distance = nearest_neighbours(latents, 1, queries=z)
     rows = training_rows[nearest[:, 0]]
-    prior = generator(seed, "prior samples").standard_normal(z.shape)
+    prior = view.network.prior.sample(len(z), atlas.latent_dim, generator(seed, "prior samples"))
     return Samples(
         z=z,
         frames=view.decode(z),

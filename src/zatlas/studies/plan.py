@@ -21,6 +21,7 @@ from zatlas.compute import one_thread_per_operator
 from zatlas.config import ModelSpec, StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.images.splits import split_collection
+from zatlas.model.likelihoods import check_greys
 from zatlas.model.network import NetworkConfig, build
 from zatlas.progress import Talk
 from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
@@ -101,6 +102,8 @@ class Plan:
 
 def plan(config: StudyConfig, folder: Path, talk: Talk) -> Plan:
     """Plan a study that would be written to `folder`."""
+    for spec in config.model_specs:
+        check_greys(spec.config.likelihood, config.tiles.scaling, where=spec.name if config.models else "")
     config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)

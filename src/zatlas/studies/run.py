@@ -15,6 +15,7 @@ from zatlas import files
 from zatlas.config import ModelSpec, StudyConfig, difference, read_study_config, to_toml, with_input_paths
 from zatlas.errors import Interrupted, UsageError
 from zatlas.images.collection import Collection
+from zatlas.model.likelihoods import check_greys
 from zatlas.progress import Talk
 from zatlas.results.kinds import ModelResults
 from zatlas.studies.data import (
@@ -84,6 +85,8 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     data = config.data
     if not data.input:
         raise UsageError("no images given", hint="zatlas study IMAGES -o STUDY")
+    for spec in config.model_specs:
+        check_greys(spec.config.likelihood, config.tiles.scaling, where=spec.name if config.models else "")
     config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)

@@ -18,7 +18,7 @@ import torch
 from zatlas.compute import cores, shard_images
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
-from zatlas.model.network import NetworkConfig
+from zatlas.model.network import NetworkConfig, Shape
 from zatlas.training.rehearsal import rehearse
 
 __all__ = ["Devices", "choose", "raise_allocator_thresholds"]
@@ -64,12 +64,12 @@ _MEMORY_FORMAT: dict[str, str | int] = {
 _COMPILE: dict[str, str | int] = {"value": "off", "reason": "torch.compile gained nothing in this loop (speed.md)"}
 
 
-def choose(config: TrainConfig, network: NetworkConfig, *, stored_precision: str = "") -> Devices:
+def choose(config: TrainConfig, network: Shape, *, stored_precision: str = "") -> Devices:
     """Choose device, number format and threads.
 
     Args:
         config: What was asked for.
-        network: What shall be trained.
+        network: What shall be trained; one that is not of zatlas (no NetworkConfig) computes in float32 unless asked.
         stored_precision: The number format that this training was begun with, if it was; it is kept.
 
     Raises:
@@ -105,11 +105,13 @@ def _choose_threads(asked: int, batch_size: int, size_px: int) -> tuple[int, str
     return at_hand, reason
 
 
-def _choose_precision(config: TrainConfig, network: NetworkConfig, stored: str) -> tuple[str, str]:
+def _choose_precision(config: TrainConfig, network: Shape, stored: str) -> tuple[str, str]:
     if stored:
         return stored, "this training was begun with it"
     if config.precision != "auto":
         return config.precision, "as asked for"
+    if not isinstance(network, NetworkConfig):
+        return "float32", "the network is one of your own"
     flag = next((flag for flag in _BF16_FLAGS if flag in _processor_flags()), "")
     if not flag:
         return "float32", "no bfloat16 arithmetic was found in the processor"

@@ -32,7 +32,7 @@ from zatlas.compute import one_thread_per_operator
 from zatlas.config import TrainConfig, to_dict
 from zatlas.errors import TrainingError, UsageError
 from zatlas.model.network import Network, load_weights
-from zatlas.model.objective import active_dims, kl_weight, updated_log_noise_var
+from zatlas.model.objective import active_dims, kl_weight
 from zatlas.progress import Step
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
@@ -338,10 +338,7 @@ class _Training:
         weights.values.grad = found.gradients
         self.optimizer.step()
         weights.renew()
-        if self.network.config.likelihood == "gaussian":
-            with torch.no_grad():
-                old = self.network.log_noise_var
-                old.copy_(updated_log_noise_var(old, found.squared, found.n_values, step=self.state.step))
+        self.network.likelihood.observe(found.residuals, step=self.state.step)
 
     def _clip(self, gradients: torch.Tensor, norm: float) -> None:
         """Shorten a gradient that is `clip_norm` times longer than the median of the last steps."""
@@ -431,7 +428,7 @@ class _Training:
         """What must be equal for a resumed training to be the same one; JSON types only."""
         train = {name: value for name, value in to_dict(self.config).items() if name not in _WITHOUT_EFFECT}
         settings = {
-            "train": train, "network": to_dict(self.network.config), "beta": self.beta, "seed": self.seed,
+            "train": train, "network": self.network.record(), "beta": self.beta, "seed": self.seed,
             "n_images": len(self.train.images), "epoch_images": self.train.epoch_length(0),
         }  # fmt: skip
         plain: dict[str, Any] = json.loads(json.dumps(settings))

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from zatlas.compute import one_thread_per_operator
+from zatlas.config import LayersConfig
+from zatlas.model.likelihoods import LIKELIHOODS
 from zatlas.model.network import NetworkConfig, build
 from zatlas.training.shards import Shards, keyed_noise
 
@@ -38,10 +40,11 @@ def rehearse(config: NetworkConfig) -> Rehearsal:
 
     The least processor time of five steps is taken, not the time on the wall, so that busy neighbours decide nothing.
 
-    Done once for all latent sizes, of which the convolutions know nothing.
+    Done once for all latent sizes, of which the convolutions know nothing, and with a likelihood of zatlas.
     """
     largest = max(_LARGEST_PX, 2 << len(config.widths))
-    return _rehearsed(replace(config, latent_dim=_LATENT_DIM, size=min(config.size, largest)))
+    known = config.likelihood if config.likelihood in LIKELIHOODS else LayersConfig.likelihood
+    return _rehearsed(replace(config, latent_dim=_LATENT_DIM, size=min(config.size, largest), likelihood=known))
 
 
 @functools.lru_cache(maxsize=8)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from zatlas.compute import pool_of, shard_images
 from zatlas.model.network import Network
-from zatlas.model.objective import distortion, rate, squared_error
 from zatlas.randomness import torch_seed
 from zatlas.training.weights import Weights
 
@@ -26,13 +25,13 @@ __all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
 
 
 class Evaluated(NamedTuple):
-    """What one batch gave; `gradients` is a vector like `Weights.values`, empty without a weight of the rate."""
+    """What one batch gave; without a weight of the rate there are no `residuals` (`Likelihood.residuals`), and
+    `gradients`, else a vector like `Weights.values`, is empty."""
 
     distortion: Float[Tensor, " b"]
     rate: Float[Tensor, " b"]
     means: Float[Tensor, "b d"]
-    squared: Float[Tensor, ""]
-    n_values: Float[Tensor, ""]
+    residuals: tuple[Float[Tensor, ""], ...]
     gradients: Float[Tensor, " p"]
 
 
@@ -95,9 +94,8 @@ class Shards:
     def __init__(self, network: Network, *, precision: str = "float32", threads: int = 1, device: str = "cpu") -> None:
         self._device = torch.device(device)
         network.to(self._device)
-        self._config, self._log_noise_var = network.config, network.log_noise_var
         self.weights = Weights(network, getattr(torch, precision))
-        self._computing = list(self.weights.computing.parameters())
+        self._computing = [parameter for _, parameter in self.weights.trained()]
         self._gradients = torch.zeros_like(self.weights.values, requires_grad=False)
         self._gradient_views = list(self.weights.views(self._gradients).values())
         self._pool = pool_of(threads)
@@ -144,8 +142,7 @@ class Shards:
             torch.cat([part.distortion for part in parts]),
             torch.cat([part.rate for part in parts]),
             torch.cat([part.means for part in parts]),
-            torch.stack([part.squared for part in parts]).sum(),
-            torch.stack([part.n_values for part in parts]).sum(),
+            tuple(torch.stack(sums).sum() for sums in zip(*(part.residuals for part in parts), strict=True)),
             self._gradients if rate_weight is not None else self._gradients[:0],
         )
 
@@ -162,19 +159,18 @@ class Shards:
     def _one(
         self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None, jitter: Tensor | None
     ) -> "_Part":
-        config, log_noise_var = self._config, self._log_noise_var
+        network = self.weights.computing
         x = x if jitter is None else jittered(x, jitter)
         with torch.set_grad_enabled(rate_weight is not None):
-            params, posterior = self.weights.computing(x, noise)
+            params, posterior = network(x, noise)
             params = params.float()
-            distortions = distortion(params, x, mask, likelihood=config.likelihood, log_noise_var=log_noise_var)
-            rates = rate(posterior.mean, posterior.log_var)
+            distortions, rates = network.likelihood.nll(params, x, mask), network.prior.rate(posterior)
             gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
                 loss = (distortions + rate_weight * rates).sum() / n
-                gradients = torch.autograd.grad(loss, self._computing)
-        squared, n_values = squared_error(params.detach(), x, mask)
-        return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), squared, n_values, gradients)
+                gradients = torch.autograd.grad(loss, self._computing, materialize_grads=True)  # of unused ones: zeros
+        residuals = network.likelihood.residuals(params.detach(), x, mask) if gradients else ()
+        return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), residuals, gradients)
 
 
 class _Part(NamedTuple):
@@ -183,6 +179,5 @@ class _Part(NamedTuple):
     distortion: Tensor
     rate: Tensor
     means: Tensor
-    squared: Tensor
-    n_values: Tensor
+    residuals: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]

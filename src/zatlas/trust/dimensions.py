@@ -7,7 +7,6 @@ __all__ = [
     "ACTIVE_VARIANCE",
     "active_units",
     "forecast_active_dims",
-    "implied_noise_variance",
 ]
 
 ACTIVE_VARIANCE = 0.01
@@ -21,17 +20,6 @@ def active_units(means: Float[np.ndarray, "n d"], *, threshold: float = ACTIVE_V
     if len(means) < 2:
         return np.zeros(means.shape[1], dtype=bool)
     return np.asarray(means.astype(np.float64).var(axis=0, ddof=1) > threshold)
-
-
-def implied_noise_variance(mean_image: Float[np.ndarray, "*shape"]) -> float:
-    """Noise variance that binary cross-entropy implies around a mean image on 0..1: the mean of x (1 - x) in harmony.
-
-    1 / mean(1 / (x (1 - x))): the curvature of the loss, averaged over pixels.
-
-    Source: second derivative of the Bernoulli log-likelihood at its optimum; effective beta in `model.objective`
-    """
-    x = np.clip(mean_image.astype(np.float64), 1 / 255, 1 - 1 / 255)
-    return float(1 / np.mean(1 / (x * (1 - x))))
 
 
 def forecast_active_dims(

@@ -337,13 +337,6 @@ def objective(results: StudyResults) -> Finding | None:
 
 def _about_likelihood(likelihood: str, models: str) -> str:
     """What distortion by a likelihood means for the models that have it."""
-    if likelihood == "bernoulli":
-        return (
-            "Binary cross-entropy is not a likelihood of grey values: even a perfect reconstruction has a "
-            f"large distortion, so distortion and ELBO can be compared between {models} but not with models of "
-            "another objective. "
-        )
-    return (
-        "The gaussian likelihood with one shared, optimal variance is a likelihood of grey values, and "
-        "the balance of rate and distortion follows from the data. "
-    )
+    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
+
+    return f"{words_of(likelihood).meaning.replace('these models', models)} "
