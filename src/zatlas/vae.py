@@ -8,6 +8,8 @@ pixel units of the collection.
     train, test = images.split(test_groups=["B20"])
     vae = za.VAE(latent_dim=16).fit(za.Tiles(train, size=128), epochs=100, run="runs/z16")
     atlas = vae.embed(images, stride=64)
+
+A network or a likelihood of one's own is given as an object; nothing in a file names code.
 """
 
 import dataclasses
@@ -21,12 +23,16 @@ import numpy as np
 import pandas as pd
 import tomli_w
 import torch
+from torch import nn
 
 from zatlas import files
 from zatlas.config import ModelConfig, TrainConfig, from_dict, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
-from zatlas.model.network import Network, NetworkConfig, Posterior, build, load_weights
+from zatlas.model import likelihoods
+from zatlas.model.likelihoods import Likelihood
+from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
+from zatlas.model.own import own_network
 from zatlas.progress import Step
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
@@ -47,25 +53,35 @@ class VAE:
 
     Args:
         latent_dim: Number of latent dimensions d.
-        likelihood: "bernoulli" (binary cross-entropy) or "gaussian" (one shared optimal variance).
+        likelihood: "gaussian" (one shared optimal variance), "bernoulli" (binary cross-entropy), or an object of a
+            class of your own, made from `zatlas.model.likelihoods.Likelihood`. By default that of `network`, when it
+            has an attribute of this name, else gaussian.
         beta: Weight of the rate in the objective.
-        widths: Channels of the stages; each halves the image.
-        decoder: "transposed" or "upsample".
+        widths: Channels of the stages; each halves the image. Without effect on a network of your own.
+        decoder: "transposed" or "upsample". Without effect on a network of your own.
+        network: A torch module of your own to train instead of the network of zatlas, with `encode(x)`, which returns
+            mean and log-variance of the latents, and `decode(z)`, which returns the numbers of the likelihood. It is
+            copied, with the weights it has, at each `fit`; the trained copy is `vae.network.module`.
         seed: The one seed from which initial weights, draws and noise derive.
+
+    Raises:
+        UsageError: a value is out of range, or zatlas has no likelihood of this name.
     """
 
     def __init__(
         self,
         latent_dim: int = 16,
         *,
-        likelihood: str = ModelConfig.likelihood,
+        likelihood: str | Likelihood | None = None,
         beta: float = ModelConfig.beta,
         widths: tuple[int, ...] = ModelConfig.widths,
         decoder: str = ModelConfig.decoder,
+        network: nn.Module | None = None,
         seed: int = 0,
     ) -> None:
+        self._own, self._likelihood = network, _likelihood_of(likelihood, network)
         self.model = ModelConfig(
-            latent_dim=(latent_dim,), likelihood=likelihood, beta=beta, widths=tuple(widths), decoder=decoder
+            latent_dim=(latent_dim,), likelihood=self._likelihood.name, beta=beta, widths=tuple(widths), decoder=decoder
         )
         self.seed = seed
         self.history: pd.DataFrame | None = None
@@ -75,7 +91,7 @@ class VAE:
     @classmethod
     def from_model(cls, model: ModelConfig, latent_dim: int, *, seed: int) -> Self:
         """A VAE of one of the latent sizes of a model configuration."""
-        vae = cls(latent_dim, seed=seed)
+        vae = cls(latent_dim, likelihood=model.likelihood, seed=seed)
         vae.model = dataclasses.replace(model, latent_dim=(latent_dim,))
         return vae
 
@@ -84,7 +100,8 @@ class VAE:
             return f"VAE(latent_dim={self.latent_dim}, not trained)"
         shape = self._network.config
         return (
-            f"VAE(latent_dim={self.latent_dim}, {shape.channels} x {shape.size} x {shape.size} px, {shape.likelihood})"
+            f"VAE(latent_dim={self.latent_dim}, {shape.channels} x {shape.size} x {shape.size} px, "
+            f"{self._network.likelihood.name})"
         )
 
     @property
@@ -140,19 +157,25 @@ class VAE:
 
         Returns:
             The VAE itself, with the weights of the best epoch.
+
+        Raises:
+            UsageError: the network, the likelihood and the tiles do not go together, or `run` holds another training.
+            DataError: there is only one image and no `validation`.
+            TrainingError: loss or gradients were not finite, four times.
+            WriteError: `run` cannot be written.
         """
         settings = train or TrainConfig()
         if epochs is not None:
             settings = dataclasses.replace(settings, epochs=epochs)
         if validation is None:
             tiles, validation = split_off_validation(tiles, seed=self.seed)
-        shape = NetworkConfig.from_model(self.model, self.latent_dim, channels=tiles.channels, size=tiles.size)
-        network = build(shape, seed=self.seed)
+        likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
+        network = self._new_network(self._shape(tiles.channels, tiles.size))
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
             folder = files.make_folder(Path(run) if run is not None else Path(spare))
-            _write_config(folder, self.model, shape, tiles.scaling, settings, self.seed)
+            _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
             self.history = fit(
                 network, tiles, validation=validation, test=test, config=settings, beta=self.model.beta,
                 seed=self.seed, run=folder, on_step=on_step, stop_requested=stop_requested,
@@ -160,6 +183,18 @@ class VAE:
             load_weights(network, folder / "weights.safetensors")
         self._network, self._scaling = network.cpu().eval(), tiles.scaling
         return self
+
+    def _shape(self, channels: int, size: int) -> Shape:
+        if self._own is not None:
+            return Shape(latent_dim=self.latent_dim, channels=channels, size=size)
+        return NetworkConfig.from_model(self.model, self.latent_dim, channels=channels, size=size)
+
+    def _new_network(self, shape: Shape) -> Network:
+        """The network before training."""
+        if isinstance(shape, NetworkConfig):
+            return build(shape, self.seed, likelihoods.likelihood(self._likelihood))
+        is_inside = getattr(self._own, "likelihood", None) is self._likelihood
+        return own_network(self._own, shape, None if is_inside else self._likelihood)
 
     def embed(
         self,
@@ -202,7 +237,8 @@ class VAE:
         from zatlas.compute import in_shards
 
         parts = in_shards(self.network.encode, torch.from_numpy(self.scaling.apply(pixels.astype(np.float32))))
-        return Posterior(torch.cat([part.mean for part in parts]), torch.cat([part.log_var for part in parts]))
+        means, log_vars = zip(*parts, strict=True)
+        return Posterior(torch.cat(means).detach(), torch.cat(log_vars).detach())
 
     def decode(self, z: np.ndarray) -> np.ndarray:
         """Decoder mean of latents (n, d) in pixel units of the input, float32 (n, c, h, w)."""
@@ -212,7 +248,7 @@ class VAE:
         from zatlas.compute import in_shards
 
         frames = in_shards(self.network.x_hat, torch.from_numpy(z))
-        return np.asarray(self.scaling.invert(torch.cat(frames).numpy()), dtype=np.float32)
+        return np.asarray(self.scaling.invert(torch.cat(frames).detach().numpy()), dtype=np.float32)
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Images (b, c, h, w) through the model and back, by the posterior mean, in pixel units."""
@@ -229,7 +265,7 @@ class VAE:
             seed: Of the draws.
         """
         if like is None:
-            return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent_dim)))
+            return self.decode(self.network.prior.sample(n, self.latent_dim, np.random.default_rng(seed)))
         from zatlas.atlas.density import fit_density
 
         rows = like.table["split"].to_numpy() != "test" if "split" in like.table else np.ones(len(like.mean), bool)
@@ -239,16 +275,23 @@ class VAE:
         """Write config.toml and weights.safetensors, which `zatlas.load` opens and other tools read."""
         target = Path(folder)
         with files.new_folder(target) as temporary:
-            _write_config(temporary, self.model, self.network.config, self.scaling, None, self.seed)
+            _write_config(temporary, self.model, self.network, self.scaling, None, self.seed)
             self.network.save_weights(temporary / "weights.safetensors")
         return target
 
 
-def load(folder: str | Path) -> VAE:
+def load(folder: str | Path, *, network: nn.Module | None = None, likelihood: str | Likelihood | None = None) -> VAE:
     """Open a trained model: a run folder such as `study/models/z16`, or one written by `VAE.save`.
 
+    Args:
+        folder: The folder.
+        network: For a model that was trained with a network of your own: a module of the same shape, which is copied
+            and filled with the weights. Code is never found by a name in the folder.
+        likelihood: For a model that was trained with a likelihood of your own that is no part of `network`: the same.
+
     Raises:
-        DataError: it holds no trained model, or is damaged.
+        DataError: it holds no trained model, is damaged, or `network` has other parameters.
+        UsageError: network or likelihood are wanted and not given, given and not wanted, or do not fit.
     """
     path = Path(folder)
     try:
@@ -259,12 +302,18 @@ def load(folder: str | Path) -> VAE:
     for part in ("model", "network", "scaling"):
         if part not in record:
             raise DataError(f"config.toml has no section [{part}]", where=str(path), hint="train the model again")
-    vae = VAE(seed=int(record.get("seed", 0)))
-    vae.model = from_dict(ModelConfig, record["model"], where="config.toml")
-    shape = from_dict(NetworkConfig, record["network"], where="config.toml")
-    network = build(shape, seed=vae.seed)
-    load_weights(network, path / "weights.safetensors")
-    vae._network, vae._scaling = network.eval(), Scaling.from_dict(record["scaling"])
+    model: ModelConfig = from_dict(ModelConfig, record["model"], where="config.toml")
+    if likelihood is None and getattr(network, "likelihood", None) is None:
+        likelihood = model.likelihood
+    _check_given(str(record["network"].get("own", "")), model.likelihood, network, likelihood, str(path))
+    vae = VAE(likelihood=likelihood, network=network, seed=int(record.get("seed", 0)))
+    vae.model = model
+    kind = NetworkConfig if network is None else Shape
+    sizes = {field.name for field in dataclasses.fields(kind)}
+    shape = {name: value for name, value in record["network"].items() if network is None or name in sizes}
+    made = vae._new_network(from_dict(kind, shape, where="config.toml"))
+    load_weights(made, path / "weights.safetensors")
+    vae._network, vae._scaling = made.eval(), Scaling.from_dict(record["scaling"])
     if (path / "history.csv").is_file():
         vae.history = pd.read_csv(path / "history.csv")
     return vae
@@ -292,14 +341,49 @@ def split_off_validation(tiles: Tiles, *, seed: int, fraction: float = 0.1) -> t
     return training, fixed
 
 
+def _likelihood_of(chosen: str | Likelihood | None, network: nn.Module | None) -> Likelihood:
+    """The likelihood that was asked for, that of the network, or the default one."""
+    inside = getattr(network, "likelihood", None)
+    if chosen is None and isinstance(inside, Likelihood):
+        return inside  # not a copy: its numbers are those of the network
+    return likelihoods.likelihood(chosen or inside or ModelConfig.likelihood)
+
+
+def _check_given(own: str, name: str, network: nn.Module | None, chosen: str | Likelihood | None, where: str) -> None:
+    """Refuse a network or a likelihood that is missing, not wanted, or another one than was trained.
+
+    Args:
+        own: Class of the network that was trained; "" for that of zatlas.
+        name: Of the likelihood that was trained.
+        network: What was given.
+        chosen: What was given, or the name where that must do; None leaves it to the network.
+        where: The folder.
+
+    Raises:
+        UsageError: with what to give.
+    """
+    if own and network is None:
+        what = f"this model was trained with a network of your own, {own}"
+        raise UsageError(what, where=where, hint=f"give it: zatlas.load(folder, network={own}(...))")
+    if not own and network is not None:
+        raise UsageError("this model was trained with the network of zatlas", where=where, hint="leave network= out")
+    if chosen == name and name not in likelihoods.LIKELIHOODS:
+        what = f"this model was trained with a likelihood of your own, {name}"
+        raise UsageError(what, where=where, hint="give it: zatlas.load(folder, likelihood=...)")
+    given = _likelihood_of(chosen, network).name
+    if given != name:
+        what = f"this model was trained with the likelihood {name}, found {given}"
+        raise UsageError(what, where=where, hint=f"give the likelihood {name}")
+
+
 def _write_config(
-    folder: Path, model: ModelConfig, shape: NetworkConfig, scaling: Scaling, train: TrainConfig | None, seed: int
+    folder: Path, model: ModelConfig, network: Network, scaling: Scaling, train: TrainConfig | None, seed: int
 ) -> None:
     record: dict[str, Any] = {
         "schema_version": files.SCHEMA_VERSION,
         "seed": seed,
         "model": to_dict(model),
-        "network": to_dict(shape),
+        "network": network.record(),
         "scaling": scaling.to_dict(),
     }
     if train is not None:

@@ -21,7 +21,8 @@ from zatlas.explorer.bundle.onnx_export import (
     multiply_adds,
     words,
 )
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.network import NetworkConfig, Shape, build
+from zatlas.model.own import own_network
 
 PLAIN = {
     "latent_dim": 3, "channels": 1, "size": 32, "widths": (4, 8), "blocks": 0, "norm": "none", "decoder": "upsample",
@@ -159,3 +160,41 @@ def test_what_cannot_be_exported_is_said_in_words(monkeypatch):
 
     with pytest.raises(ExportError, match="cannot be written as ONNX"):
         onnx_export._exported(Odd(), np.zeros((2, 3), np.float32), ("z",), ("image",))
+
+
+class Outside(nn.Module):
+    """A network from outside zatlas; its decoder can be written as ONNX, its encoder when it is not odd."""
+
+    def __init__(self, odd: str = "") -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.into, self.out, self.odd = nn.Linear(256, 6), nn.Linear(3, 256), odd
+
+    def encode(self, x):
+        if self.odd == "numpy":
+            x = torch.from_numpy(np.sort(x.numpy(), axis=3))
+        return self.into(x.flatten(1)).chunk(2, dim=1)
+
+    def decode(self, z):
+        return self.out(z).reshape(-1, 1, 16, 16)
+
+
+@pytest.mark.parametrize("odd", ["", "numpy"])
+def test_a_network_from_outside_is_exported_or_it_is_said_why_not(odd, tmp_path):
+    made = own_network(Outside(odd), Shape(latent_dim=3, channels=1, size=16))
+    said: list[str] = []
+    z = np.random.default_rng(0).standard_normal((64, 3)).astype(np.float32)
+    found = networks(Files(tmp_path), "z3", made, z, (0.0, 1.0), seed=0, with_encoder=True, say=said.append)
+    assert found["decoder"]["multiply_adds"] == 3 * 256
+    if odd:
+        assert found["encoder"] is None
+        assert len(said) == 1
+        assert "the encoder of z3 is not in the explorer: the network cannot be written as ONNX" in said[0]
+    else:
+        assert found["encoder"]["max_abs_difference"] < 1e-4
+        assert said == []
+
+
+def test_what_onnxruntime_refuses_is_said_in_words():
+    with pytest.raises(ExportError, match="the network cannot be run as ONNX"):
+        onnx_export._difference(b"no network", network(), np.zeros((5, 3), np.float32), scale=1.0)

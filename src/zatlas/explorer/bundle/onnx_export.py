@@ -163,7 +163,7 @@ def _exported(module: nn.Module, example: np.ndarray, inputs: tuple[str, ...], o
             if program is None:
                 raise ExportError("torch gave no ONNX program")
             model = program.model_proto
-    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as err:
+    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as err:
         words = str(err).strip().splitlines() or [type(err).__name__]
         raise ExportError(
             f"the network cannot be written as ONNX: {words[0]}", hint="open the study with zatlas explore"
@@ -212,8 +212,23 @@ def _difference(content: bytes, module: nn.Module, rows: np.ndarray, *, scale: f
         module: What it was made from.
         rows: Latents or images.
         scale: What differences are divided by; 0 takes the largest value of each output, at least 1.
+
+    Raises:
+        ExportError: onnxruntime cannot run the file, or not with another number of rows than it was made from.
     """
-    session = _session(content)
+    from onnxruntime.capi import onnxruntime_pybind11_state as runtime
+
+    troubles = tuple(one for one in vars(runtime).values() if isinstance(one, type) and issubclass(one, Exception))
+    try:
+        return _largest_difference(_session(content), module, rows, scale=scale)
+    except troubles as err:
+        words = (str(err).strip().splitlines() or [type(err).__name__])[0]
+        raise ExportError(
+            f"the network cannot be run as ONNX: {words}", hint="open the study with zatlas explore"
+        ) from err
+
+
+def _largest_difference(session: Any, module: nn.Module, rows: np.ndarray, *, scale: float) -> float:
     largest = 0.0
     name = session.get_inputs()[0].name
     for start in range(0, len(rows), _CHECK_BATCH):

@@ -1,0 +1,213 @@
+"""Networks that were written elsewhere: any torch module with `encode(x)` and `decode(z)` as a `Network`.
+
+    encode(x)    images (b, c, h, w) on the grey scale of the tiles -> (mean, log_var), each (b, d)
+    decode(z)    latents (b, d) -> the numbers that the likelihood takes, (b, n_params * c, h, w)
+
+A module is always given as an object: no name of one is ever read from a file. It is copied, tried once on two images,
+and refused in a sentence where it does not fit. Batches are computed in shards, several at a time, and a training must
+be resumable to the same bytes: so latents may depend on the image alone, not on those beside it nor on chance.
+"""
+
+import copy
+from typing import Any, Protocol, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zatlas.config import LayersConfig, to_dict
+from zatlas.errors import UsageError
+from zatlas.model.likelihoods import Likelihood, likelihood
+from zatlas.model.network import Network, Shape
+from zatlas.model.priors import Posterior, StandardNormal
+
+__all__ = ["OwnNetwork", "own_network"]
+
+_INSIDE = ("encoder.module.", "decoder.module.")
+_TRIED = 2  # images
+_SAME = 1e-3  # share of the largest latent by which those of one image may differ between batches
+_PAGE = "read how-to/use_your_own_network in the documentation"
+# What code that does not fit the images raises; errors of other kinds are its own.
+_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError)
+
+
+class OwnNetwork(Network):
+    """A module made elsewhere, with a likelihood and the standard normal prior.
+
+    Its weights are stored under the module's own names, so that it can load them itself; numbers of a likelihood that
+    is not a part of the module are stored under `likelihood.`.
+
+    Args:
+        module: With `encode` and `decode`.
+        likelihood: What decode's numbers mean.
+        config: Latent size, channels and side of the images.
+    """
+
+    def __init__(self, module: nn.Module, likelihood: Likelihood, config: Shape) -> None:
+        super().__init__(_Encode(module), _Decode(module), likelihood, StandardNormal(), config)
+
+    @property
+    def module(self) -> nn.Module:
+        """The module itself."""
+        return self.encoder.get_submodule("module")
+
+    def record(self) -> dict[str, Any]:
+        """Shape, likelihood and, for the person who must give the module again, the name of its class."""
+        return {**to_dict(self.config), "likelihood": self.likelihood.name, "own": type(self.module).__name__}
+
+    def compute_copy(self, dtype: torch.dtype) -> Network:
+        """What the module's own `compute_copy(dtype)` gives: a module with the same parameters, some in `dtype`."""
+        make = getattr(self.module, "compute_copy", None)
+        if make is None:
+            raise UsageError(
+                f"{type(self.module).__name__} computes in float32 alone",
+                hint="leave the precision out, or give it a method compute_copy(dtype)",
+            )
+        return OwnNetwork(make(dtype), self.likelihood, self.config)
+
+    def stored_name(self, name: str) -> str:
+        """The module's own name."""
+        inside = next((prefix for prefix in _INSIDE if name.startswith(prefix)), "")
+        return name.removeprefix(inside)
+
+
+class _Coder(Protocol):
+    """What is asked of a module."""
+
+    def encode(self, x: Tensor) -> object: ...
+
+    def decode(self, z: Tensor) -> Tensor: ...
+
+
+class _Encode(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Posterior:
+        found = cast(_Coder, self.module).encode(x)
+        if isinstance(found, Posterior):
+            return found
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise TypeError(f"encode gave a {type(found).__name__}, expected (mean, log_var)")
+        return Posterior(*found)
+
+
+class _Decode(nn.Module):
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
+        return cast(_Coder, self.module).decode(z)
+
+
+def own_network(module: object, config: Shape, chosen: str | Likelihood | None = None) -> OwnNetwork:
+    """A copy of a module as a network, after it was tried on two images.
+
+    Args:
+        module: A torch module with `encode` and `decode`, in the mode in which it shall be trained.
+        config: Latent size, channels and side of the images.
+        chosen: Likelihood; by default `module.likelihood`, else gaussian.
+
+    Raises:
+        UsageError: it does not fit: what was found, what was expected, and what mends it.
+    """
+    given = _checked(module)
+    name = type(module).__name__
+    try:
+        copied = copy.deepcopy(given)
+    except (RuntimeError, TypeError) as err:
+        raise UsageError(
+            f"{name} cannot be copied: {_first_line(err)}", hint=f"let copy.deepcopy take it; {_PAGE}"
+        ) from err
+    inside = getattr(copied, "likelihood", None)
+    # A likelihood inside the module is not copied again: its numbers are the module's.
+    if chosen is None and isinstance(inside, Likelihood):
+        used = inside
+    else:
+        used = likelihood(chosen or inside or LayersConfig.likelihood)
+    network = OwnNetwork(copied, used, config)
+    _try(copy.deepcopy(network), name)
+    return network
+
+
+def _checked(module: object) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"network is a {type(module).__name__}, expected a torch.nn.Module", hint=_PAGE)
+    missing = [name for name in ("encode", "decode") if not callable(getattr(module, name, None))]
+    if missing:
+        raise UsageError(
+            f"{type(module).__name__} has no method {' and no '.join(missing)}",
+            hint="write encode(x) -> (mean, log_var) and decode(z) -> the numbers of the likelihood",
+        )
+    odd = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
+    if odd:
+        raise UsageError(f"{odd[0]} of {type(module).__name__} is no tensor and cannot be saved", hint=_PAGE)
+    return module
+
+
+def _try(network: Network, name: str) -> None:
+    """A tiny forward pass, to be made on a copy; it leaves the global random state as it was.
+
+    Raises:
+        UsageError: shapes or values are not what they must be.
+    """
+    shape, p = network.config, network.likelihood.n_params * network.config.channels
+    image = f"{shape.channels} x {shape.size} x {shape.size} px"
+    x = torch.rand((_TRIED, shape.channels, shape.size, shape.size), generator=torch.Generator().manual_seed(0))
+    x = x.to(network.device)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            posterior = network.encode(x)
+        except _MISFITS as err:
+            raise UsageError(f"{name} cannot encode images of {image}: {_first_line(err)}", hint=_PAGE) from err
+        for part, values in zip(("mean", "log_var"), posterior, strict=True):
+            _check_shape(values, (_TRIED, shape.latent_dim), f"{name}.encode gives {part}s", _latent_hint(values))
+        try:
+            params = network.decode(posterior.mean)
+        except _MISFITS as err:
+            what = f"{name} cannot decode latents of {shape.latent_dim} dimensions: {_first_line(err)}"
+            raise UsageError(what, hint=_PAGE) from err
+        expected = (_TRIED, p, shape.size, shape.size)
+        words = f"for images of {image} and the likelihood {network.likelihood.name}"
+        _check_shape(params, expected, f"{name}.decode gives numbers {words}", f"let decode return {expected[1:]}")
+        _check_alike(network, x, posterior.mean, name)
+
+
+def _check_shape(values: object, expected: tuple[int, ...], what: str, hint: str) -> None:
+    """Refuse what is no finite float32 tensor of the shape."""
+    if not isinstance(values, Tensor):
+        raise UsageError(f"{what} that are a {type(values).__name__}, expected a tensor", hint=hint)
+    if tuple(values.shape) != expected:
+        raise UsageError(f"{what} of shape {tuple(values.shape)}, expected {expected}", hint=hint)
+    if values.dtype != torch.float32:
+        raise UsageError(f"{what} in {values.dtype}, expected torch.float32", hint="call .float() on the module")
+    if not bool(torch.isfinite(values).all()):
+        raise UsageError(f"{what} that are not finite numbers", hint="check its initial weights")
+
+
+def _latent_hint(found: object) -> str:
+    if isinstance(found, Tensor) and found.dim() == 2:
+        return f"VAE(latent_dim={found.shape[1]}, network=...), or another network"
+    return "let encode return (mean, log_var), each (images, latent dimensions)"
+
+
+def _check_alike(network: Network, x: Tensor, first: Tensor, name: str) -> None:
+    """Refuse latents that depend on chance, or on the other images of the batch."""
+    again, alone = network.encode(x).mean, network.encode(x[:1]).mean
+    allowed = _SAME * float(first.abs().max())
+    if float((again - first).abs().max()) > allowed:
+        raise UsageError(
+            f"{name}.encode gives other latents each time for the same image",
+            hint="take dropout out of it, or call its eval() before",
+        )
+    if float((alone - first[:1]).abs().max()) > allowed:
+        raise UsageError(
+            f"{name}.encode gives other latents for an image when other images stand beside it",
+            hint="use GroupNorm instead of BatchNorm, or call eval() on its BatchNorm layers before",
+        )
+
+
+def _first_line(err: BaseException) -> str:
+    return (str(err).strip().splitlines() or [type(err).__name__])[0]
