@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Step", "Talk"]
 
@@ -34,6 +35,8 @@ class Talk:
     """(label, done, total) of a phase."""
     step: Callable[[str, Step], None] = lambda model, step: None
     """(model, step) after each step of training."""
+    epoch: Callable[[str, dict[str, Any]], None] = lambda model, row: None
+    """(model, row of its history) after each epoch of training."""
     stop_requested: Callable[[], bool] = lambda: False
     """Whether the person asked to stop."""
 

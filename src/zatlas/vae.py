@@ -138,6 +138,7 @@ class VAE:
         run: str | Path | None = None,
         keep_freed_memory: bool = False,
         on_step: Callable[[Step], None] | None = None,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
         stop_requested: Callable[[], bool] | None = None,
     ) -> Self:
         """Train on `tiles`, or go on with the training that `run` holds.
@@ -153,6 +154,8 @@ class VAE:
             keep_freed_memory: Let the allocator of the whole process keep freed memory, for good (Linux with glibc).
                 Training is then 1.5 to 2 times as fast. The command line always does so.
             on_step: Called after each step with its numbers.
+            on_epoch: Called after each epoch with its row of the history, a dictionary; numbers that are not known are
+                None.
             stop_requested: Asked after each step; when it says yes, a checkpoint is written and training ends.
 
         Returns:
@@ -178,7 +181,7 @@ class VAE:
             _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
             self.history = fit(
                 network, tiles, validation=validation, test=test, config=settings, beta=self.model.beta,
-                seed=self.seed, run=folder, on_step=on_step, stop_requested=stop_requested,
+                seed=self.seed, run=folder, on_step=on_step, on_epoch=on_epoch, stop_requested=stop_requested,
             )  # fmt: skip
             load_weights(network, folder / "weights.safetensors")
         self._network, self._scaling = network.cpu().eval(), tiles.scaling

@@ -165,6 +165,7 @@ def train_model(made: Study, data: StudyData, spec: ModelSpec, talk: Talk) -> No
         train=config.train,
         run=folder,
         on_step=lambda step: talk.step(name, step),
+        on_epoch=lambda row: talk.epoch(name, row),
         stop_requested=talk.stop_requested,
     )
     if files.read_json(record)["state"] != "complete":

@@ -83,6 +83,7 @@ def fit(
     seed: int,
     run: Path,
     on_step: Callable[[Step], None] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
     stop_requested: Callable[[], bool] | None = None,
 ) -> pd.DataFrame:
     """Train `network`, or go on where `run` stopped.
@@ -97,6 +98,7 @@ def fit(
         seed: From which noise derives.
         run: Folder for weights, history and checkpoints.
         on_step: Called after each step.
+        on_epoch: Called after each epoch with its row of the history, a dictionary; what is not known is None.
         stop_requested: Asked after each step; when it says yes, a checkpoint is written and training returns early,
             with state "interrupted" in training.json.
 
@@ -126,7 +128,9 @@ def fit(
                     training.record("interrupted")
                     return training.history()
                 training.checkpoint_when_due()
-            training.finish_epoch()
+            row = training.finish_epoch()
+            if on_epoch:
+                on_epoch(row)
         training.checkpoint()
         training.record("complete")
         return training.history()
@@ -257,8 +261,8 @@ class _Training:
             return noise, None
         return noise, keyed_jitter(n, amount=amount, seed=self.seed, stream="jitter", index=step)
 
-    def finish_epoch(self) -> None:
-        """Evaluate, write the history, keep the weights when they are the best so far."""
+    def finish_epoch(self) -> dict[str, Any]:
+        """Evaluate, write the history, keep the weights when they are the best so far; returns the row."""
         self._tick()
         state, n_trained = self.state, max(self.state.index, 1)
         images_per_s = n_trained / max(state.epoch_seconds, 1e-9)
@@ -291,6 +295,7 @@ class _Training:
         state.sum_distortion = state.sum_rate = state.epoch_seconds = state.wait_seconds = 0.0
         table = self.history()
         files.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
+        return dict(row)
 
     def history(self) -> pd.DataFrame:
         """One row per epoch done."""
