@@ -227,6 +227,22 @@ def test_a_network_that_does_not_fit_is_refused_in_a_sentence(module, words, hin
     assert re.search(hint, caught.value.hint), caught.value.hint
 
 
+class Counting(Residual):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def encode(self, x):
+        self.seen += len(x)
+        return super().encode(x)
+
+
+def test_trying_a_network_leaves_no_trace_in_it():
+    module = Counting()
+    assert float(own_network(module, SHAPE).module.seen) == 0
+    assert float(module.seen) == 0
+
+
 def test_an_own_network_offers_bfloat16_or_says_that_it_does_not():
     with pytest.raises(UsageError, match="Residual computes in float32 alone"):
         own_network(Residual(), SHAPE).compute_copy(torch.bfloat16)

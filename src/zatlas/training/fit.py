@@ -13,6 +13,7 @@ Notable:
       is tried again; after three times training stops and names the images.
 """
 
+import copy
 import dataclasses
 import json
 import logging
@@ -138,12 +139,13 @@ def fit(
 
 def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
     """Distortion, rate and ELBO of fixed tiles [mean nats per image], with one noise draw per tile that depends on
-    `seed` alone, in float32 on one thread.
+    `seed` alone, in float32 on one thread of the processor. Computed on a copy: nothing of `network` changes, not even
+    where its parameters lie in memory.
 
     Returns:
         {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
     """
-    with one_thread_per_operator(), Shards(network) as shards:
+    with one_thread_per_operator(), Shards(copy.deepcopy(network)) as shards:
         return _evaluate(shards, tiles, network.config.latent_dim, seed=seed)
 
 
