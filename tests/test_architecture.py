@@ -20,7 +20,7 @@ ROOMS = {
         "phantom",
     ),
     "tiles": ("samplers", "transforms", "loader"),
-    "model": ("network", "objective"),
+    "model": ("priors", "likelihoods", "objective", "network", "own"),
     "training": ("weights", "shards", "checkpoints", "pace", "rehearsal", "devices", "fit"),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas",

@@ -158,7 +158,7 @@ def test_latents_stay_float32_under_autocast_and_in_a_low_precision_copy():
     assert (posterior.mean.dtype, copied.decode(posterior.mean).dtype) == (torch.float32, torch.bfloat16)
     torch.testing.assert_close(posterior.mean, network.encode(x).mean, atol=0.01, rtol=0.05)
     assert network.decoder.from_latent.weight.dtype == torch.float32
-<<<<<<< HEAD
+    assert copied.likelihood is network.likelihood, "the noise that is observed is that of both"
 
 
 def kinds(network, kind):
@@ -195,6 +195,3 @@ def test_filters_lie_channels_innermost():
     # Laid out in torch's own order the first layers are many times slower (speed.md).
     filters = [value for value in build(SMALL, seed=0).parameters() if value.dim() == 4]
     assert filters and all(value.is_contiguous(memory_format=torch.channels_last) for value in filters)
-=======
-    assert copied.likelihood is network.likelihood, "the noise that is observed is that of both"
->>>>>>> 22b74ed (Evaluate on a copy, so that the network stays as it is; test the seams from outside)
