@@ -174,9 +174,9 @@ def test_each_decoder_is_made_of_its_own_layers(decoder, transposed, upsampled):
 
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
 @pytest.mark.parametrize("size", [13, 16])
-def test_the_decoder_itself_gives_images_of_the_padded_size(decoder, size):
+def test_the_decoder_itself_gives_images_of_their_own_size(decoder, size):
     network = build(dataclasses.replace(SMALL, decoder=decoder, size=size), seed=0)
-    assert network.decoder(torch.zeros(1, 3)).shape == (1, 1, 16, 16)
+    assert network.decoder(torch.zeros(1, 3)).shape == (1, 1, size, size)
 
 
 def test_norms_are_there_when_asked_for():

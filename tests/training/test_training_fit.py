@@ -399,7 +399,7 @@ def test_whole_images_are_moved_and_tiles_are_not(tmp_path, evaluations, sampler
 
 def test_gaussian_noise_follows_the_residuals_and_bernoulli_has_none(tmp_path, evaluations):
     network, _ = train(tmp_path / "gaussian", likelihood="gaussian", precision="float32")
-    residuals = [float(found.squared / found.n_values) for _, found in evaluations]
-    assert min(residuals) <= math.exp(float(network.log_noise_var)) <= max(residuals)
+    residuals = [float(squared / n_values) for _, found in evaluations for squared, n_values in [found.residuals]]
+    assert min(residuals) <= math.exp(float(network.likelihood.log_noise_var)) <= max(residuals)
     network, _ = train(tmp_path / "bernoulli", likelihood="bernoulli", precision="float32")
-    assert float(network.log_noise_var) == 0
+    assert float(network.likelihood.log_noise_var) == 0
