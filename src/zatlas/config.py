@@ -308,7 +308,7 @@ def _check_names(names: Sequence[str]) -> None:
 class TrainConfig:
     """How the model is trained."""
 
-    epochs: int = option(100, "passes over the training part")
+    epochs: int = option(100, "passes over the training split")
     batch_size: int = option(16, "images per step")
     learning_rate: float = option(1e-3, "peak learning rate of Adam; falls along a cosine to a hundredth of it")
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
@@ -359,7 +359,7 @@ class AtlasConfig:
     perplexity: float = option(
         0.0, "perplexity of t-SNE; 0 takes 30, or a third of the images when they are fewer than 91"
     )
-    points: int = option(7, "interior points of each walk")
+    points: int = option(7, "interior points of each path")
     examples: int = option(10, "test images shown against their reconstructions")
     samples: int = option(24, "images sampled from the fitted density and from the prior")
 

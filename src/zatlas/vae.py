@@ -330,7 +330,7 @@ def split_off_validation(tiles: Tiles, *, seed: int, fraction: float = 0.1) -> t
     """
     n = len(tiles.images)
     if n < 2:
-        raise DataError("one image cannot be split into a training and a validation part", hint="give validation=")
+        raise DataError("one image cannot be split into a training and a validation split", hint="give validation=")
     order = generator(seed, "validation of fit").permutation(n)
     kept = max(1, round(fraction * n))
     parts = [tiles.images.select(np.sort(rows)) for rows in (order[kept:], order[:kept])]

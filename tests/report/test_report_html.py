@@ -13,7 +13,7 @@ from zatlas.report import page
 from zatlas.report.figures.catalogue import catalogue
 from zatlas.report.findings.writing import findings
 from zatlas.report.method import _without_folders, method_blocks
-from zatlas.report.sections import build_sections
+from zatlas.report.sections import _cluster_tables, build_sections
 
 
 def test_order_of_sections(page):
@@ -145,3 +145,15 @@ def test_the_method_says_how_the_maps_were_made():
         del model.projection_info["tsne_method"]
     texts = [block["text"] for block in method_blocks(results) if block["kind"] == "text"]
     assert not [text for text in texts if text.startswith("t-SNE maps")]
+
+
+@pytest.mark.parametrize(("verdict", "cell"), [("clusters", "cluster"), ("continuum", "region")])
+def test_cells_of_k_means_are_clusters_only_where_that_is_the_verdict(verdict, cell):
+    results = example_results(n_models=1, n_images=40, size=16, points=3)
+    model = results.models[0]
+    model.cluster_info["verdict"] = verdict
+    titles = [block["title"] for block in _cluster_tables(model)]
+    assert titles and all(title.startswith(f"{cell.capitalize()}s of") for title in titles)
+    figures = {one.id: one.title for one in catalogue(results)}
+    assert figures[f"{model.name}-map-cluster"] == f"Maps of {model.name} by {cell}"
+    assert figures[f"{model.name}-clusters-1"].startswith(cell.capitalize())

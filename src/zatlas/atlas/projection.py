@@ -76,7 +76,7 @@ class Projection:
         if self.has_inverse:
             return ""
         return (
-            f"{self.title} has no inverse: the ends are the two images extreme on the {self.title} axis, the walk "
+            f"{self.title} has no inverse: the ends are the two images extreme on the {self.title} axis, the path "
             "between them runs in latent space"
         )
 

@@ -95,7 +95,7 @@ def _add_walk(verbs: Any) -> None:
     parser = _new_verb(verbs, "walk", "images along a line through the latent space")
     _add_study_input(parser)
     parser.add_argument("--axis", default="PC1", help="PC1, PC2, ..., TSNE1, TSNE2, z0, z1, ... or a numeric label")
-    parser.add_argument("--between", nargs=2, metavar=("IMAGE", "IMAGE"), help="walk between two images instead")
+    parser.add_argument("--between", nargs=2, metavar=("IMAGE", "IMAGE"), help="path between two images instead")
     parser.add_argument("--points", type=int, default=7, help="interior points (default: 7)")
     parser.add_argument("--kind", choices=("straight", "spherical"), default="straight", help="shape of the path")
 

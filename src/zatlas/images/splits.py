@@ -253,7 +253,7 @@ def _leaks(collection: _Grouped, is_test: np.ndarray[Any, np.dtype[np.bool_]], b
             remedy = f"hold out every group that shares it, or use --group {name}"
         warnings.append(
             f"column {name!r} looks like patients, and {values} of it ({shown}) "
-            f"{'is' if len(shared) == 1 else 'are'} in both the training and the test part "
+            f"{'is' if len(shared) == 1 else 'are'} in both the training and the test split "
             f"({n_test} of {int(is_test.sum())} test images): "
             f"the test will look better than it is for new patients; {remedy}"
         )

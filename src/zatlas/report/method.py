@@ -31,7 +31,7 @@ def method_blocks(results: StudyResults) -> list[Any]:
     blocks.append(_settings_table(results))
     blocks.append(_text(
         "To cite a number of this page, name zatlas and its version, the fingerprint of the images, the seed, "
-        "the model and the part (test, unless said otherwise), and give the file of the figure (figures/….csv), "
+        "the model and the split (test, unless said otherwise), and give the file of the figure (figures/….csv), "
         "which holds the number unrounded."
     ))  # fmt: skip
     return blocks
@@ -55,7 +55,7 @@ def _method_texts(results: StudyResults) -> list[str]:
         f"{' or the '.join(names)}, summed over pixels; rate is "
         "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
         "both are in nats per "
-        f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, walks and reconstructions use the posterior mean. "
+        f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, paths and reconstructions use the posterior mean. "
         "The weights are those of the epoch with the best validation objective.",
         "PSNR is on the grey range of the training pixels. "
         "PCA was fitted on training images with as many components as the model has latent dimensions, "
@@ -167,7 +167,7 @@ def limits_texts(results: StudyResults) -> list[str]:
     data = results.data
     texts = [
         (
-            "Generated images (walks, traversals, samples) show what the model has learnt, not tissue, "
+            "Generated images (paths, traversals, samples) show what the model has learnt, not tissue, "
             "patients or intermediate states that exist. Nothing here is for diagnosis."
         ),
         (
@@ -176,7 +176,7 @@ def limits_texts(results: StudyResults) -> list[str]:
             "and another seed turns the axes differently. Independent meanings of single dimensions are not claimed."
         ),
         (
-            "Clusters are regions of a code that one model found useful for reconstruction. "
+            "Clusters are regions of the latent space that one model found useful for reconstruction. "
             "They are not types of tissue or disease unless other evidence says so."
         ),
         (
@@ -198,7 +198,7 @@ def limits_texts(results: StudyResults) -> list[str]:
         n_test = int((data.groups["test"] > 0).sum()) if "test" in data.groups else 0
         if n_test == 1:
             texts.append(
-                "The test part is one group. "
+                "The test split is one group. "
                 "How well the models do on yet another one cannot be told from a single one."
             )
     else:

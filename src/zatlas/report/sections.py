@@ -72,7 +72,7 @@ def build_sections(results: StudyResults, recipes: Sequence[Recipe]) -> list[Sec
         Section("reconstructions", "Reconstructions", _reconstructions(results, recipes)),
         Section("latent-space", "Latent space and clusters", _latent_space(results, recipes)),
         Section("maps", "Maps", _maps(results, recipes)),
-        Section("walks", "Walks through the latent space", _walks(results, recipes)),
+        Section("walks", "Paths through the latent space", _walks(results, recipes)),
         Section("samples", "New images", _samples(results, recipes)),
         Section("models", "The models side by side", _models(results, recipes)),
         Section("findings", "Findings", [_finding(finding) for finding in found]),
@@ -163,11 +163,13 @@ def _keys(results: StudyResults) -> list[dict[str, str]]:
         }
     )
     if best.cluster_info.get("k"):
-        keys.append({"name": "Clusters", "value": str(best.cluster_info["k"]), "more": _verdict(best)})
+        keys.append(
+            {"name": f"{best.cell.capitalize()}s", "value": str(best.cluster_info["k"]), "more": _verdict(best)}
+        )
     auc = float(best.samples.mismatch.get("auc", float("nan")))
     if math.isfinite(auc):
         keys.append(
-            {"name": "Codes against the prior", "value": f"AUC {auc:.2f}", "more": "0.5: alike, 1: fully apart"}
+            {"name": "Latents against the prior", "value": f"AUC {auc:.2f}", "more": "0.5: alike, 1: fully apart"}
         )
     return keys
 
@@ -214,8 +216,8 @@ def _model_table(results: StudyResults) -> Block:
         if len(table) > 1 and table[name].notna().any()
     ]
     unit = "tile" if results.data.is_tiled else "image"
-    caption = f"Means over the test part, per {unit}; PCA has as many components as the model has latent dimensions."
-    return table_block(table, "Models on the test part", caption, best=best)
+    caption = f"Means over the test split, per {unit}; PCA has as many components as the model has latent dimensions."
+    return table_block(table, "Models on the test split", caption, best=best)
 
 
 # ---- data, split, training
@@ -259,7 +261,7 @@ def _data(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Figu
             }
         )
         blocks.append(
-            table_block(groups, "Groups", "Number of images and pixels, grey levels and parts of each group.")
+            table_block(groups, "Groups", "Number of images and pixels, grey levels and split of each group.")
         )
     return blocks + _slots(recipes, "data")
 
@@ -269,8 +271,8 @@ def _split(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fig
     reason = data.split_reason.strip()
     blocks: list[Block | FigureSlot] = [
         _text(
-            f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith('.') else '.'} The validation part "
-            "chooses the best epoch; the test part is used for nothing but judging."
+            f"{reason[:1].upper()}{reason[1:]}{'' if reason.endswith('.') else '.'} The validation split "
+            "chooses the best epoch; the test split is used for nothing but judging."
         )
     ]
     blocks += [{"kind": "note", "label": "Mind:", "text": warning} for warning in data.warnings]
@@ -310,7 +312,7 @@ def _latent_space(results: StudyResults, recipes: Sequence[Recipe]) -> list[Bloc
         for model in results.models
     }
     text = (
-        "A code is the posterior mean of an image. k-means divides the codes into regions; "
+        "A latent is the posterior mean of an image. k-means divides the latents into regions; "
         "whether these are clusters or parts of a continuum is tested against one Gaussian cloud of the same shape."
     )
     return [_text(text), *_per_model(results, recipes, "latent-space", extra)]
@@ -334,10 +336,12 @@ def _cluster_tables(model: ModelResults) -> list[Block]:
         if name == "numeric" or table.shape[1] > 12 or not table.shape[1]:
             continue
         shown = table.rename(columns=lambda value: plain(value, 24))
-        shown.insert(0, "cluster", [str(cluster) for cluster in table.index])
+        shown.insert(0, model.cell, [str(cluster) for cluster in table.index])
         blocks.append(
             table_block(
-                shown.reset_index(drop=True), f"Clusters of {plain(model.name)} by {plain(name)}", "Number of images."
+                shown.reset_index(drop=True),
+                f"{model.cell.capitalize()}s of {plain(model.name)} by {plain(name)}",
+                "Number of images.",
             )
         )
     return blocks
@@ -350,9 +354,9 @@ def _means_table(means: pd.DataFrame, model: ModelResults) -> Block:
     rows = [["images or tiles", *(cell(sizes[name], 3) if name in sizes else "–" for name in clusters)]]
     for name in means.columns:
         rows.append([WORDS.get(str(name), plain(name)), *cells_of(means[name].astype(float), 3)])
-    table = pd.DataFrame(rows, columns=["quantity", *(f"cluster {name}" for name in clusters)])
-    caption = "Mean of each image feature and numeric label in each cluster."
-    return table_block(table, f"Clusters of {plain(model.name)}", caption, all_numbers=True)
+    table = pd.DataFrame(rows, columns=["quantity", *(f"{model.cell} {name}" for name in clusters)])
+    caption = f"Mean of each image feature and numeric label in each {model.cell}."
+    return table_block(table, f"{model.cell.capitalize()}s of {plain(model.name)}", caption, all_numbers=True)
 
 
 def _maps(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
@@ -389,7 +393,7 @@ def _walks(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fig
     if not blocks:
         return []
     text = (
-        "Each walk leads in latent space from one real image to another, usually the two that are extreme on an axis, "
+        "Each path leads in latent space from one real image to another, usually the two that are extreme on an axis, "
         "and decodes points between them. The images between the ends are generated: "
         "they show what the model takes to lie between, not what was observed."
     )
@@ -403,7 +407,7 @@ def _changes_table(model: ModelResults) -> list[Block]:
         far = float(np.max(walk.nearest_distance)) if len(walk.nearest_distance) else float("nan")
         rows.append(
             {
-                "walk": plain(walk.name, 40),
+                "path": plain(walk.name, 40),
                 "from": plain(walk.start_image),
                 "to": plain(walk.end_image),
                 "changes": changes,
@@ -415,10 +419,10 @@ def _changes_table(model: ModelResults) -> list[Block]:
     table = pd.DataFrame(rows)
     block = table_block(
         table,
-        f"Walks of {plain(model.name)}",
+        f"Paths of {plain(model.name)}",
         (
             "What changes, in standard deviations of the real images; "
-            "last, the largest distance to a real code in median neighbour distances."
+            "last, the largest distance to a real latent in median neighbour distances."
         ),
         digits=2,
     )
@@ -442,13 +446,14 @@ def _samples(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | F
         for model in results.models
     ]
     text = (
-        "New images are drawn from a Gaussian mixture fitted to the codes of the training images. "
-        "Draws of the prior stand after them as a diagnosis: they look like images only where the codes fill the prior."
+        "New images are drawn from a Gaussian mixture fitted to the latents of the training images. "
+        "Draws of the prior stand after them as a diagnosis: "
+        "they look like images only where the latents fill the prior."
     )
     table = table_block(
         pd.DataFrame(rows),
         "Fitted density and mismatch with the prior",
-        "AUC: how well a classifier tells codes of real images from draws of the prior; 0.5 not at all, 1 always.",
+        "AUC: how well a classifier tells latents of real images from draws of the prior; 0.5 not at all, 1 always.",
         digits=3,
     )
     return [_text(text), table, *blocks]
@@ -464,7 +469,7 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
         )
     ]
     numbers = _words_of_columns(results.comparison.table)
-    caption = "Numbers of the test part unless named otherwise."
+    caption = "Numbers of the test split unless named otherwise."
     if len(by_likelihood(results.models)) > 1:
         caption += " Distortion and ELBO of different likelihoods must not be compared."
     blocks.append(table_block(numbers, "All numbers of the models", caption, all_numbers=True))
@@ -472,8 +477,8 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
         {
             "models": f"{plain(m['a'])} and {plain(m['b'])}",
             "adjusted Rand index": float(m["ari"]),
-            "images in matched clusters [%]": 100 * float(m.get("share", float("nan"))),
-            "matched clusters": ", ".join(f"{x}→{y}" for x, y in dict(m["mapping"]).items()),
+            "images in matched regions [%]": 100 * float(m.get("share", float("nan"))),
+            "matched regions": ", ".join(f"{x}→{y}" for x, y in dict(m["mapping"]).items()),
         }
         for m in results.comparison.cluster_matches
     ]
@@ -481,7 +486,7 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
         blocks.append(
             table_block(
                 pd.DataFrame(matches),
-                "Clusters matched between models",
+                "Regions matched between models",
                 "By the Hungarian method; the index is 0 for chance and 1 for equal divisions.",
                 digits=3,
             )
@@ -503,7 +508,7 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
                 "Maps and distances compared",
                 (
                     f"Agreement of the {listing([plain(one.title) for one in maps])} maps after turning and scaling "
-                    "one onto the other (0 to 1); rank correlation of the distances between codes."
+                    "one onto the other (0 to 1); rank correlation of the distances between latents."
                 ),
                 digits=3,
             )
@@ -525,10 +530,10 @@ def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 def _quantity(column: str) -> str:
     known = {
-        "k": "clusters",
+        "k": "regions of k-means",
         "n_parameters": "parameters of the network",
-        "mismatch_auc": "AUC of codes against the prior",
-        "mismatch_kl_nats": "divergence of codes from the prior [nats]",
+        "mismatch_auc": "AUC of latents against the prior",
+        "mismatch_kl_nats": "divergence of latents from the prior [nats]",
         "effective_beta": "effective beta",
         "latent_dim": "latent dimensions",
     }

@@ -325,7 +325,7 @@ class _Analysis:
         named = [name for name in self.atlas.labels if name.removeprefix("label_") not in ("width", "height")]
         numeric = [name for name in named if label_kind(table[name], name) == "quantity"]
         if len(numeric) > _MOST_LABEL_WALKS:
-            log.info("walks along the first %d of %d numeric labels", _MOST_LABEL_WALKS, len(numeric))
+            log.info("paths along the first %d of %d numeric labels", _MOST_LABEL_WALKS, len(numeric))
         return axes + numeric[:_MOST_LABEL_WALKS]
 
     def _probes(self, seen: _Seen) -> pd.DataFrame:

@@ -228,6 +228,11 @@ class ModelResults(_Saved):
         """The maps with their first two axes, those with an inverse and the usual ones first."""
         return maps_of(self.projections, self.projection_info)
 
+    @property
+    def cell(self) -> str:
+        """What a cell of k-means is called: "cluster" when that is the verdict, else "region" (of a continuum)."""
+        return "cluster" if self.cluster_info.get("verdict") == "clusters" else "region"
+
 
 @dataclass(kw_only=True)
 class Comparison(_Saved):

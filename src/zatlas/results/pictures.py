@@ -108,7 +108,7 @@ def walks(
         try:
             path = atlas.path(axis, points, unit=unit)
         except UsageError as err:
-            log.info("no walk along %s: %s", axis, err.what)
+            log.info("no path along %s: %s", axis, err.what)
             continue
         made.append(decoded(view, path, tiles, spread))
     return made

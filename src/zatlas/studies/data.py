@@ -153,7 +153,7 @@ def prepare(config: StudyConfig, collection: Collection, study: Path, talk: Talk
         images = originals.resized(size, study / "cache" / f"resized-{size}", on_progress=talk.on("resizing images"))
     measured = _statistics(study, originals, split, fingerprint, talk)
     if measured.training is None:
-        raise DataError("the training part is empty", hint="lower --test-fraction or hold out fewer groups")
+        raise DataError("the training split is empty", hint="lower --test-fraction or hold out fewer groups")
     scaling = Scaling.fit(config.tiles.scaling, measured.training)
     return StudyData(images, originals, split, measured, scaling, config, fingerprint)
 

@@ -168,5 +168,5 @@ def _split(config: StudyConfig, images: Collection, talk: Talk) -> Split | None:
     except ZatlasError as err:
         if config.split.test_group:
             raise
-        talk.say(f"not split into training and test part: {err.what}")
+        talk.say(f"not split into training and test: {err.what}")
         return None

@@ -40,9 +40,9 @@ _TITLES: Mapping[str, tuple[str, str, str]] = {
     "x_px": ("Left edge", "px", "distance of the tile from the left of its image"),
     "size_px": ("Tile size", "px", "side of the tile in its image"),
     "cluster": ("Cluster", "", "region of the latent space by k-means, 0 the largest"),
-    "distortion_nats": ("Distortion", "nats", "how badly the model gives the image back; lower is better"),
+    "distortion_nats": ("Distortion", "nats", "how badly the model reconstructs the image; lower is better"),
     "rate_nats": ("Rate", "nats", "how much the model says about the image"),
-    "psnr_db": ("PSNR", "dB", "how well the model gives the image back; higher is better"),
+    "psnr_db": ("PSNR", "dB", "how well the model reconstructs the image; higher is better"),
 }
 
 

@@ -118,7 +118,7 @@ def privacy(
     contains = [
         *([f"originals of {n} images at {side_px} px"] if has_originals else []),
         *([f"thumbnails of {n} images at {thumbnail_px} px"] if has_thumbnails else []),
-        "names of the images, their groups and parts of the split",
+        "names of the images, their groups and the split that each is in",
         *([f"labels: {', '.join(labels)}"] if labels else []),
         "latents, maps, regions and numbers of each model",
         *(["the decoder, which can draw pictures close to images that it has learned from"] if has_decoder else []),

@@ -205,9 +205,9 @@ def _training(model: ModelResults) -> Iterator[Recipe]:
         model=model.name,
         title=f"Training of {plain(model.name)}",
         caption="Distortion (how badly images are reconstructed), "
-        "rate (how much the code says about an image) and their negative sum, the ELBO, after each epoch. "
+        "rate (how much the latent says about an image) and their negative sum, the ELBO, after each epoch. "
         f"In the shaded epochs the weight of the rate still rises to its final value.{marked} "
-        "The test part is only watched; it steers nothing. The first epochs may lie outside the frame.",
+        "The test split is only watched; it steers nothing. The first epochs may lie outside the frame.",
         alt=f"Training curves of {plain(model.name)} over {len(model.history)} epochs.",
         draw=partial(curves.training_curves, model),
         numbers=partial(curves.training_curves_numbers, model),
@@ -227,7 +227,7 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         title=f"Test images through {plain(model.name)}",
         caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {model.latent_dim} numbers; "
         "reconstruction minus original (blue: too dark, orange: too bright; full colour at 0.3 of the grey range); "
-        f"PCA with {count(model.latent_dim, 'component')}, fitted on the training part. "
+        f"PCA with {count(model.latent_dim, 'component')}, fitted on the training split. "
         "PSNR (higher is closer) and SSIM (1 is equal) are given under each. All greys are on one scale.",
         alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, "
         f"PCA {shown.table['pca_psnr_db'].mean():.1f} dB.",
@@ -282,7 +282,7 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             is_photograph=True,
             title=f"What each dimension of {name} draws",
             caption="Each row moves along one latent dimension, the others held at their mean; highest rate first. "
-            "Columns are positions in standard deviations of the images' codes along the dimension."
+            "Columns are positions in standard deviations of the images' latents along the dimension."
             + (
                 f" The {count(left_out, 'dimension')} of lowest rate {'is' if left_out == 1 else 'are'} not shown."
                 if left_out
@@ -296,18 +296,18 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
         yield _probes(model)
     for start in range(0, len(model.galleries), _CLUSTERS_PER_FIGURE):
         chosen = model.galleries[start : start + _CLUSTERS_PER_FIGURE]
-        first, last = chosen[0].cluster, chosen[-1].cluster
-        which = f"Cluster {first}" if first == last else f"Clusters {first} to {last}"
+        first, last, cell = chosen[0].cluster, chosen[-1].cluster, model.cell
+        which = f"{cell.capitalize()} {first}" if first == last else f"{cell.capitalize()}s {first} to {last}"
         yield Recipe(
             id=f"{key}-clusters-{start // _CLUSTERS_PER_FIGURE + 1}",
             section="latent-space",
             model=model.name,
             is_photograph=True,
             title=f"{which} of {name}",
-            caption="Real images of each cluster: those nearest to its centre, some drawn by chance, "
-            "and those closest to another cluster.",
-            alt="; ".join(f"cluster {one.cluster}: {one.size} images" for one in chosen) + ".",
-            draw=partial(pictures.galleries, chosen),
+            caption=f"Real images of each {cell}: those nearest to its centre, some drawn by chance, "
+            f"and those closest to another {cell}.",
+            alt="; ".join(f"{cell} {one.cluster}: {one.size} images" for one in chosen) + ".",
+            draw=partial(pictures.galleries, chosen, cell),
             numbers=partial(pictures.galleries_numbers, chosen),
         )
     if len(model.neighbours.get("query_images", ())):
@@ -317,7 +317,7 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"Nearest neighbours in the latent space of {name}",
-            caption="Left: an image. Right of it: the images whose codes lie nearest, with their latent distance. "
+            caption="Left: an image. Right of it: the images whose latents lie nearest, with their latent distance. "
             "All are real.",
             alt="Rows of images, each with its nearest neighbours in latent space.",
             draw=partial(pictures.neighbours, model),
@@ -354,9 +354,9 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
             id=f"{key}-map-{column}",
             section="maps",
             model=model.name,
-            title=f"Maps of {name} by {column}",
-            caption=f"{_maps_explained(shown)} Colour: {column}.",
-            alt=f"{listed([plain(one.title) for one in shown])} maps of {len(table)} codes coloured by {column}.",
+            title=f"Maps of {name} by {(word := model.cell if column == 'cluster' else column)}",
+            caption=f"{_maps_explained(shown)} Colour: {word}.",
+            alt=f"{listed([plain(one.title) for one in shown])} maps of {len(table)} latents coloured by {word}.",
             draw=partial(latent_maps.maps, model, column),
             numbers=partial(latent_maps.maps_numbers, model, column),
         )
@@ -392,7 +392,7 @@ def _walks(model: ModelResults) -> Iterator[Recipe]:
             section="walks",
             model=model.name,
             is_photograph=True,
-            title=f"{name}: walk along {plain(one.name, 40)}",
+            title=f"{name}: path along {plain(one.name, 40)}",
             caption=_walk_caption(one),
             alt=f"Film strip of {count(len(one.t), 'generated image')} from {plain(one.start_image)} to "
             f"{plain(one.end_image)}.",
@@ -409,8 +409,8 @@ def _walk_caption(one: Walk) -> str:
     return (
         f"Along {shape} in latent space {ends}{extreme}: real image, reconstruction, "
         f"{count(len(one.t), 'generated image')} at positions t, reconstruction, real image.{note} Below, along t: "
-        "image features on axes shared by all walks of the model (orange: large change against the spread of the "
-        "data), and the distance to the nearest real code in median distances between neighbours "
+        "image features on axes shared by all paths of the model (orange: large change against the spread of the "
+        "data), and the distance to the nearest real latent in median distances between neighbours "
         "(well above 1, the dashed line: less supported by data)."
     )
 
@@ -424,8 +424,8 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"New images from {name}",
-            caption="Images decoded from draws of a density fitted to the codes of the training images, "
-            "each with the real training image whose code is nearest, and their latent distance.",
+            caption="Images decoded from draws of a density fitted to the latents of the training images, "
+            "each with the real training image whose latent is nearest, and their latent distance.",
             alt=f"{len(drawn.frames)} generated images beside their nearest real images.",
             draw=partial(pictures.samples, drawn),
             numbers=partial(pictures.samples_numbers, drawn),
@@ -438,7 +438,7 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             is_photograph=True,
             title=f"Draws from the prior of {name}: a diagnosis",
             caption="Images decoded from draws of the prior N(0, I). "
-            "Where the codes of real images do not fill the prior, these show regions that no image occupies; "
+            "Where the latents of real images do not fill the prior, these show regions that no image occupies; "
             "they are not what the model knows best.",
             alt=f"{len(drawn.prior_frames)} images decoded from the prior.",
             draw=partial(pictures.prior_samples, drawn),
@@ -454,7 +454,7 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         id="models",
         section="models",
         title="The models side by side",
-        caption="Distortion, rate and PSNR on the three parts; open diamonds: PCA with as many components on the test "
+        caption="Distortion, rate and PSNR on the three splits; open diamonds: PCA with as many components on the test "
         "part; last, how many latent dimensions are active."
         + (
             " Distortions of different likelihoods must not be compared."
@@ -473,11 +473,11 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         yield Recipe(
             id=f"clusters-{safe_id(a.name)}-{safe_id(b.name)}",
             section="models",
-            title=f"Clusters of {plain(a.name)} against {plain(b.name)}",
-            caption=f"Number of images that lie in a cluster of {plain(a.name)} (row) and in a cluster of "
+            title=f"Regions of {plain(a.name)} against {plain(b.name)}",
+            caption=f"Number of images that lie in a region of {plain(a.name)} (row) and in a region of "
             f"{plain(b.name)} (column). "
-            "Columns are ordered so that matched clusters (Hungarian method) stand on the diagonal.",
-            alt=f"Matrix of images shared by the clusters of {plain(a.name)} and {plain(b.name)}.",
+            "Columns are ordered so that matched regions (Hungarian method) stand on the diagonal.",
+            alt=f"Matrix of images shared by the regions of {plain(a.name)} and {plain(b.name)}.",
             draw=partial(latent_maps.cluster_match, a, b, comparison),
             numbers=partial(latent_maps.cluster_match_numbers, a, b, comparison),
         )

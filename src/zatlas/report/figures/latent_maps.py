@@ -108,9 +108,13 @@ def map_columns(model: ModelResults) -> list[str]:
 
 
 def draw_map(
-    panel: Axes, table: pd.DataFrame, projection: Projection, color: str, *, scale: float = 1.0, has_rings: bool = True
-) -> list[Line2D]:
-    """Draw one map; returns legend handles for categories, or draws a colour bar for a quantity."""
+    panel: Axes, table: pd.DataFrame, projection: Projection, color: str, *, scale: float = 1.0, has_rings: bool = True,
+    cell: str = "cluster",
+) -> list[Line2D]:  # fmt: skip
+    """Draw one map; returns legend handles for categories, or draws a colour bar for a quantity.
+
+    `cell` is what a cluster is called in the legend.
+    """
     x_name, y_name = projection.columns
     n = len(table)
     order = np.random.Generator(np.random.Philox(n)).permutation(n)  # no class lies on top of the others
@@ -132,7 +136,7 @@ def draw_map(
         classes = categories(table[color])
         colours = np.array(classes.colours, dtype=object)[classes.codes[order]]
         panel.scatter(c=list(colours), **common)
-        word = "cluster " if color == "cluster" else ""
+        word = f"{cell} " if color == "cluster" else ""
         handles = [
             Line2D([], [], marker="o", linestyle="none", color=colour, markersize=6, label=f"{word}{name} ({n_rows})")
             for name, colour, n_rows in zip(classes.names, classes.colours, classes.sizes, strict=True)
@@ -186,7 +190,7 @@ def maps(model: ModelResults, color: str) -> Figure:
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
     for panel, one in zip(axes.flat, shown, strict=False):
-        handles = draw_map(panel, table, one, color)
+        handles = draw_map(panel, table, one, color, cell=model.cell)
         _label_with_shares(panel, one)
         panel.set_title(f"{plain(one.title)} of the latents")
     if "split" in table and (table["split"].astype(str) == "test").any():
@@ -273,7 +277,7 @@ def _map_of(model: ModelResults, name: str) -> Projection:
 def cluster_match(a: ModelResults, b: ModelResults, comparison: Comparison) -> Figure:
     """How many images the clusters of two models share; rows and columns matched by the Hungarian method."""
     table = cluster_match_numbers(a, b, comparison)
-    title = f"images in both: clusters of {plain(a.name, 12)} (rows), of {plain(b.name, 12)} (columns)"
+    title = f"images in both: regions of {plain(a.name, 12)} (rows), of {plain(b.name, 12)} (columns)"
     return matrix(table.set_index("cluster"), label=title, decimals=0)
 
 

@@ -112,11 +112,11 @@ def reconstructions_by_size_numbers(models: Sequence[ModelResults]) -> pd.DataFr
 _KINDS = (("central", "most central"), ("random", "random"), ("borderline", "borderline"))
 
 
-def galleries(chosen: Sequence[Gallery]) -> Figure:
-    """Central, random and borderline images of clusters, three rows each."""
+def galleries(chosen: Sequence[Gallery], cell: str = "cluster") -> Figure:
+    """Central, random and borderline images of clusters, three rows each; `cell` is what a cluster is called."""
     rows: list[Row] = []
     for gallery in chosen:
-        heading = f"Cluster {gallery.cluster}: {gallery.size} images, {100 * gallery.share:.0f} %"
+        heading = f"{cell.capitalize()} {gallery.cluster}: {gallery.size} images, {100 * gallery.share:.0f} %"
         for kind, text in _KINDS:
             images = gallery.images.get(kind)
             if images is not None and len(images):

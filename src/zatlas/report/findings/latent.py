@@ -269,7 +269,7 @@ def changes_along_walks(results: StudyResults) -> Finding | None:
     if not texts:
         return None
     text = "\n".join(["Changes from one end to the other, in standard deviations of the real images:", *texts])
-    return Finding(section="walks", question="Which image features change along each walk?", text=text, numbers=numbers)
+    return Finding(section="walks", question="Which image features change along each path?", text=text, numbers=numbers)
 
 
 def _change_words(walk: Walk) -> str:
@@ -297,15 +297,15 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
     aucs = [float(m.samples.mismatch["auc"]) for m in models]
     divergences = [float(m.samples.mismatch.get("kl_nats", float("nan"))) for m in models]
     text = (
-        f"With {those(results, models)} a classifier tells the codes of real images from draws of the prior with an "
+        f"With {those(results, models)} a classifier tells the latents of real images from draws of the prior with an "
         "area under the "
         f"curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
     )
     if all(math.isfinite(value) for value in divergences):
-        text += f"The divergence of the codes from the prior is {listing([number(d) for d in divergences])} nats. "
+        text += f"The divergence of the latents from the prior is {listing([number(d) for d in divergences])} nats. "
     text += _beside_the_prior(aucs) + _nearest_words(models)
     text += (
-        "New images are drawn from a Gaussian mixture fitted to the codes of the training images, "
+        "New images are drawn from a Gaussian mixture fitted to the latents of the training images, "
         "its size chosen by held-out likelihood; draws of the prior are shown as a diagnosis only."
     )
     question = "What do samples look like, against draws of the prior?"
@@ -315,7 +315,7 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
 def _beside_the_prior(aucs: list[float]) -> str:
     steps = ((0.9, "far from"), (0.7, "clearly apart from"), (0.6, "somewhat apart from"), (0.0, "close to"))
     levels = list(dict.fromkeys(grade(auc, steps) for auc in sorted(aucs)))
-    words = f"So the codes lie {' to '.join(dict.fromkeys((levels[0], levels[-1])))} the prior"
+    words = f"So the latents lie {' to '.join(dict.fromkeys((levels[0], levels[-1])))} the prior"
     if max(aucs) >= 0.7:
         return f"{words}, and draws of the prior fall where few or no images lie and need not look like images. "
     return f"{words}, and draws of the prior fall mostly where images lie. "
@@ -357,7 +357,7 @@ def tissue_or_source(results: StudyResults) -> Finding | None:
     if not texts:
         best = str(models[-1].probes.sort_values("score_latents", ascending=False)["label"].iloc[0])
         texts = [_one_label(results, models, best), "No label names a source or a stain."]
-    texts.append("A probe shows what can be read from a code, not what the model was made to keep.")
+    texts.append("A probe shows what can be read from a latent, not what the model was made to keep.")
     question = "Is what the model shows tissue, or stain and source?"
     return Finding(section="source", question=question, text=" ".join(texts), numbers=numbers)
 

@@ -54,7 +54,7 @@ def reconstructions_between_sizes(results: StudyResults) -> Finding | None:
     ssim = [f"{metric(model, 'test', 'ssim'):.2f}" for model in models]
     text += f" (SSIM {listing(ssim)}). " if "nan" not in ssim else ". "
     if len(models) == 1:
-        text += f"The code carries {number(metric(models[0], 'test', 'rate_nats'))} nats about an image."
+        text += f"The latent carries {number(metric(models[0], 'test', 'rate_nats'))} nats about an image."
         return Finding(
             section="reconstructions", question="How good are the reconstructions?", text=text, numbers=numbers
         )
@@ -99,18 +99,18 @@ def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict
         f"and the distortion {'falls' if fall > 0 else 'rises'} by {number(abs(fall))} nats per image. "
     )
     rates = (
-        "The rate, which is how much the code says about an image, "
+        "The rate, which is how much the latent says about an image, "
         f"goes from {number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
     )
     if 0 < gain < 2 * difference_error(psnr_error(small), psnr_error(large)) and more > 0:
-        return words + rates + ": the larger code says a little more, which hardly shows in the reconstructions. "
+        return words + rates + ": the larger latent says a little more, which hardly shows in the reconstructions. "
     if gain > 0 and more > 0:
         return (
-            words + rates + ": the larger code says more about each image, and so the decoder has to leave less out. "
+            words + rates + ": the larger latent says more about each image, and so the decoder has to leave less out. "
         )
     if gain <= 0 and more > 0:
         return words + rates + ", yet the reconstructions of new images are no better for it. "
-    return words + rates + ": the larger code is not used to say more. "
+    return words + rates + ": the larger latent is not used to say more. "
 
 
 def _per_dimension(models: list[ModelResults], numbers: dict[str, Any]) -> str:
@@ -163,7 +163,7 @@ def against_pca(results: StudyResults) -> Finding | None:
     if worse:
         names = listing([plain(model.name) for model in worse])
         text += (
-            f"Where PCA is ahead ({names}), the VAE has not learnt what a linear code of that size can keep: "
+            f"Where PCA is ahead ({names}), the VAE has not learnt what a linear projection of that size can keep: "
             "more training may help."
         )
     numbers = {"psnr_gap_db": gaps}
@@ -248,12 +248,12 @@ def what_is_lost(results: StudyResults) -> Finding | None:
         "What does not fit into so few bits is left out, "
         "and first of all what differs from image to image without a pattern: noise, fine texture, "
         "single small structures. "
-        "Their absence from a reconstruction or a walk says nothing about their absence from the image. "
+        "Their absence from a reconstruction or a path says nothing about their absence from the image. "
     )
     if any(math.isfinite(entry["texture_kept"]) for entry in numbers.values()):
         text += "(Fine texture: power above 1/16 cycles per pixel, on the test images shown.)"
     return Finding(
-        section="lost", question="What can a code of this size not keep?", text=text.strip(), numbers=numbers
+        section="lost", question="What can a latent of this size not keep?", text=text.strip(), numbers=numbers
     )
 
 
@@ -282,7 +282,7 @@ def dimensions_in_use(results: StudyResults) -> Finding | None:
             f"what {it} would carry costs more rate than it saves distortion under this objective. "
         )
     else:
-        text += "None has collapsed; a larger code might carry more. "
+        text += "None has collapsed; a larger latent might carry more. "
     forecast = [
         f"{model.forecast_active_dims} for {plain(model.name)}"
         for model in models
@@ -323,7 +323,7 @@ def objective(results: StudyResults) -> Finding | None:
             "as strongly as in a calibrated model (effective beta; 1 is calibrated). "
         )
         if min(value for value in betas.values() if math.isfinite(value)) > 3:
-            text += "A high weight makes smooth walks and blurred reconstructions, and lets dimensions collapse."
+            text += "A high weight makes smooth paths and blurred reconstructions, and lets dimensions collapse."
     return Finding(
         section="objective",
         question="What does the objective mean?",
