@@ -9,6 +9,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from zatlas import compute
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density, prior_mismatch
 from zatlas.atlas.encode import encode
@@ -115,6 +116,23 @@ def world():
 def results(world):
     network, tiles, _, atlas = world
     return analyse_model(network, tiles["train"].scaling, atlas, tiles, CONFIG, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pictures_and_numbers_have_the_same_bits_on_any_number_of_threads(world, results, monkeypatch, threads):
+    network, tiles, _, atlas = world
+    monkeypatch.setattr(compute, "cores", lambda: (threads, "as the test says"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        again = analyse_model(network, tiles["train"].scaling, atlas, tiles, CONFIG, 0)
+    finally:
+        torch.set_num_threads(before)
+    pd.testing.assert_frame_equal(again.metrics, results.metrics, check_exact=True)
+    assert np.array_equal(again.reconstructions.reconstructions, results.reconstructions.reconstructions)
+    for one, other in zip([*again.walks, *again.traversals], [*results.walks, *results.traversals], strict=True):
+        assert np.array_equal(one.frames, other.frames)
+    assert np.array_equal(again.samples.frames, results.samples.frames)
 
 
 def test_rows_are_evenly_spaced():

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
+from zatlas.compute import in_shards
 from zatlas.config import StudyConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
@@ -275,7 +276,7 @@ class _Analysis:
         """Reconstructions of a batch as shown, and its effective beta for beta 1."""
         network = self.network
         x, mask = x.to(network.device), mask.to(network.device)
-        params = network.decode(network.encode(x).mean)
+        params = torch.cat(in_shards(lambda part: network.decode(network.encode(part).mean), x))
         own_beta = effective_beta(x, params, mask, likelihood=network.likelihood, beta=1.0)
         x_hat = network.likelihood.mean(params)
         return self.view.display(x_hat.float().cpu().numpy()), own_beta

@@ -17,6 +17,7 @@ from zatlas.atlas.encode import grey_limits
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.atlas.paths import TRAVERSAL_VALUES, spacing, traversal, traversal_order
+from zatlas.compute import in_shards
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.randomness import generator
@@ -60,17 +61,16 @@ class View:
         shape = self.network.config
         frames = np.empty((len(z), shape.channels, shape.size, shape.size), np.float32)
         latents = torch.from_numpy(np.ascontiguousarray(z, np.float32)).to(self.network.device)
-        with torch.inference_mode():
-            for start in range(0, len(z), _DECODE_BATCH):
-                part = slice(start, start + _DECODE_BATCH)
-                frames[part] = self.display(self.network.x_hat(latents[part]).float().cpu().numpy())
+        for start in range(0, len(z), _DECODE_BATCH):
+            part = slice(start, start + _DECODE_BATCH)
+            decoded = torch.cat(in_shards(self.network.x_hat, latents[part]))
+            frames[part] = self.display(decoded.float().cpu().numpy())
         return frames
 
     def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
-        with torch.inference_mode():
-            mean = self.network.encode(torch.from_numpy(scaled).to(self.network.device)).mean
-        return self.decode(mean.float().cpu().numpy())
+        parts = in_shards(self.network.encode, torch.from_numpy(scaled).to(self.network.device))
+        return self.decode(torch.cat([part.mean for part in parts]).float().cpu().numpy())
 
 
 def galleries(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> list[Gallery]:

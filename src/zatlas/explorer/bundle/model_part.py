@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.projection import Projection, from_stored
 from zatlas.atlas.projections import Pca, fit_pca
+from zatlas.compute import in_shards
 from zatlas.errors import ZatlasError
 from zatlas.explorer.bundle.columns import Files, category_column, clean, number_column, plain
 from zatlas.explorer.bundle.dimensions import Described, described, dimensions, support_entry
@@ -217,7 +218,7 @@ def networks(
     z = check_latents(mean, seed)
     found: dict[str, Any] = {"decoder": None, "encoder": None}
     with torch.inference_mode():
-        images = network.x_hat(torch.from_numpy(z)).numpy().astype(np.float32)
+        images = torch.cat(in_shards(network.x_hat, torch.from_numpy(z))).numpy().astype(np.float32)
     wanted: dict[str, Callable[[], Any]] = {"decoder": lambda: export_decoder(network, z, limits)}
     if with_encoder:
         wanted["encoder"] = lambda: export_encoder(network, np.clip(images, *limits).astype(np.float32))
