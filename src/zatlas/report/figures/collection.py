@@ -18,6 +18,7 @@ from zatlas.report.figures.style import (
     part_colour,
     part_word,
     plain,
+    themed,
     tidy,
 )
 from zatlas.results.kinds import DataSummary
@@ -49,6 +50,7 @@ def has_groups(data: DataSummary) -> bool:
     return len(data.groups) > 1
 
 
+@themed
 def group_sizes(data: DataSummary) -> Figure:
     """Images per group as bars; with many groups, how many groups have how many images."""
     table = group_sizes_numbers(data)
@@ -86,6 +88,7 @@ def is_uniform(data: DataSummary) -> bool:
     return bool((data.sizes["min"] == data.sizes["max"]).all())
 
 
+@themed
 def image_sizes(data: DataSummary) -> Figure:
     """Width against height of every image, and the distribution of areas per group."""
     table = data.image_table
@@ -137,6 +140,7 @@ def image_sizes_numbers(data: DataSummary) -> pd.DataFrame:
     return data.image_table.reset_index(drop=True)
 
 
+@themed
 def grey_histograms(data: DataSummary) -> Figure:
     """Share of pixels at each grey level, one line per group, the total in ink."""
     table = grey_histograms_numbers(data)
@@ -185,6 +189,7 @@ def _histogram_table(name: str, shares: np.ndarray, data: DataSummary) -> pd.Dat
     return pd.DataFrame({"group": name, "grey_level": 0.5 * (edges[1:] + edges[:-1]), "share": values})
 
 
+@themed
 def extremes(data: DataSummary) -> Figure:
     """The largest and the smallest image of each group, whole, shrunk to one size."""
     rows = []
@@ -207,6 +212,7 @@ def extremes_numbers(data: DataSummary) -> pd.DataFrame:
     return data.extremes.reset_index(drop=True)
 
 
+@themed
 def contact_sheet(data: DataSummary) -> Figure:
     """Images of the collection drawn by the seed, whole, shrunk to one size."""
     names = [plain(name, 14) for name in data.contact_ids]
@@ -219,6 +225,7 @@ def contact_sheet_numbers(data: DataSummary) -> pd.DataFrame:
     return pd.DataFrame({"place": range(len(data.contact_ids)), "image": list(data.contact_ids)})
 
 
+@themed
 def example_tiles(data: DataSummary) -> Figure:
     """What the model sees: tiles, or whole images, as drawn by the sampler and scaled."""
     return sheet(grid_rows([Cell(image) for image in data.tile_examples], 8), columns=8, largest_in=1.05)
@@ -231,6 +238,7 @@ def example_tiles_numbers(data: DataSummary) -> pd.DataFrame:
     return pd.DataFrame({"place": range(len(tiles)), "mean": tiles.mean(axis=axes), "std": tiles.std(axis=axes)})
 
 
+@themed
 def split(data: DataSummary) -> Figure:
     """Images of each part; per group when there are few groups."""
     table = split_numbers(data)

@@ -11,7 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from zatlas.report.figures.style import ink, muted, new_figure, other_colour, part_colour, part_word, plain, tidy
+from zatlas.report.figures.style import (
+    ink,
+    muted,
+    new_figure,
+    other_colour,
+    part_colour,
+    part_word,
+    plain,
+    themed,
+    tidy,
+)
 from zatlas.results.kinds import Comparison, ModelResults
 from zatlas.trust import evaluation
 
@@ -46,6 +56,7 @@ def best_epoch(history: pd.DataFrame, beta: float = 1.0) -> float | None:
     return evaluation.best_epoch(epochs, distortion + beta * rate)
 
 
+@themed
 def training_curves(model: ModelResults) -> Figure:
     """Distortion, rate and ELBO per epoch of the three parts; the warm-up of the rate is shaded."""
     figure, axes = new_figure(9.0, 3.0, 1, 3)
@@ -116,6 +127,7 @@ def training_curves_numbers(model: ModelResults) -> pd.DataFrame:
     return model.history
 
 
+@themed
 def rates(model: ModelResults) -> Figure:
     """Rate of each latent dimension as bars, highest first; collapsed dimensions are grey and hatched."""
     table = rates_numbers(model)
@@ -158,6 +170,7 @@ _SOURCES = (("score_latents", "latents", "o"), ("score_pca", "PCA of the same si
 _HISTOGRAM = ("score_histogram", "grey histogram alone", "s")
 
 
+@themed
 def probes(model: ModelResults) -> Figure:
     """How well a linear probe reads each label from the latents, from PCA, and from the grey histogram alone."""
     table = probes_numbers(model)
@@ -190,6 +203,7 @@ def probes_numbers(model: ModelResults) -> pd.DataFrame:
     return model.probes.reset_index(drop=True)
 
 
+@themed
 def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison) -> Figure:
     """Distortion, rate, PSNR against PCA and active dimensions of all models."""
     figure, axes = new_figure(9.0, 3.1, 1, 4)

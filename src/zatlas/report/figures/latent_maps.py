@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from zatlas.atlas.projection import Projection, from_stored, listed
 from zatlas.errors import UsageError
 from zatlas.report.figures.curves import matrix
-from zatlas.report.figures.style import categories, ink, new_figure, plain
+from zatlas.report.figures.style import categories, ink, new_figure, plain, themed
 from zatlas.results.kinds import Comparison, ModelResults
 from zatlas.results.maps import map_columns as axis_columns
 from zatlas.results.maps import maps_of
@@ -25,10 +25,8 @@ from zatlas.results.maps import maps_of
 __all__ = [
     "cluster_match",
     "cluster_match_numbers",
-    "is_quantity",
     "label_maps",
     "label_maps_numbers",
-    "map_columns",
     "maps",
     "maps_numbers",
     "neighbour_overlap",
@@ -39,6 +37,7 @@ __all__ = [
 _FIXED = ("row", "image", "image_row", "split", "y_px", "x_px", "size_px")
 
 
+@themed
 def scatter(atlas: Any, projection: str = "", *, color: str = "cluster", width: float = 6.0) -> Figure:
     """A map of an atlas, coloured by a column of its table.
 
@@ -180,6 +179,7 @@ def _shape(table: pd.DataFrame, projection: Projection) -> float:
     return float((y[1] - y[0]) / max(x[1] - x[0], 1e-9))
 
 
+@themed
 def maps(model: ModelResults, color: str) -> Figure:
     """The maps of one model side by side, two in a row, coloured by one column."""
     table, shown = model.projections, model.maps
@@ -222,6 +222,7 @@ def maps_numbers(model: ModelResults, color: str) -> pd.DataFrame:
     return model.projections[[name for name in dict.fromkeys(wanted) if name in model.projections]]
 
 
+@themed
 def label_maps(model: ModelResults, columns: Sequence[str], projection: str = "") -> Figure:
     """One map again and again, small, coloured by each label.
 
@@ -274,6 +275,7 @@ def _map_of(model: ModelResults, name: str) -> Projection:
     return found
 
 
+@themed
 def cluster_match(a: ModelResults, b: ModelResults, comparison: Comparison) -> Figure:
     """How many images the clusters of two models share; rows and columns matched by the Hungarian method."""
     table = cluster_match_numbers(a, b, comparison)
@@ -307,6 +309,7 @@ def _as_number(text: str) -> tuple[float, str]:
     return (float(text), text) if text.replace(".", "", 1).isdigit() else (float("inf"), text)
 
 
+@themed
 def neighbour_overlap(comparison: Comparison) -> Figure:
     """Share of nearest neighbours that two models have in common."""
     label = "share of nearest neighbours in common"

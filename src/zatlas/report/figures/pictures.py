@@ -16,11 +16,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
-from zatlas.report.figures.style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain
+from zatlas.report.figures.style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain, themed
 from zatlas.results.kinds import Gallery, ModelResults, Samples, Traversal, Walk
 
 __all__ = [
-    "feature_ranges",
     "galleries",
     "galleries_numbers",
     "neighbours",
@@ -52,6 +51,7 @@ def residual_pixels(original: np.ndarray, reconstruction: np.ndarray, limit: flo
     return np.asarray(colours, dtype=np.uint8)[..., :3]
 
 
+@themed
 def reconstructions(model: ModelResults) -> Figure:
     """Test images, their reconstructions, the differences, and PCA of the same size, with PSNR and SSIM."""
     shown = model.reconstructions
@@ -89,6 +89,7 @@ def reconstructions_numbers(model: ModelResults) -> pd.DataFrame:
     return model.reconstructions.table.reset_index(drop=True)
 
 
+@themed
 def reconstructions_by_size(models: Sequence[ModelResults]) -> Figure:
     """The same test images through every model, one row each."""
     n = min(10, *(len(model.reconstructions.originals) for model in models))
@@ -112,6 +113,7 @@ def reconstructions_by_size_numbers(models: Sequence[ModelResults]) -> pd.DataFr
 _KINDS = (("central", "most central"), ("random", "random"), ("borderline", "borderline"))
 
 
+@themed
 def galleries(chosen: Sequence[Gallery], cell: str = "cluster") -> Figure:
     """Central, random and borderline images of clusters, three rows each; `cell` is what a cluster is called."""
     rows: list[Row] = []
@@ -135,6 +137,7 @@ def galleries_numbers(chosen: Sequence[Gallery]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["cluster", "size", "share", "kind", "place", "row"])
 
 
+@themed
 def traversals(chosen: Sequence[Traversal]) -> Figure:
     """Decoded images along single latent dimensions, one row each, strongest rate first."""
     rows = []
@@ -161,6 +164,7 @@ def feature_ranges(walks: Sequence[Walk]) -> dict[str, tuple[float, float]]:
     return {str(name): (float(table[name].min()), float(table[name].max())) for name in table.columns}
 
 
+@themed
 def walk(one: Walk, ranges: dict[str, tuple[float, float]] | None = None) -> Figure:
     """A film strip from one real image to another through latent space, and what changes along it.
 
@@ -281,6 +285,7 @@ def walk_numbers(one: Walk) -> pd.DataFrame:
     return pd.concat([table, latents], axis=1)
 
 
+@themed
 def samples(drawn: Samples) -> Figure:
     """Images sampled from the fitted density, each with the nearest real image beside it."""
     rows: list[Row] = []
@@ -301,6 +306,7 @@ def samples_numbers(drawn: Samples) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame(latents, columns=[f"z{i}" for i in range(latents.shape[1])])], axis=1)
 
 
+@themed
 def prior_samples(drawn: Samples) -> Figure:
     """Images decoded from draws of the prior N(0, 1): a diagnosis of the model, not its best samples."""
     cells = [Cell(frame, is_generated=True) for frame in drawn.prior_frames]
@@ -314,6 +320,7 @@ def prior_samples_numbers(drawn: Samples) -> pd.DataFrame:
     return table.assign(**{f"mismatch_{key}": value for key, value in drawn.mismatch.items()})
 
 
+@themed
 def neighbours(model: ModelResults) -> Figure:
     """Real images with their nearest neighbours in latent space."""
     found = model.neighbours
