@@ -32,7 +32,6 @@ from zatlas.randomness import derived_seed, generator
 __all__ = [
     "METHODS",
     "Pca",
-    "Projection",
     "fit_pca",
     "measured",
     "pacmap",
