@@ -208,7 +208,7 @@ def test_report_says_names_where_sizes_would_be_false(made: za.Study) -> None:
 def test_no_distortion_is_the_best_of_two_likelihoods(made: za.Study) -> None:
     def best(results: StudyResults) -> set[str]:
         blocks = next(section.blocks for section in build_sections(results, []) if section.id == "summary")
-        table = next(b for b in blocks if isinstance(b, dict) and b.get("title") == "Models on the test part")
+        table = next(b for b in blocks if isinstance(b, dict) and b.get("title") == "Models on the test split")
         return {table["header"][column] for column, _ in table["best"]}
 
     results = made.results()
@@ -292,7 +292,7 @@ def test_flags_fill_what_the_tables_leave_out(ground: Path) -> None:
         ('name = "-q"', UsageError, "cannot be the name", "a letter or digit first"),
         ('name = "end."', UsageError, "cannot be the name", r"no \. last"),
         ('name = "müde"', UsageError, "cannot be the name", "letters, digits"),
-        (f'name = "{"a" * 41}"', UsageError, "has 41 letters, expected at most 40", "shorten"),
+        (f'name = "{"a" * 25}"', UsageError, "has 25 letters, expected at most 24", "shorten"),
         ('name = "Study"', UsageError, "cannot be named Study", "another name"),
         ('name = "z4"\n[[models]]\nname = "z4"', UsageError, "two models are named z4\n", "z4-2"),
         ('name = "z4"\n[[models]]\nname = "Z4"', UsageError, "named z4 and Z4, which differ only in case", "Z4-2"),

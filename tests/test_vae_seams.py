@@ -275,3 +275,76 @@ def test_the_page_about_own_networks_runs_as_it_stands(tmp_path, monkeypatch):
     assert names["frames"].shape == (7, 1, 32, 32)
     assert names["vae"].network.likelihood.name == "laplace"
     assert len(names["atlas"]) == 60
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (torch.nn.Dropout(0.5), "decode gives other numbers each time"),
+        (torch.nn.BatchNorm2d(1), "decode gives other numbers for an image when other images stand beside it"),
+    ],
+)
+def test_a_decoder_that_depends_on_chance_or_neighbours_is_refused(tmp_path, layer, message):
+    class Noisy(Residual):
+        def __init__(self):
+            super().__init__()
+            self.last = layer
+
+        def decode(self, z):
+            return self.last(super().decode(z))
+
+    with pytest.raises(UsageError, match=message):
+        fitted(za.VAE(3, network=Noisy()), tmp_path / "run")
+
+
+class Doubled(Residual):
+    """Two numbers for each channel."""
+
+    def decode(self, z):
+        return torch.cat([super().decode(z)] * 2, dim=1)
+
+
+class PerPixel(Laplace):
+    name = "per-pixel"
+
+    def nll(self, params, x, mask):
+        return (params - x).abs()
+
+
+class Undefined(Laplace):
+    name = "undefined"
+
+    def nll(self, params, x, mask):
+        return super().nll(params, x, mask) * math.nan
+
+
+class TwoChannels(Laplace):
+    name = "two-channels"
+
+    def mean(self, params):
+        return torch.cat([params, params], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        (PerPixel(), r"PerPixel.nll gives nats of shape .*, expected \(2,\)"),
+        (Undefined(), "Undefined.nll gives nats that are not finite"),
+        (TwoChannels(), r"TwoChannels.mean gives images of shape"),
+    ],
+)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_likelihood_that_does_not_fit_is_refused_before_training(tmp_path, chosen, message, own):
+    parts = {"network": Doubled()} if own else {"widths": (4, 8)}
+    with pytest.raises(UsageError, match=message):
+        fitted(za.VAE(3, likelihood=chosen, **parts), tmp_path / "run")
+
+
+def test_a_refused_fit_leaves_the_run_as_it_was(tmp_path):
+    fitted(za.VAE(3, widths=(4, 8)), tmp_path / "run")
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    for other in (za.VAE(3, widths=(4, 8), beta=4.0), za.VAE(3, widths=(8,)), za.VAE(3, network=Residual())):
+        with pytest.raises((UsageError, DataError)):
+            fitted(other, tmp_path / "run")
+        assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+    assert za.load(tmp_path / "run").latent_dim == 3

@@ -270,7 +270,7 @@ def own_options() -> dict[str, Any]:
 
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?")
-_MOST_LETTERS = 40
+_MOST_LETTERS = 24  # as many as tables and figures show of a name
 _TAKEN = ("study", "columns", "names.json", "manifest.json", "originals", "thumbnails")  # by results/ and explorer/
 
 

@@ -32,7 +32,7 @@ from zatlas.images.collection import Collection
 from zatlas.model import likelihoods
 from zatlas.model.likelihoods import Likelihood
 from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
-from zatlas.model.own import own_network
+from zatlas.model.own import own_network, try_likelihood_of
 from zatlas.progress import Step
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
@@ -178,7 +178,8 @@ class VAE:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
             folder = files.make_folder(Path(run) if run is not None else Path(spare))
-            _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
+            if not (folder / "checkpoints").is_dir():  # else `fit` says first whether it is the same training
+                _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
             self.history = fit(
                 network, tiles, validation=validation, test=test, config=settings, beta=self.model.beta,
                 seed=self.seed, run=folder, on_step=on_step, on_epoch=on_epoch, stop_requested=stop_requested,
@@ -195,7 +196,10 @@ class VAE:
     def _new_network(self, shape: Shape) -> Network:
         """The network before training."""
         if isinstance(shape, NetworkConfig):
-            return build(shape, self.seed, likelihoods.likelihood(self._likelihood))
+            network = build(shape, self.seed, likelihoods.likelihood(self._likelihood))
+            if not isinstance(self._likelihood, str):
+                try_likelihood_of(network)
+            return network
         is_inside = getattr(self._own, "likelihood", None) is self._likelihood
         return own_network(self._own, shape, None if is_inside else self._likelihood)
 

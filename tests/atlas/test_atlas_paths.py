@@ -21,7 +21,7 @@ from zatlas.atlas.paths import (
 from zatlas.errors import DataError, UsageError
 
 NOTE = (
-    "t-SNE has no inverse: the ends are the two images extreme on the t-SNE axis, the walk between them runs in latent "
+    "t-SNE has no inverse: the ends are the two images extreme on the t-SNE axis, the path between them runs in latent "
     "space"
 )
 VECTORS = arrays(np.float32, 5, elements=st.floats(-3, 3, width=32))

@@ -271,3 +271,27 @@ def test_a_refusal_in_words_is_passed_on(tmp_path: Path, installed: Installed) -
     (tmp_path / "a.pyr").write_bytes(MAGIC + bytes(7))
     with pytest.raises(DataError, match=r"^a.pyr is no square"):
         za.open_images(tmp_path / "a.pyr")
+
+
+def test_a_reader_that_ends_python_is_left_out(
+    tmp_path: Path, installed: Installed, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ending() -> Reader:
+        raise SystemExit(3)
+
+    installed.add("ending", ending, dist="zatlas-ending")
+    installed.add("pyramid", lambda: PYRAMID)
+    assert len(za.open_images(write(tmp_path / "a.pyr"))) == 1
+    assert "reader ending of zatlas-ending 1.2 cannot be loaded" in caplog.messages[0]
+
+
+def test_a_folder_may_be_read_as_one_image_file_is(tmp_path: Path, installed: Installed) -> None:
+    def read_folder(path: Path, options: ReadOptions) -> Scan:
+        return image_scan(path, "slide", [Pyramid(pixels_of(0)[None])])
+
+    write(tmp_path / "one.slide" / "level0")
+    reader = Reader(name="slide", open=read_folder, suffixes=(".slide",), is_folder=True)
+    installed.add("slide", lambda: reader)
+    images = za.open_images(tmp_path / "one.slide")
+    assert len(images) == 1
+    assert images.fingerprint(), "of the files in the folder"

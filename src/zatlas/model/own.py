@@ -9,6 +9,7 @@ be resumable to the same bytes: so latents may depend on the image alone, not on
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import torch
@@ -21,7 +22,7 @@ from zatlas.model.likelihoods import Likelihood, likelihood
 from zatlas.model.network import Network, Shape
 from zatlas.model.priors import Posterior, StandardNormal
 
-__all__ = ["OwnNetwork", "own_network"]
+__all__ = ["OwnNetwork", "own_network", "try_likelihood_of"]
 
 _INSIDE = ("encoder.module.", "decoder.module.")
 _TRIED = 2  # images
@@ -172,7 +173,9 @@ def _try(network: Network, name: str) -> None:
         expected = (_TRIED, p, shape.size, shape.size)
         words = f"for images of {image} and the likelihood {network.likelihood.name}"
         _check_shape(params, expected, f"{name}.decode gives numbers {words}", f"let decode return {expected[1:]}")
-        _check_alike(network, x, posterior.mean, name)
+        _check_alike(network.encode, x, posterior, f"{name}.encode gives other latents")
+        _check_alike(lambda z: (network.decode(z),), posterior.mean, (params,), f"{name}.decode gives other numbers")
+        _try_likelihood(network.likelihood, params, x)
 
 
 def _check_shape(values: object, expected: tuple[int, ...], what: str, hint: str) -> None:
@@ -193,20 +196,62 @@ def _latent_hint(found: object) -> str:
     return "let encode return (mean, log_var), each (images, latent dimensions)"
 
 
-def _check_alike(network: Network, x: Tensor, first: Tensor, name: str) -> None:
-    """Refuse latents that depend on chance, or on the other images of the batch."""
-    again, alone = network.encode(x).mean, network.encode(x[:1]).mean
-    allowed = _SAME * float(first.abs().max())
-    if float((again - first).abs().max()) > allowed:
+def _check_alike(
+    compute: Callable[[Tensor], tuple[Tensor, ...]], given: Tensor, first: tuple[Tensor, ...], what: str
+) -> None:
+    """Refuse numbers that depend on chance, or on the other images of the batch."""
+    again = compute(given)
+    if _differ(again, first):
         raise UsageError(
-            f"{name}.encode gives other latents each time for the same image",
+            f"{what} each time for the same input",
             hint="take dropout out of it, or call its eval() before",
         )
-    if float((alone - first[:1]).abs().max()) > allowed:
+    try:
+        is_alone = not _differ(compute(given[:1]), tuple(values[:1] for values in first))
+    except _MISFITS:
+        is_alone = False
+    if not is_alone:
         raise UsageError(
-            f"{name}.encode gives other latents for an image when other images stand beside it",
+            f"{what} for an image when other images stand beside it",
             hint="use GroupNorm instead of BatchNorm, or call eval() on its BatchNorm layers before",
         )
+
+
+def _differ(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> bool:
+    """Whether numbers differ by more than the order of sums does."""
+    return any(
+        float((a - b).abs().max()) > _SAME * max(float(b.abs().max()), 1e-6)
+        for a, b in zip(found, expected, strict=True)
+    )
+
+
+def try_likelihood_of(network: Network) -> None:
+    """Try the likelihood of a network of zatlas on two images.
+
+    Raises:
+        UsageError: what it gives has another shape, or is not finite.
+    """
+    shape = network.config
+    x = torch.rand((_TRIED, shape.channels, shape.size, shape.size), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        params = network.decode(torch.zeros(_TRIED, shape.latent_dim))
+        _try_likelihood(copy.deepcopy(network.likelihood), params, x)
+
+
+def _try_likelihood(chosen: Likelihood, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"]) -> None:
+    """Ask a likelihood for what training and pictures need of it, on numbers of a decoder and images.
+
+    Raises:
+        UsageError: what it gives has another shape, or is not finite.
+    """
+    name = type(chosen).__name__
+    try:
+        nats, image = chosen.nll(params, x, torch.ones_like(x[:, :1])), chosen.mean(params)
+    except _MISFITS as err:
+        raise UsageError(f"the likelihood {name} fails on images: {_first_line(err)}", hint=_PAGE) from err
+    one_each = "let nll return one number for each image, summed over its pixels"
+    _check_shape(nats, (len(x),), f"{name}.nll gives nats", one_each)
+    _check_shape(image, tuple(x.shape), f"{name}.mean gives images", f"let mean return {tuple(x.shape[1:])} for each")
 
 
 def _first_line(err: BaseException) -> str:

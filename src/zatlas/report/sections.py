@@ -462,10 +462,11 @@ def _samples(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | F
 def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
     if len(results.models) < 2:
         return []
+    comparable = "numbers" if len(by_likelihood(results.models)) == 1 else "PSNR, SSIM and rates"
     blocks: list[Block | FigureSlot] = [
         _text(
             "The models share the images, the split, the tiles, the example images and the colours, "
-            "so their numbers can be compared."
+            f"so their {comparable} can be compared."
         )
     ]
     numbers = _words_of_columns(results.comparison.table)
@@ -500,6 +501,8 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
                 "b": "and",
                 **{agreement_name(one.name): f"agreement of {plain(one.title)} maps" for one in maps},
                 "distance_correlation": "rank correlation of distances",
+                "chance_overlap": "neighbours in common by chance",
+                "overlap_images": "images asked for neighbours",
             }
         )
         blocks.append(

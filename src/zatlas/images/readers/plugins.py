@@ -25,9 +25,9 @@ GROUP = "zatlas.readers"
 _SLOW_S = 2.0
 _FOREIGN_ERRORS = (
     ImportError, SyntaxError, AttributeError, NameError, TypeError, ValueError, LookupError, OSError, RuntimeError,
-    ArithmeticError, AssertionError, MemoryError, EOFError, BufferError, Warning,
+    ArithmeticError, AssertionError, MemoryError, EOFError, BufferError, Warning, SystemExit,
 )  # fmt: skip
-"""What the code of another package may raise: every built-in error that is no request to stop."""
+"""What the code of another package may raise: every built-in error but those by which the person asks to stop."""
 
 Result = TypeVar("Result")
 

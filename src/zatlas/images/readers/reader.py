@@ -159,7 +159,7 @@ def image_scan(path: Path, kind: str, sources: Sequence[ImageSource], note: str 
         note: What is done to the stored values; "" when nothing.
     """
     pages = f" of {len(sources)} pages, each an image" if len(sources) > 1 else ""
-    scan = Scan("image", f"{kind} file{pages}", files=[path], note=note)
+    scan = Scan("image", f"{kind} file{pages}", files=[path] if path.is_file() else [], note=note)
     for k, source in enumerate(sources):
         scan.images.append(Found(printable(path.name) + (f"[{k}]" if len(sources) > 1 else ""), k, source))
     return scan

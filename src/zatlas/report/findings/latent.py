@@ -40,10 +40,15 @@ def clusters_and_images(results: StudyResults) -> Finding | None:
         return None
     return Finding(
         section="clusters",
-        question="Do the clusters differ in their images?",
+        question=f"Do the {_cells(results.models)} differ in their images?",
         text="\n".join(texts),
         numbers=numbers,
     )
+
+
+def _cells(models: Sequence[ModelResults]) -> str:
+    """`clusters`, `regions` or both: what the cells of k-means are in some models."""
+    return " and ".join(dict.fromkeys(f"{model.cell}s" for model in models if model.cluster_info.get("k")))
 
 
 def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
@@ -58,21 +63,21 @@ def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
     name = plain(model.name)
     if strong:
         rest = [f"{d.get('words', d['feature'])} ({100 * float(d['between_share']):.0f} %)" for d in strong[1:]]
-        shares = [_share_words(strong[0]), *rest]
-        words = f"The {info['k']} clusters of {name} differ in their images, most in {listing(shares)}. "
+        shares = [_share_words(strong[0], model.cell), *rest]
+        words = f"The {info['k']} {model.cell}s of {name} differ in their images, most in {listing(shares)}. "
     elif distinct:
         words = (
-            f"The {info['k']} clusters of {name} differ little in the image features that were measured, "
-            f"most in {_share_words(distinct[0])}. "
+            f"The {info['k']} {model.cell}s of {name} differ little in the image features that were measured, "
+            f"most in {_share_words(distinct[0], model.cell)}. "
         )
     else:
-        words = f"{name} has {count(int(info['k']), 'cluster')}. "
+        words = f"{name} has {count(int(info['k']), model.cell)}. "
     words += _labels_of_clusters(info, values) + _cluster_or_continuum(info)
     return words.strip(), values
 
 
-def _share_words(entry: dict[str, Any]) -> str:
-    share = f"{100 * float(entry['between_share']):.0f} % of its variance lies between clusters"
+def _share_words(entry: dict[str, Any], cell: str) -> str:
+    share = f"{100 * float(entry['between_share']):.0f} % of its variance lies between {cell}s"
     return f"{entry.get('words', entry['feature'])} ({share})"
 
 
@@ -187,7 +192,8 @@ def _one_pair(a: str, b: str, results: StudyResults, numbers: dict[str, Any]) ->
             ),
         )
         parts.append(
-            f"the clusters are {same} (adjusted Rand index {float(match['ari']):.2f}; 0 is chance, 1 is equal)"
+            f"the regions of k-means are {same} "
+            f"(adjusted Rand index {float(match['ari']):.2f}; 0 is chance, 1 is equal)"
         )
     return f"Between {plain(a)} and {plain(b)}, {listing(parts)}." if parts else ""
 
