@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _PARTS = ("train", "validation", "test")
+_LETTERS_SIDE_BY_SIDE = 14  # of the names of models under a panel; more are turned
 _DASHES = {"train": "-", "validation": (0, (4, 1.5)), "test": (0, (1, 1))}
 
 
@@ -208,7 +209,8 @@ def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison) 
     """Distortion, rate, PSNR against PCA and active dimensions of all models."""
     figure, axes = new_figure(9.0, 3.1, 1, 4)
     at = np.arange(len(models))
-    names = [plain(model.name, 12) for model in models]
+    names = [plain(model.name, 24) for model in models]
+    is_tight = sum(map(len, names)) > _LETTERS_SIDE_BY_SIDE
     for panel, (column, text) in zip(
         axes[0, :2], (("distortion_nats", "distortion"), ("rate_nats", "rate")), strict=True
     ):
@@ -223,11 +225,12 @@ def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison) 
     axes[0, 3].bar(at, sizes, width=0.55, color=other_colour(), alpha=0.35, label="latent size")
     axes[0, 3].bar(at, active, width=0.55, color=part_colour("train"), label="active")
     for x, n, size in zip(at, active, sizes, strict=True):
-        axes[0, 3].text(x, size, f"{n} of {size}", ha="center", va="bottom", fontsize=8, color=ink())
+        words = f"{n}/{size}" if is_tight else f"{n} of {size}"
+        axes[0, 3].text(x, size, words, ha="center", va="bottom", fontsize=8, color=ink())
     axes[0, 3].set_ylim(0, max(sizes) * 1.15)
     axes[0, 3].set_title("active dimensions", fontsize=8.5)
     for panel in axes[0]:
-        panel.set_xticks(at, names)
+        panel.set_xticks(at, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if is_tight else {}))
         panel.set_xlim(-0.6, len(models) - 0.4)
         tidy(panel)
     handles, texts = axes[0, 2].get_legend_handles_labels()
@@ -237,6 +240,7 @@ def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison) 
 
 def _part_dots(panel: Axes, models: Sequence[ModelResults], column: str) -> None:
     markers = {"train": "o", "validation": "s", "test": "^"}
+    is_joined = column != "distortion_nats" or len({model.likelihood for model in models}) == 1
     for part in _PARTS:
         values = [_metric(model, part, column) for model in models]
         if np.isfinite(values).any():
@@ -247,7 +251,7 @@ def _part_dots(panel: Axes, models: Sequence[ModelResults], column: str) -> None
                 marker=markers[part],
                 markersize=5.5,
                 linewidth=1.1,
-                linestyle=_DASHES[part],
+                linestyle=_DASHES[part] if is_joined else "none",
                 label=part_word(part),
             )
 
