@@ -41,7 +41,7 @@ def test_toml_round_trip(tmp_path_factory, epochs, rate, groups, latents):
     assert from_toml(path) == config
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,38}[A-Za-z0-9_-])?", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,22}[A-Za-z0-9_-])?", fullmatch=True)
 OWN = st.fixed_dictionaries(
     {},
     optional={
