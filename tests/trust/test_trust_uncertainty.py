@@ -14,14 +14,14 @@ RNG = np.random.default_rng
 
 def test_standard_error_is_the_spread_of_means():
     means = RNG(0).normal(3.0, 2.0, (20_000, 25)).mean(axis=1)
-    assert standard_error(2.0, 25) == pytest.approx(means.std(), rel=0.02)
-    assert standard_error(2.0, 0) == 2.0 and standard_error(2.0, 0.25) == 2.0
-    assert math.isnan(standard_error(2.0, float("nan"))) and math.isnan(standard_error(float("nan"), 4))
+    assert standard_error(2.0, 25.0) == pytest.approx(means.std(), rel=0.02)
+    assert standard_error(2.0, 0.0) == 2.0 and standard_error(2.0, 0.25) == 2.0
+    assert math.isnan(standard_error(2.0, float("nan"))) and math.isnan(standard_error(float("nan"), 4.0))
 
 
 def test_error_of_a_difference_is_the_spread_of_differences():
     a, b = RNG(1).normal(0, 3, 50_000), RNG(2).normal(0, 4, 50_000)
-    assert difference_error(3, 4) == pytest.approx((a - b).std(), rel=0.02)
+    assert difference_error(3.0, 4.0) == pytest.approx((a - b).std(), rel=0.02)
 
 
 def test_interval_of_a_correlation_holds_the_truth_in_19_of_20_cases():

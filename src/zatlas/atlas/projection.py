@@ -43,7 +43,7 @@ class Projection:
 
     name: str
     title: str
-    points: Float[np.ndarray, "n k"]
+    points: np.ndarray  # what others give may be of any shape; `Atlas.add` checks it
     facts: dict[str, Any] = field(default_factory=dict)
     has_inverse: bool = False
     note: str = ""
@@ -59,7 +59,7 @@ class Projection:
         return f"{self.stem}1", f"{self.stem}2"
 
     @property
-    def settings(self) -> dict[str, float]:
+    def settings(self) -> dict[str, float | int]:
         """Numbers that decide how the map looks, by their names."""
         named = {"perplexity": self.facts["perplexity"]} if "perplexity" in self.facts else {}
         return {**named, **self.facts.get("settings", {})}

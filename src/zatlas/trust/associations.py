@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from scipy.stats import rankdata
 
 __all__ = ["between_share", "correlation_ratio", "cramers_v", "expected_counts", "largest_excess", "spearman"]
@@ -70,7 +70,7 @@ def between_share(values: Float[np.ndarray, " n"], labels: np.ndarray) -> float:
     return float((sizes * (means - values.mean()) ** 2).sum() / total)
 
 
-def cramers_v(counts: Float[np.ndarray, "r c"]) -> float:
+def cramers_v(counts: Num[np.ndarray, "r c"]) -> float:
     """Cramér's V of a table of counts, corrected for its bias in small samples: 0 independent, 1 determined.
 
     V^2 = phi^2 / (min(r', c') - 1), where phi^2 = max(0, chi^2 / n - (r - 1)(c - 1) / (n - 1)),
@@ -95,7 +95,7 @@ def cramers_v(counts: Float[np.ndarray, "r c"]) -> float:
     return float(min(1.0, math.sqrt(phi2 / smaller))) if smaller > 0 else float("nan")
 
 
-def largest_excess(counts: Float[np.ndarray, "r c"]) -> tuple[int, int, float, float]:
+def largest_excess(counts: Num[np.ndarray, "r c"]) -> tuple[int, int, float, float]:
     """The cell of a table of counts whose share of its row is farthest above the share of its column in all rows.
 
     Args:
