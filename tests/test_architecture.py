@@ -172,9 +172,7 @@ def test_nothing_runs_code_from_a_file(name):
         assert phrase not in module.text, phrase
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in MODULES if name not in ("randomness", "report.figures.latent_maps", "vae")]
-)
+@pytest.mark.parametrize("name", [name for name in MODULES if name not in ("randomness", "report.figures.latent_maps")])
 def test_chance_comes_from_the_table_of_streams(name):
     """A generator of numpy is made in `randomness` alone; the figure shuffles what it draws, which is no result."""
     for maker in ("np.random.default_rng", "np.random.Generator(", "np.random.Philox", "SeedSequence", "RandomState("):

@@ -277,6 +277,16 @@ def test_the_page_about_own_networks_runs_as_it_stands(tmp_path, monkeypatch):
     assert len(names["atlas"]) == 60
 
 
+def test_samples_are_drawn_like_the_training_latents_alone(tmp_path):
+    vae = fitted(za.VAE(3, widths=(4, 8)), tmp_path / "run")
+    split = ["train"] * 40 + ["validation"] * 12 + ["test"] * 12
+    atlas = vae.embed(tiles_of(64, 4), table_extra=pd.DataFrame({"split": split}))
+    drawn = vae.sample(6, like=atlas, seed=1)
+    atlas.mean[40:] = 50.0
+    assert np.array_equal(vae.sample(6, like=atlas, seed=1), drawn)
+    assert not np.array_equal(vae.sample(6, seed=1), vae.sample(6, seed=2))
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [

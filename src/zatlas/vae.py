@@ -272,10 +272,10 @@ class VAE:
             seed: Of the draws.
         """
         if like is None:
-            return self.decode(self.network.prior.sample(n, self.latent_dim, np.random.default_rng(seed)))
+            return self.decode(self.network.prior.sample(n, self.latent_dim, generator(seed, "prior samples")))
         from zatlas.atlas.density import fit_density
 
-        rows = like.table["split"].to_numpy() != "test" if "split" in like.table else np.ones(len(like.mean), bool)
+        rows = like.table["split"].to_numpy() == "train" if "split" in like.table else np.ones(len(like.mean), bool)
         return self.decode(fit_density(like.mean[rows], seed=seed).sample(n, seed=seed))
 
     def save(self, folder: str | Path) -> Path:
