@@ -25,6 +25,7 @@ CLOCKS = {  # keys and columns that tell when, where, how fast and by which vers
     *("seconds", "images_per_s", "data_wait", "epoch_seconds", "wait_seconds", "environment", "choices", "command"),
     *("sha256", "threads", "files", "bytes"),
 }
+CHANGED = {"latents", "note"}  # since 0.1.0: facts that nothing read are gone, notes say path in place of walk
 MADE_ANEW = ("cache/", "explorer/", ".lock")  # can be made again at any time
 DRAWN = (".png", ".svg")  # compared by their bytes alone
 _CLOCK_ROW = re.compile(r'<tr><th scope="row">[^<]*seconds</th>.*?</tr>')  # in the report's table of provenance
@@ -133,7 +134,7 @@ def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if value.get("name") in CLOCKS:  # a column of a stored table
             return
         for key, inner in value.items():
-            if key not in CLOCKS:
+            if key not in CLOCKS | CHANGED:
                 yield from _leaves(inner, f"{prefix}{key}.")
     elif isinstance(value, list):
         for i, inner in enumerate(value):
@@ -146,7 +147,15 @@ def _datasets(path: Path) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     with h5py.File(io.BytesIO(path.read_bytes()), "r") as file:
         file.visititems(lambda name, item: found.append((name, item[()])) if isinstance(item, h5py.Dataset) else None)
-    return found
+    return [leaf for name, value in found for leaf in _unpacked(name, value)]
+
+
+def _unpacked(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A stored text of JSON as its values, so that their digits can be compared; all else as it is."""
+    if isinstance(value, bytes) and value[:1] in (b"{", b"["):
+        yield from _leaves(json.loads(value), f"{name}.")
+    else:
+        yield name, value
 
 
 def main() -> int:
