@@ -156,8 +156,7 @@ def _try(network: Network, name: str) -> None:
     """
     shape, p = network.config, network.likelihood.n_params * network.config.channels
     image = f"{shape.channels} x {shape.size} x {shape.size} px"
-    x = torch.rand((_TRIED, shape.channels, shape.size, shape.size), generator=torch.Generator().manual_seed(0))
-    x = x.to(network.device)
+    x = _tried_images(shape).to(network.device)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             posterior = network.encode(x)
@@ -176,6 +175,10 @@ def _try(network: Network, name: str) -> None:
         _check_alike(network.encode, x, posterior, f"{name}.encode gives other latents")
         _check_alike(lambda z: (network.decode(z),), posterior.mean, (params,), f"{name}.decode gives other numbers")
         _try_likelihood(network.likelihood, params, x)
+
+
+def _tried_images(shape: Shape) -> Float[Tensor, "b c h w"]:
+    return torch.rand((_TRIED, shape.channels, shape.size, shape.size), generator=torch.Generator().manual_seed(0))
 
 
 def _check_shape(values: object, expected: tuple[int, ...], what: str, hint: str) -> None:
@@ -232,7 +235,7 @@ def try_likelihood_of(network: Network) -> None:
         UsageError: what it gives has another shape, or is not finite.
     """
     shape = network.config
-    x = torch.rand((_TRIED, shape.channels, shape.size, shape.size), generator=torch.Generator().manual_seed(0))
+    x = _tried_images(shape)
     with torch.no_grad():
         params = network.decode(torch.zeros(_TRIED, shape.latent_dim))
         _try_likelihood(copy.deepcopy(network.likelihood), params, x)

@@ -2,18 +2,15 @@
 
 import re
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from zatlas.atlas.projection import Projection, listed
 from zatlas.report.figures.style import plain
-from zatlas.report.findings.words import by_likelihood, listing
+from zatlas.report.findings.words import about_likelihood, by_likelihood, listing
 from zatlas.results.kinds import StudyResults
 from zatlas.results.maps import without_inverse
-
-if TYPE_CHECKING:
-    from zatlas.model.likelihoods import Words
 
 __all__ = ["limits_texts", "method_blocks"]
 
@@ -49,7 +46,7 @@ def _method_texts(results: StudyResults) -> list[str]:
         else f"whole images of {data.side_px} × {data.side_px} px"
     )
     kinds = by_likelihood(results.models) or {"bernoulli": []}
-    names = [f"{_words(kind).loss}{f' ({listing(kinds[kind])})' if len(kinds) > 1 else ''}" for kind in kinds]
+    names = [f"{about_likelihood(kind).loss}{f' ({listing(kinds[kind])})' if len(kinds) > 1 else ''}" for kind in kinds]
     return [
         f"Convolutional variational autoencoders were trained on {seen}. Distortion is the "
         f"{' or the '.join(names)}, summed over pixels; rate is "
@@ -63,13 +60,6 @@ def _method_texts(results: StudyResults) -> list[str]:
         "Probes are linear and cross-validated, with whole groups left out where there are groups.",
         *_map_texts(results),
     ]
-
-
-def _words(likelihood: str) -> "Words":
-    """What a likelihood says about itself."""
-    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
-
-    return words_of(likelihood)
 
 
 def _map_texts(results: StudyResults) -> list[str]:
@@ -207,6 +197,6 @@ def limits_texts(results: StudyResults) -> list[str]:
             "If several images come from one subject, training and test images may be related, "
             "and the numbers for new subjects are worse than those given here."
         )
-    texts += [caution for kind in by_likelihood(results.models) if (caution := _words(kind).caution)]
+    texts += [caution for kind in by_likelihood(results.models) if (caution := about_likelihood(kind).caution)]
     texts.append("Bad, doubled or mislabelled images were not searched for beyond damaged files.")
     return texts

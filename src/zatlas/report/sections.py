@@ -17,7 +17,7 @@ from zatlas.atlas.projection import Projection
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.latent import change_text
-from zatlas.report.findings.words import by_likelihood, listing, metric, own_options
+from zatlas.report.findings.words import about_likelihood, by_likelihood, listing, metric, own_options
 from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
@@ -284,10 +284,10 @@ def _training(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | 
         return []
     betas = list(dict.fromkeys(f"{model.beta:g}" for model in results.models))
     weights = [f"{model.beta:g} in {plain(model.name)}" for model in results.models] if len(betas) > 1 else betas
-    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
-
     kinds = by_likelihood(results.models)
-    names = [f"{words_of(kind).name}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds]
+    names = [
+        f"{about_likelihood(kind).name}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds
+    ]
     text = (
         f"Each model minimises distortion + beta × rate, here with beta {listing(weights)}; the "
         f"distortion is {listing(names)}, summed over the pixels of an image."

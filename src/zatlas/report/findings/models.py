@@ -8,6 +8,7 @@ import numpy as np
 
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.words import (
+    about_likelihood,
     by_likelihood,
     in_order,
     listing,
@@ -337,6 +338,4 @@ def objective(results: StudyResults) -> Finding | None:
 
 def _about_likelihood(likelihood: str, models: str) -> str:
     """What distortion by a likelihood means for the models that have it."""
-    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
-
-    return f"{words_of(likelihood).meaning.replace('these models', models)} "
+    return f"{about_likelihood(likelihood).meaning.replace('these models', models)} "

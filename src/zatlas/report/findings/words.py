@@ -1,12 +1,17 @@
 """Words for findings: lists, ranges, and what is known of the parts of a model."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zatlas.report.figures.style import count, plain
 from zatlas.results.kinds import ModelResults, StudyResults
 from zatlas.trust.uncertainty import standard_error
 
+if TYPE_CHECKING:
+    from zatlas.model.likelihoods import Words
+
 __all__ = [
+    "about_likelihood",
     "by_likelihood",
     "grade",
     "in_order",
@@ -61,6 +66,13 @@ def by_likelihood(models: Sequence[ModelResults]) -> dict[str, list[str]]:
     for model in models:
         found.setdefault(model.likelihood, []).append(plain(model.name))
     return found
+
+
+def about_likelihood(name: str) -> "Words":
+    """What a likelihood says about itself."""
+    from zatlas.model.likelihoods import words_of  # with torch, which only words about the objective need
+
+    return words_of(name)
 
 
 def metric(model: ModelResults, part: str, name: str) -> float:
