@@ -311,6 +311,9 @@ class TrainConfig:
     epochs: int = option(100, "passes over the training split")
     batch_size: int = option(16, "images per step")
     learning_rate: float = option(1e-3, "peak learning rate of Adam; falls along a cosine to a hundredth of it")
+    optimizer: str = option(
+        "muon", "muon (inner convolutions move along orthogonal matrices; the rest by Adam) | adam (Adam alone)"
+    )
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     warmup_epochs: float = option(1.0, "epochs over which the learning rate rises linearly from 0")
     kl_warmup_epochs: float = option(5.0, "epochs over which the weight of the rate rises linearly from 0 to beta")
@@ -333,6 +336,7 @@ class TrainConfig:
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
         _require(self.batch_size >= 1, "batch-size", self.batch_size, "1 or more")
         _require(0 < self.learning_rate < 1, "learning-rate", self.learning_rate, "between 0 and 1")
+        _require(self.optimizer in ("muon", "adam"), "optimizer", self.optimizer, "muon or adam")
         _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "0 or more")
         _require(self.warmup_epochs >= 0, "warmup-epochs", self.warmup_epochs, "0 or more epochs")
         _require(self.kl_warmup_epochs >= 0, "kl-warmup-epochs", self.kl_warmup_epochs, "0 or more epochs")

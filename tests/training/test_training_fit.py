@@ -76,8 +76,9 @@ def weighted(tmp_path_factory):
     """Folder and history of a training whose beta is so small that the rate rises while the objective falls."""
     run = tmp_path_factory.mktemp("weighted") / "run"
     _, history = train(
-        run, likelihood="bernoulli", beta=0.001, epochs=12, batch_size=16, learning_rate=1e-2, kl_warmup_epochs=0.0
-    )
+        run, likelihood="bernoulli", beta=0.001, epochs=12, batch_size=16, learning_rate=1e-2, kl_warmup_epochs=0.0,
+        optimizer="adam",
+    )  # fmt: skip
     return run, history
 
 

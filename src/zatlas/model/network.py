@@ -157,6 +157,20 @@ class Network(nn.Module):
         """What config.toml says about the network: enough to build it again, or to know that it is not of zatlas."""
         return to_dict(self.config)
 
+    def inner_matrices(self) -> list[str]:
+        """Names of the weights between two feature maps of the network of zatlas, channels last in memory.
+
+        Those of the first and last layer, linear ones, and all of a network made elsewhere are none.
+        """
+        if not isinstance(self.encoder, Encoder):
+            return []
+        return [
+            f"{name}.weight"
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+            and name not in ("encoder.stages.0", "decoder.to_params")
+        ]
+
     def compute_copy(self, dtype: torch.dtype) -> "Network":
         """A copy that computes convolutions in another number format, with the same likelihood and prior.
 

@@ -14,12 +14,11 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
-from torch import Tensor
 
 from zatlas import files
 from zatlas.errors import ZatlasError
 from zatlas.model.network import Network, load_weights
+from zatlas.training.optimizer import Optimizer
 from zatlas.training.weights import Weights
 
 __all__ = ["load_newest", "save"]
@@ -27,12 +26,9 @@ __all__ = ["load_newest", "save"]
 log = logging.getLogger(__name__)
 
 _KEPT = 2
-_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(
-    folder: Path, network: Network, weights: Weights, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> Path:
+def save(folder: Path, network: Network, optimizer: Optimizer, state: dict[str, Any]) -> Path:
     """Write checkpoint `step-XXXXXXXX` (from `state["step"]`) into `folder` and remove all but the last two.
 
     Raises:
@@ -43,7 +39,7 @@ def save(
     with files.new_folder(path) as temporary:
         values, moments = temporary / "weights.safetensors", temporary / "optimizer.safetensors"
         network.save_weights(values)
-        safetensors.torch.save_file(_optimizer_tensors(weights, optimizer), moments)
+        safetensors.torch.save_file(optimizer.tensors(), moments)
         record = {**state, "sha256": {file.name: files.sha256(file) for file in (values, moments)}}
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
@@ -52,9 +48,7 @@ def save(
     return path
 
 
-def load_newest(
-    folder: Path, network: Network, weights: Weights, optimizer: torch.optim.Optimizer
-) -> dict[str, Any] | None:
+def load_newest(folder: Path, network: Network, weights: Weights, optimizer: Optimizer) -> dict[str, Any] | None:
     """Load the newest intact checkpoint into network and optimizer; returns its record, None when there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
@@ -67,30 +61,6 @@ def load_newest(
             continue
         load_weights(network, path / "weights.safetensors")
         weights.renew()
-        _fill_optimizer(weights, optimizer, safetensors.torch.load_file(path / "optimizer.safetensors"))
+        optimizer.fill(safetensors.torch.load_file(path / "optimizer.safetensors"))
         return record
     return None
-
-
-def _optimizer_tensors(weights: Weights, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Adam's state as tensors named `PARAMETER:exp_avg`; clones, because safetensors refuses shared memory."""
-    state = optimizer.state.get(weights.values, {})
-    moments = {
-        f"{name}:{key}": part.clone(memory_format=torch.contiguous_format)
-        for key in _MOMENTS
-        if key in state
-        for name, part in weights.views(state[key]).items()
-    }
-    return {**moments, **({"step": state["step"].clone()} if state else {})}
-
-
-def _fill_optimizer(weights: Weights, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `_optimizer_tensors`."""
-    if not tensors:
-        return
-    state = optimizer.state[weights.values]
-    state["step"] = next(value for name, value in tensors.items() if name.split(":")[-1] == "step")
-    for key in _MOMENTS:
-        state[key] = torch.zeros_like(weights.values, requires_grad=False)
-        for name, part in weights.views(state[key]).items():
-            part.copy_(tensors[f"{name}:{key}"])

@@ -38,6 +38,7 @@ from zatlas.progress import Step
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
 from zatlas.training.devices import Devices, choose
+from zatlas.training.optimizer import Optimizer
 from zatlas.training.pace import Pace
 from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise
 
@@ -320,7 +321,7 @@ class _Training:
             "settings": self._settings(),
             **dataclasses.asdict(self.state),
         }
-        checkpoints.save(self.run / "checkpoints", self.network, self.shards.weights, self.optimizer, record)
+        checkpoints.save(self.run / "checkpoints", self.network, self.optimizer, record)
         self.last_checkpoint = time.monotonic()
 
     def record(self, status: str) -> None:
@@ -340,10 +341,7 @@ class _Training:
 
     def _update(self, found: Evaluated, learning_rate: float) -> None:
         weights = self.shards.weights
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        weights.values.grad = found.gradients
-        self.optimizer.step()
+        self.optimizer.step(found.gradients, learning_rate)
         weights.renew()
         self.network.likelihood.observe(found.residuals, step=self.state.step)
 
@@ -427,9 +425,8 @@ class _Training:
         with files.new_file(self.run / "weights.safetensors") as temporary:
             self.network.save_weights(temporary)
 
-    def _new_optimizer(self) -> torch.optim.AdamW:
-        decay = self.config.weight_decay
-        return torch.optim.AdamW([self.shards.weights.values], lr=0.0, weight_decay=decay, fused=True)
+    def _new_optimizer(self) -> Optimizer:
+        return self.shards.optimizer(kind=self.config.optimizer, weight_decay=self.config.weight_decay)
 
     def _settings(self) -> dict[str, Any]:
         """What must be equal for a resumed training to be the same one; JSON types only."""

@@ -8,8 +8,9 @@ The noise of the reparameterisation and the jitter of the images are pure functi
 batch before it is cut.
 """
 
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor
 from zatlas.compute import pool_of, shard_images
 from zatlas.model.network import Network
 from zatlas.randomness import torch_seed
+from zatlas.training.optimizer import Optimizer
 from zatlas.training.weights import Weights
 
 __all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
@@ -99,6 +101,13 @@ class Shards:
         self._gradients = torch.zeros_like(self.weights.values, requires_grad=False)
         self._gradient_views = list(self.weights.views(self._gradients).values())
         self._pool = pool_of(threads)
+
+    def optimizer(self, *, kind: str, weight_decay: float) -> Optimizer:
+        """A fresh optimizer of `weights`, which computes on this pool; arguments as in `Optimizer`."""
+        return Optimizer(self.weights, kind=kind, weight_decay=weight_decay, each=self._each)
+
+    def _each(self, function: Callable[[Any], None], things: Iterable[Any]) -> Iterable[None]:
+        return self._pool.map(function, things)
 
     def resize(self, threads: int) -> None:
         """Use another number of threads from the next batch on."""
