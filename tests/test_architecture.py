@@ -21,7 +21,9 @@ ROOMS = {
     ),
     "tiles": ("samplers", "transforms", "loader"),
     "model": ("priors", "likelihoods", "objective", "network", "own"),
-    "training": ("weights", "muon", "optimizer", "shards", "checkpoints", "pace", "rehearsal", "devices", "fit"),
+    "training": (
+        "weights", "muon", "optimizer", "average", "shards", "checkpoints", "pace", "rehearsal", "devices", "fit",
+    ),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas",
         "encode",

@@ -314,6 +314,9 @@ class TrainConfig:
     optimizer: str = option(
         "muon", "muon (inner convolutions move along orthogonal matrices; the rest by Adam) | adam (Adam alone)"
     )
+    ema_decay: float = option(
+        0.998, "share that the running mean of the weights keeps at each step, at most; 0 keeps the weights themselves"
+    )
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
     warmup_epochs: float = option(1.0, "epochs over which the learning rate rises linearly from 0")
     kl_warmup_epochs: float = option(5.0, "epochs over which the weight of the rate rises linearly from 0 to beta")
@@ -337,6 +340,7 @@ class TrainConfig:
         _require(self.batch_size >= 1, "batch-size", self.batch_size, "1 or more")
         _require(0 < self.learning_rate < 1, "learning-rate", self.learning_rate, "between 0 and 1")
         _require(self.optimizer in ("muon", "adam"), "optimizer", self.optimizer, "muon or adam")
+        _require(0 <= self.ema_decay < 1, "ema-decay", self.ema_decay, "a share from 0 to below 1")
         _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "0 or more")
         _require(self.warmup_epochs >= 0, "warmup-epochs", self.warmup_epochs, "0 or more epochs")
         _require(self.kl_warmup_epochs >= 0, "kl-warmup-epochs", self.kl_warmup_epochs, "0 or more epochs")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from zatlas.model.network import NetworkConfig, build
+from zatlas.training.average import Average
 from zatlas.training.muon import Muon, orthogonalised
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.weights import Weights
@@ -132,3 +133,70 @@ def test_weight_decay_shrinks_matrices_and_the_rest_alike():
     before = weights.values.detach().clone()
     Optimizer(weights, kind="muon", weight_decay=0.5).step(torch.zeros(len(before)), 0.1)
     torch.testing.assert_close(weights.values.detach(), before * (1 - 0.1 * 0.5))
+
+
+def moved(weights, amount):
+    with torch.no_grad():
+        weights.values.add_(amount)
+    weights.renew()
+
+
+def test_the_mean_of_the_weights_forgets_the_start_and_then_reaches_back_as_far_as_asked():
+    weights = Weights(build(CONFIG, seed=0), torch.float32)
+    for decay, expected in ((0.5, [0.9, 1.45, 2.225]), (0.0, [1.0, 2.0, 3.0])):
+        average, found = Average(weights, decay), []
+        with torch.no_grad():
+            weights.values.fill_(0.0)
+        average.restart()
+        for step in range(3):
+            moved(weights, 1.0)
+            average.update(step)
+            with average.in_place():
+                found.append(float(weights.values.detach()[0]))
+        assert found == pytest.approx(expected), decay
+    steady = Average(weights, 0.9)
+    moved(weights, 1.0)
+    steady.update(10_000)
+    with steady.in_place():
+        assert float(weights.values.detach()[0]) == pytest.approx(3.1)
+
+
+def test_the_mean_is_in_place_within_its_block_alone_and_computes():
+    network = build(CONFIG, seed=0)
+    weights = Weights(network, torch.bfloat16)
+    before = weights.values.detach().clone()
+    average = Average(weights, 0.9)
+    moved(weights, 1.0)
+    with average.in_place():
+        assert torch.equal(weights.values.detach(), before)
+        for (_, own), (_, copied) in zip(network.named_parameters(), weights.computing.named_parameters(), strict=True):
+            torch.testing.assert_close(copied.float(), own, rtol=0.01, atol=1e-6)
+    assert torch.equal(weights.values.detach(), before + 1.0)
+    copied = dict(weights.computing.named_parameters())["encoder.stages.0.weight"]
+    assert float(copied.float().mean()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_weights_that_come_back_while_the_mean_is_in_place_stay():
+    weights = Weights(build(CONFIG, seed=0), torch.float32)
+    average = Average(weights, 0.9)
+    moved(weights, float("nan"))
+    with average.in_place():
+        with torch.no_grad():
+            weights.values.fill_(7.0)
+        average.restart()
+    assert torch.equal(weights.values.detach(), torch.full_like(weights.values.detach(), 7.0))
+
+
+def test_the_mean_comes_back_from_its_tensors():
+    weights = Weights(build(CONFIG, seed=0), torch.float32)
+    average = Average(weights, 0.9)
+    for step in range(3):
+        moved(weights, 1.0)
+        average.update(step)
+    other = Average(weights, 0.9)
+    other.fill(average.tensors())
+    with average.in_place():
+        expected = [view.clone() for view in weights.views(weights.values.detach()).values()]
+    with other.in_place():
+        found = [view.clone() for view in weights.views(weights.values.detach()).values()]
+    assert all(torch.equal(one, two) for one, two in zip(found, expected, strict=True))

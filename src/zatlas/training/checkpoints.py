@@ -2,23 +2,25 @@
 
     checkpoints/step-00001200/weights.safetensors, optimizer.safetensors, state.json
 
-state.json carries the sha256 of the two others, so that a damaged checkpoint is noticed and the one before it is used.
-The last two are kept. The best weights so far live outside, in the run's weights.safetensors.
+optimizer.safetensors also holds the running mean of the weights. state.json carries the sha256 of the two others, so that
+a damaged checkpoint is noticed and the one before it is used. The last two are kept. The best weights so far live
+outside, in the run's weights.safetensors.
 """
 
 import json
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors
 import safetensors.torch
+from torch import Tensor
 
 from zatlas import files
 from zatlas.errors import ZatlasError
 from zatlas.model.network import Network, load_weights
-from zatlas.training.optimizer import Optimizer
 from zatlas.training.weights import Weights
 
 __all__ = ["load_newest", "save"]
@@ -28,7 +30,17 @@ log = logging.getLogger(__name__)
 _KEPT = 2
 
 
-def save(folder: Path, network: Network, optimizer: Optimizer, state: dict[str, Any]) -> Path:
+class Part(Protocol):
+    """What a checkpoint holds beside the weights, as tensors with names of their own."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state."""
+
+    def fill(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse; `tensors` may hold those of others too."""
+
+
+def save(folder: Path, network: Network, parts: Sequence[Part], state: dict[str, Any]) -> Path:
     """Write checkpoint `step-XXXXXXXX` (from `state["step"]`) into `folder` and remove all but the last two.
 
     Raises:
@@ -39,7 +51,7 @@ def save(folder: Path, network: Network, optimizer: Optimizer, state: dict[str, 
     with files.new_folder(path) as temporary:
         values, moments = temporary / "weights.safetensors", temporary / "optimizer.safetensors"
         network.save_weights(values)
-        safetensors.torch.save_file(optimizer.tensors(), moments)
+        safetensors.torch.save_file({k: v for part in parts for k, v in part.tensors().items()}, moments)
         record = {**state, "sha256": {file.name: files.sha256(file) for file in (values, moments)}}
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         (temporary / "state.json").write_text(text, encoding="utf-8")
@@ -48,8 +60,8 @@ def save(folder: Path, network: Network, optimizer: Optimizer, state: dict[str, 
     return path
 
 
-def load_newest(folder: Path, network: Network, weights: Weights, optimizer: Optimizer) -> dict[str, Any] | None:
-    """Load the newest intact checkpoint into network and optimizer; returns its record, None when there is none."""
+def load_newest(folder: Path, network: Network, weights: Weights, parts: Sequence[Part]) -> dict[str, Any] | None:
+    """Load the newest intact checkpoint into network and parts; returns its record, None when there is none."""
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             record: dict[str, Any] = files.read_json(path / "state.json")
@@ -61,6 +73,8 @@ def load_newest(folder: Path, network: Network, weights: Weights, optimizer: Opt
             continue
         load_weights(network, path / "weights.safetensors")
         weights.renew()
-        optimizer.fill(safetensors.torch.load_file(path / "optimizer.safetensors"))
+        tensors = safetensors.torch.load_file(path / "optimizer.safetensors")
+        for part in parts:
+            part.fill(tensors)
         return record
     return None

@@ -37,6 +37,7 @@ from zatlas.model.objective import active_dims, kl_weight
 from zatlas.progress import Step
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
+from zatlas.training.average import Average
 from zatlas.training.devices import Devices, choose
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.pace import Pace
@@ -130,7 +131,8 @@ def fit(
                     training.record("interrupted")
                     return training.history()
                 training.checkpoint_when_due()
-            row = training.finish_epoch()
+            with training.average.in_place():
+                row = training.finish_epoch()
             if on_epoch:
                 on_epoch(row)
         training.checkpoint()
@@ -196,6 +198,7 @@ class _Training:
         self.pace = Pace(devices.threads, is_fixed=devices.is_threads_fixed, reason=devices.reasons["threads"])
         self.state = _State()
         self.optimizer = self._new_optimizer()
+        self.average = Average(shards.weights, config.ema_decay)
         self.started = self.last_checkpoint = self.last_step = time.monotonic()
         self.epochs_at_start = 0.0
         self.counted_epoch = (-1, 0)
@@ -204,7 +207,8 @@ class _Training:
         """Load the newest checkpoint, or begin; returns whether anything is left to do."""
         files.make_folder(self.run)
         files.remove_leftovers(self.run)
-        record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.shards.weights, self.optimizer)
+        parts = (self.optimizer, self.average)
+        record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.shards.weights, parts)
         if record is None:
             self._save_best()
         else:
@@ -321,7 +325,7 @@ class _Training:
             "settings": self._settings(),
             **dataclasses.asdict(self.state),
         }
-        checkpoints.save(self.run / "checkpoints", self.network, self.optimizer, record)
+        checkpoints.save(self.run / "checkpoints", self.network, (self.optimizer, self.average), record)
         self.last_checkpoint = time.monotonic()
 
     def record(self, status: str) -> None:
@@ -343,6 +347,7 @@ class _Training:
         weights = self.shards.weights
         self.optimizer.step(found.gradients, learning_rate)
         weights.renew()
+        self.average.update(self.state.step)
         self.network.likelihood.observe(found.residuals, step=self.state.step)
 
     def _clip(self, gradients: torch.Tensor, norm: float) -> None:
@@ -379,6 +384,7 @@ class _Training:
         load_weights(self.network, self.run / "weights.safetensors")
         self.shards.weights.renew()
         self.optimizer = self._new_optimizer()
+        self.average.restart()
         log.warning(
             "the loss was not a finite number at step %d: back to the weights of epoch %d, learning rate halved",
             state.step + 1,
