@@ -2,8 +2,8 @@
 
     checkpoints/step-00001200/weights.safetensors, optimizer.safetensors, state.json
 
-optimizer.safetensors also holds the running mean of the weights. state.json carries the sha256 of the two others, so that
-a damaged checkpoint is noticed and the one before it is used. The last two are kept. The best weights so far live
+optimizer.safetensors also holds the running mean of the weights. state.json carries the sha256 of the two others, so
+that a damaged checkpoint is noticed and the one before it is used. The last two are kept. The best weights so far live
 outside, in the run's weights.safetensors.
 """
 
