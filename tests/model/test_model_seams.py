@@ -61,6 +61,22 @@ def test_noise_is_observed_by_the_gaussian_alone():
     assert np.isfinite(bernoulli.noise_around(np.zeros((1, 2, 2))))
 
 
+def test_calibrated_noise_is_the_best_for_a_split_and_never_below_the_floor():
+    params, x, mask = random(4, 1, 8, 8), random(4, 1, 8, 8, seed=1), torch.ones(4, 1, 8, 8)
+    gaussian = Gaussian()
+    nats = gaussian.calibrate(gaussian.residuals(params, x, mask))
+    assert nats == pytest.approx(float(gaussian.nll(params, x, mask).sum()), rel=1e-5)
+    for shift in (-0.1, 0.1):
+        other = copy.deepcopy(gaussian)
+        other.log_noise_var.add_(shift)
+        assert float(other.nll(params, x, mask).sum()) > nats + 0.1
+    nats = gaussian.calibrate(gaussian.residuals(x, x, mask))
+    assert float(gaussian.log_noise_var) == pytest.approx(math.log(likelihoods.NOISE_FLOOR_VAR))
+    assert nats == pytest.approx(float(gaussian.nll(x, x, mask).sum()), rel=1e-5)
+    for made in (LIKELIHOODS["bernoulli"](), Laplace()):
+        assert made.calibrate(()) is None
+
+
 def test_a_likelihood_is_chosen_by_name_or_given():
     assert type(likelihoods.likelihood("gaussian")) is Gaussian
     given = SharedLaplace()

@@ -195,3 +195,5 @@ def test_the_epoch_marked_is_the_one_whose_weights_are_kept():
     assert plot.best_epoch(history, beta=0.1) == 3
     assert plot.best_epoch(history, beta=4.0) == 1
     assert plot.best_epoch(history.drop(columns=columns[0])) is None
+    chosen = history.assign(validation_objective_nats=[np.nan, 9.0, 8.0])
+    assert plot.best_epoch(chosen, beta=4.0) == 3, "what chose the epoch, where the history has it"

@@ -17,7 +17,9 @@ import torch
 from zatlas import files
 from zatlas.config import TrainConfig
 from zatlas.errors import TrainingError, UsageError
+from zatlas.model.likelihoods import Gaussian
 from zatlas.model.network import build, load_weights
+from zatlas.report.figures.curves import best_epoch as plot_best_epoch
 from zatlas.training import fit as fit_module
 from zatlas.training.fit import evaluate, learning_rate_at
 
@@ -55,7 +57,7 @@ def test_training_learns_and_writes_its_files(tmp_path, likelihood):
     )
     record = json.loads((tmp_path / "training.json").read_text())
     assert record["state"] == "complete"
-    assert record["best_epoch"] == 1 + int(history["validation_elbo_nats"].argmax())
+    assert record["best_epoch"] == 1 + int(history["validation_objective_nats"].argmin())
     assert set(record["choices"]) == {"device", "precision", "threads", "memory_format", "compile", "allocator"}
     assert record["choices"]["threads"] == {"value": 1, "reason": "as asked for"}
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "history.csv"), history, check_dtype=False)
@@ -67,8 +69,71 @@ def test_stored_weights_are_those_of_the_best_epoch(tmp_path):
     load_weights(network, tmp_path / "weights.safetensors")
     found = evaluate(network, tiles_of(blobs(30, seed=2)), seed=0)
     assert found["n"] == 30
-    # Other batches, so another draw of the noise.
-    assert found["elbo_nats"] == pytest.approx(history["validation_elbo_nats"].max(), abs=5)
+    best = history.loc[history["validation_objective_nats"].idxmin()]
+    assert found["rate_nats"] == pytest.approx(best["validation_rate_nats"], rel=1e-6)
+    # The stored noise is the optimum of the validation part, so that the distortion is the fitted one.
+    assert -found["elbo_nats"] == pytest.approx(best["validation_objective_nats"], rel=1e-5)
+    assert -found["elbo_nats"] < -best["validation_elbo_nats"] - 0.01, "otherwise this training tells nothing"
+
+
+def test_the_epoch_is_not_chosen_by_the_running_noise(tmp_path):
+    """A network that stands still has one objective, whatever noise the last training batches left behind."""
+    _, history = train(tmp_path, learning_rate=1e-12, batch_size=10, precision="float32")
+    assert np.ptp(history["validation_distortion_nats"]) > 0.01, "otherwise this training tells nothing"
+    assert np.ptp(history["validation_objective_nats"]) < 1e-3
+
+
+def test_the_objective_is_that_of_the_optimal_noise(tmp_path):
+    network, x = build(train_config_network(), seed=0), blobs(30, seed=2)
+    tiles, outcomes = tiles_of(x), []
+    for log_var in (-6.0, 0.0, 5.0):
+        network.log_noise_var.fill_(log_var)
+        with fit_module.Shards(network) as shards:
+            numbers, (squared, n_values) = fit_module._evaluate(shards, tiles, 3, seed=0)
+        assert float(network.log_noise_var) == log_var, "the noise of the training stays"
+        outcomes.append(numbers["fitted_distortion_nats"])
+        variance = float(squared / n_values)
+        assert float(n_values) == x.size
+        assert outcomes[-1] == pytest.approx(128 * (math.log(2 * math.pi * variance) + 1), rel=1e-6)
+        assert outcomes[-1] < numbers["distortion_nats"]
+    assert outcomes == pytest.approx([outcomes[0]] * 3, rel=1e-12)
+
+
+def test_calibrated_weights_are_not_those_from_which_training_goes_on(tmp_path, monkeypatch):
+    original, seen = Gaussian.observe, []
+
+    def listening(self, residuals, *, step):
+        before = float(self.log_noise_var)
+        original(self, residuals, step=step)
+        seen.append((before, float(self.log_noise_var)))
+
+    monkeypatch.setattr(Gaussian, "observe", listening)
+    train(tmp_path)
+    assert len(seen) == 12
+    assert [before for before, _ in seen[1:]] == [after for _, after in seen[:-1]]
+
+
+def test_an_epoch_of_the_warm_up_is_judged_at_full_beta(tmp_path):
+    _, history = train(tmp_path, likelihood="bernoulli", beta=3.0, epochs=8, kl_warmup_epochs=2.0)
+    assert history["kl_weight"].iloc[0] == 0.5
+    objective = history["validation_distortion_nats"] + 3 * history["validation_rate_nats"]
+    np.testing.assert_allclose(history["validation_objective_nats"], objective, rtol=1e-12)
+
+
+def test_a_training_of_an_older_version_chooses_its_epoch_anew(tmp_path):
+    stopped = iter([False] * 7 + [True])
+    train(tmp_path, stop_requested=lambda: next(stopped))
+    for state in tmp_path.glob("checkpoints/*/state.json"):
+        record = json.loads(state.read_text())
+        record["best_loss"] = -1e9  # one that no epoch reaches
+        for row in record["history"]:
+            del row["validation_objective_nats"]
+        state.write_text(json.dumps(record))
+    _, history = train(tmp_path)
+    assert history["validation_objective_nats"].isna().tolist() == [True, True, False, False]
+    best = 1 + int(np.nanargmin(history["validation_objective_nats"]))
+    assert json.loads((tmp_path / "training.json").read_text())["best_epoch"] == best
+    assert best == plot_best_epoch(history)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +188,7 @@ def test_the_test_part_steers_nothing(tmp_path, undisturbed):
 
     def nonsense_on_test(self, tiles):
         found = original(self, tiles)
-        return dict.fromkeys(found, math.nan) if tiles is self.test else found
+        return found._replace(numbers=dict.fromkeys(found.numbers, math.nan)) if tiles is self.test else found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_module._Training, "_evaluate", nonsense_on_test)

@@ -27,6 +27,7 @@ __all__ = [
     "Bernoulli",
     "Gaussian",
     "Likelihood",
+    "Residuals",
     "Words",
     "check_greys",
     "likelihood",
@@ -38,6 +39,9 @@ __all__ = [
 NOISE_FLOOR_VAR = (1 / 255) ** 2 / 12  # variance of rounding to 8 bits, on the grey scale 0..1
 _SLOWEST_NOISE_UPDATE = 0.05  # share of a new batch in the running noise variance
 _LEAST_BERNOULLI_VAR = 1 / 255
+
+Residuals = tuple[Float[Tensor, "..."], ...]
+"""Sums over images, such as that of squared residuals; each likelihood has its own."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,30 @@ class Likelihood(nn.Module, abc.ABC):
 
     def residuals(
         self, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
-    ) -> tuple[Float[Tensor, ""], ...]:
-        """Sums over images that `observe` needs, added up over the shards of a batch; none by default."""
+    ) -> Residuals:
+        """Sums over images that `observe` and `calibrate` need, added up over the shards of a batch, or over the
+        batches of a split; none by default."""
         return ()
 
     @torch.no_grad()
-    def observe(self, residuals: tuple[Float[Tensor, ""], ...], *, step: int) -> None:
+    def observe(self, residuals: Residuals, *, step: int) -> None:
         """Adapt the buffers to the residuals of one more batch (of step `step`, from 0); nothing by default."""
+
+    @torch.no_grad()
+    def calibrate(self, residuals: Residuals) -> float | None:
+        """Give the noise the values that fit a whole split best, in place.
+
+        For likelihoods whose noise is a running estimate. What a training that forgets its noise every few batches
+        calls the distortion of a split moves with the last batches; what is returned here does not.
+
+        Args:
+            residuals: Summed over all images of the split, in float64.
+
+        Returns:
+            The distortion of the split under that noise, summed over its images [nats]. None (default): the noise was
+            left as it is, and the distortion is what `nll` says.
+        """
+        return None
 
     def noise_around(self, mean_image: Float[np.ndarray, "*shape"]) -> float | None:
         """Noise variance that the loss implies around a mean image; None where it follows the residuals (default)."""
@@ -218,15 +239,29 @@ class Gaussian(Likelihood):
 
     def residuals(
         self, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
-    ) -> tuple[Float[Tensor, ""], ...]:
+    ) -> Residuals:
         """Sum of squared residuals, and how many values that are."""
         return squared_error(params, x, mask)
 
     @torch.no_grad()
-    def observe(self, residuals: tuple[Float[Tensor, ""], ...], *, step: int) -> None:
+    def observe(self, residuals: Residuals, *, step: int) -> None:
         """Move the running variance towards that of the batch."""
         squared, n_values = residuals
         self.log_noise_var.copy_(updated_log_noise_var(self.log_noise_var, squared, n_values, step=step))
+
+    @torch.no_grad()
+    def calibrate(self, residuals: Residuals) -> float:
+        """The variance becomes the mean squared residual s2 of the split, at least that of rounding to 8 bits.
+
+        Returns:
+            N/2 (log(2 pi s2) + 1) for N values; more where s2 is below the floor [nats].
+
+        Source: sigma-VAE, Rybkin, Daniilidis & Levine 2021, section 4.1, https://arxiv.org/abs/2006.13202
+        """
+        squared, n_values = (float(total) for total in residuals)
+        variance = max(squared / max(n_values, 1.0), NOISE_FLOOR_VAR)
+        self.log_noise_var.fill_(math.log(variance))
+        return 0.5 * (squared / variance + n_values * math.log(2 * math.pi * variance))
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {kind.name: kind for kind in (Bernoulli, Gaussian)}

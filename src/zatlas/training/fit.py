@@ -8,7 +8,9 @@
 Notable:
     - Every draw and all noise are functions of (seed, epoch, step), and a checkpoint holds the rest: a training that
       was killed and resumed ends with the same bytes as an undisturbed one.
-    - The best epoch is chosen on the validation part. The test part is evaluated beside it and steers nothing.
+    - The best epoch is chosen on the validation part, by distortion + beta * rate at the noise that fits the residuals
+      of that part best: the running noise of the last batches would decide more than the images do. The weights that
+      are kept carry that noise; training goes on with its own. The test part is evaluated beside it and steers nothing.
     - A loss or gradient that is not finite: the best weights so far come back, the learning rate is halved, the step
       is tried again; after three times training stops and names the images.
 """
@@ -20,9 +22,10 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +35,7 @@ from zatlas import files
 from zatlas.compute import one_thread_per_operator
 from zatlas.config import TrainConfig, to_dict
 from zatlas.errors import TrainingError, UsageError
+from zatlas.model.likelihoods import Likelihood, Residuals
 from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight
 from zatlas.progress import Step
@@ -149,27 +153,56 @@ def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
         {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
     """
     with one_thread_per_operator(), Shards(copy.deepcopy(network)) as shards:
-        return _evaluate(shards, tiles, network.config.latent_dim, seed=seed)
+        found = _evaluate(shards, tiles, network.config.latent_dim, seed=seed).numbers
+    return {name: found[name] for name in ("distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n")}
 
 
-def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> dict[str, float]:
+class _Evaluation(NamedTuple):
+    """Numbers of a split, and the sums of its residuals."""
+
+    numbers: dict[str, float]
+    residuals: Residuals
+
+
+def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> _Evaluation:
     sums, n = np.zeros(2), 0
     means: list[torch.Tensor] = []
+    residuals: Residuals = ()
     for index, batch in enumerate(tiles.batches(0, _EVALUATION_BATCH)):
         noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream="evaluation noise", index=index)
         found = shards.evaluate(batch.x, batch.mask, noise)
         sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
         n += len(batch.x)
+        own = [total.double() for total in found.residuals]
+        residuals = tuple(a + b for a, b in zip(residuals, own, strict=True)) if residuals else tuple(own)
         if n <= _ACTIVE_SAMPLE or not means:
             means.append(found.means)
     distortion, rate = sums / max(n, 1)
-    return {
+    with _calibrated(shards.weights.computing.likelihood, residuals) as nats:
+        fitted = distortion if nats is None else nats / max(n, 1)
+    numbers = {
         "distortion_nats": float(distortion),
         "rate_nats": float(rate),
         "elbo_nats": float(-distortion - rate),
+        "fitted_distortion_nats": float(fitted),
         "active_dims": active_dims(torch.cat(means)) if means else 0,
         "n": n,
     }
+    return _Evaluation(numbers, residuals)
+
+
+@contextmanager
+def _calibrated(likelihood: Likelihood, residuals: Residuals) -> Iterator[float | None]:
+    """The likelihood with the noise that fits these residuals best; its own comes back afterwards.
+
+    Yields:
+        What `Likelihood.calibrate` says; None without residuals.
+    """
+    kept = {name: value.clone() for name, value in likelihood.state_dict().items()}
+    try:
+        yield likelihood.calibrate(residuals) if residuals else None
+    finally:
+        likelihood.load_state_dict(kept)
 
 
 def learning_rate_at(epochs_done: float, config: TrainConfig) -> float:
@@ -215,8 +248,10 @@ class _Training:
             self._refuse_other_settings(record["settings"])
             self.state = _State(**{name.name: record[name.name] for name in dataclasses.fields(_State)})
             log.info("training goes on after step %d (epoch %d)", self.state.step, self.state.epoch + 1)
+            is_older = any("validation_objective_nats" not in row for row in self.state.history)
+            if is_older or not (self.run / "weights.safetensors").is_file():
+                self.state.best_loss = None  # that of versions up to 0.1.0 was taken at the running noise
             if not (self.run / "weights.safetensors").is_file():
-                self.state.best_loss = None
                 self._save_best()
         self.epochs_at_start = self._epochs_done()
         if self.state.epoch >= self.config.epochs:
@@ -279,11 +314,12 @@ class _Training:
                 100 * data_wait)  # fmt: skip
         learning_rate = learning_rate_at(state.epoch + 1.0, self.config) * state.learning_rate_scale
         weight = kl_weight(state.epoch + 1.0, warmup_epochs=self.config.kl_warmup_epochs)
-        found = self._evaluate(self.validation)
+        found, residuals = self._evaluate(self.validation)
         while not math.isfinite(found["elbo_nats"]):
             self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)
-            found = self._evaluate(self.validation)
-        tested = self._evaluate(self.test) if self.test is not None else {}
+            found, residuals = self._evaluate(self.validation)
+        loss = found["fitted_distortion_nats"] + self.beta * found["rate_nats"]
+        tested = self._evaluate(self.test).numbers if self.test is not None else {}
         train = {"distortion_nats": state.sum_distortion / n_trained, "rate_nats": state.sum_rate / n_trained}
         train["elbo_nats"] = -train["distortion_nats"] - train["rate_nats"]
         self._tick()
@@ -291,13 +327,12 @@ class _Training:
             "epoch": state.epoch + 1, "step": state.step, "seconds": round(state.seconds, 3),
             "images_per_s": round(images_per_s, 1), "data_wait": round(data_wait, 4), "learning_rate": learning_rate,
             "kl_weight": weight, **_three("train", train), **_three("validation", found), **_three("test", tested),
-            "active_dims": found["active_dims"],
+            "validation_objective_nats": loss, "active_dims": found["active_dims"],
         }  # fmt: skip
         state.history.append(row)
-        loss = found["distortion_nats"] + self.beta * found["rate_nats"]
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_epoch = loss, state.epoch + 1
-            self._save_best()
+            self._save_best(residuals)
         state.epoch, state.index = state.epoch + 1, 0
         state.sum_distortion = state.sum_rate = state.epoch_seconds = state.wait_seconds = 0.0
         table = self.history()
@@ -308,7 +343,8 @@ class _Training:
         """One row per epoch done."""
         columns = [
             "epoch", "step", "seconds", "images_per_s", "data_wait", "learning_rate", "kl_weight",
-            *(f"{part}_{name}_nats" for part in ("train", "validation", "test") for name in _QUANTITIES), "active_dims",
+            *(f"{part}_{name}_nats" for part in ("train", "validation", "test") for name in _QUANTITIES),
+            "validation_objective_nats", "active_dims",
         ]  # fmt: skip
         return pd.DataFrame(self.state.history, columns=columns)
 
@@ -424,11 +460,18 @@ class _Training:
         self.state.seconds += now - self.last_step
         self.last_step = now
 
-    def _evaluate(self, tiles: Tiles) -> dict[str, float]:
+    def _evaluate(self, tiles: Tiles) -> _Evaluation:
         return _evaluate(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
 
-    def _save_best(self) -> None:
-        with files.new_file(self.run / "weights.safetensors") as temporary:
+    def _save_best(self, residuals: Residuals = ()) -> None:
+        """Keep the weights, with the noise that fits these residuals of the validation part best.
+
+        Residuals of images that the model learned from are smaller than those of new ones; those of the last batches
+        are those of weights that have moved on. The validation part has neither fault, and its images chose the epoch
+        already. For training nothing changes.
+        """
+        path = self.run / "weights.safetensors"
+        with _calibrated(self.network.likelihood, residuals), files.new_file(path) as temporary:
             self.network.save_weights(temporary)
 
     def _new_optimizer(self) -> Optimizer:

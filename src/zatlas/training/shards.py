@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zatlas.compute import pool_of, shard_images
+from zatlas.model.likelihoods import Residuals
 from zatlas.model.network import Network
 from zatlas.randomness import torch_seed
 from zatlas.training.optimizer import Optimizer
@@ -27,13 +28,13 @@ __all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
 
 
 class Evaluated(NamedTuple):
-    """What one batch gave; without a weight of the rate there are no `residuals` (`Likelihood.residuals`), and
-    `gradients`, else a vector like `Weights.values`, is empty."""
+    """What one batch gave, with the sums of `Likelihood.residuals`; `gradients`, a vector like `Weights.values`, is
+    empty without a weight of the rate."""
 
     distortion: Float[Tensor, " b"]
     rate: Float[Tensor, " b"]
     means: Float[Tensor, "b d"]
-    residuals: tuple[Float[Tensor, ""], ...]
+    residuals: Residuals
     gradients: Float[Tensor, " p"]
 
 
@@ -151,7 +152,7 @@ class Shards:
             torch.cat([part.distortion for part in parts]),
             torch.cat([part.rate for part in parts]),
             torch.cat([part.means for part in parts]),
-            tuple(torch.stack(sums).sum() for sums in zip(*(part.residuals for part in parts), strict=True)),
+            tuple(torch.stack(sums).sum(dim=0) for sums in zip(*(part.residuals for part in parts), strict=True)),
             self._gradients if rate_weight is not None else self._gradients[:0],
         )
 
@@ -178,7 +179,7 @@ class Shards:
             if rate_weight is not None:
                 loss = (distortions + rate_weight * rates).sum() / n
                 gradients = torch.autograd.grad(loss, self._computing, materialize_grads=True)  # of unused ones: zeros
-        residuals = network.likelihood.residuals(params.detach(), x, mask) if gradients else ()
+        residuals = network.likelihood.residuals(params.detach(), x, mask)
         return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), residuals, gradients)
 
 
@@ -188,5 +189,5 @@ class _Part(NamedTuple):
     distortion: Tensor
     rate: Tensor
     means: Tensor
-    residuals: tuple[Tensor, ...]
+    residuals: Residuals
     gradients: tuple[Tensor, ...]

@@ -132,8 +132,8 @@ def best_epoch(epochs: Float[np.ndarray, " n"], objective: Float[np.ndarray, " n
 
     Args:
         epochs: Numbers of the epochs.
-        objective: distortion + beta * rate of the validation part after each [nats per image]; NaN where it was not
-            measured.
+        objective: distortion + beta * rate of the validation part after each, at the noise that fits its residuals
+            best [nats per image]; NaN where it was not measured.
     """
     if np.isnan(objective).all():
         return None

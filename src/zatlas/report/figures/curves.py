@@ -46,9 +46,13 @@ def best_epoch(history: pd.DataFrame, beta: float = 1.0) -> float | None:
     """The epoch whose weights are kept: with the lowest objective on the validation part; None without validation.
 
     Args:
-        history: One row per epoch.
+        history: One row per epoch. Without `validation_objective_nats` (a training by zatlas 0.1.0) the objective was
+            that of the running noise.
         beta: Weight of the rate in the objective.
     """
+    if "validation_objective_nats" in history:
+        epochs, objective = (history[name].to_numpy(dtype=float) for name in ("epoch", "validation_objective_nats"))
+        return evaluation.best_epoch(epochs, objective)
     if "validation_distortion_nats" not in history:
         return None
     epochs, distortion, rate = (
