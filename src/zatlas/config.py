@@ -10,6 +10,7 @@ the tables `[[models]]`, each with a name and with whatever options of `[model]`
 
 import dataclasses
 import difflib
+import math
 import re
 import tomllib
 import types
@@ -33,6 +34,7 @@ __all__ = [
     "StudyConfig",
     "TilesConfig",
     "TrainConfig",
+    "automatic_widths",
     "difference",
     "from_dict",
     "from_toml",
@@ -168,7 +170,9 @@ class LatentConfig:
 class LayersConfig:
     """What a network is built of, whatever its latent size and its images."""
 
-    widths: tuple[int, ...] = option((32, 64, 128, 256), "channels of the stages; each stage halves the image")
+    widths: tuple[int, ...] = option(
+        (), "channels of the stages, each of which halves the image (default: by its size, 16 32 64 128 256 at 128 px)"
+    )
     blocks: int = option(0, "residual blocks after each stage")
     norm: str = option("none", "none | group (GroupNorm)")
     decoder: str = option(
@@ -177,12 +181,25 @@ class LayersConfig:
     likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
 
     def __post_init__(self) -> None:
-        widths_ok = 1 <= len(self.widths) <= 8 and all(1 <= w <= 4096 for w in self.widths)
+        widths_ok = len(self.widths) <= 8 and all(1 <= w <= 4096 for w in self.widths)
         _require(widths_ok, "widths", self.widths, "1 to 8 channel numbers from 1 to 4096")
         _require(0 <= self.blocks <= 8, "blocks", self.blocks, "0 to 8")
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
+
+
+def automatic_widths(size: int) -> tuple[int, ...]:
+    """Channels of the stages for images of `size` px: as many stages as leave 4 to 7 px, doubling up to 256 channels.
+
+    Example:
+        >>> automatic_widths(64), automatic_widths(128)
+        ((32, 64, 128, 256), (16, 32, 64, 128, 256))
+    """
+    n_stages = min(max(int(math.log2(max(size, 1))) - 2, 1), 7)
+    widest, narrowest = 256, 16
+    first = max(widest >> (n_stages - 1), narrowest)
+    return tuple(min(first << stage, widest) for stage in range(n_stages))
 
 
 @dataclass(frozen=True, kw_only=True)

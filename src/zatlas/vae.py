@@ -57,7 +57,8 @@ class VAE:
             class of your own, made from `zatlas.model.likelihoods.Likelihood`. By default that of `network`, when it
             has an attribute of this name, else gaussian.
         beta: Weight of the rate in the objective.
-        widths: Channels of the stages; each halves the image. Without effect on a network of your own.
+        widths: Channels of the stages; each halves the image. Without them they follow from its size. Without effect on
+            a network of your own.
         decoder: "transposed" or "upsample". Without effect on a network of your own.
         network: A torch module of your own to train instead of the network of zatlas, with `encode(x)`, which returns
             mean and log-variance of the latents, and `decode(z)`, which returns the numbers of the likelihood. It is

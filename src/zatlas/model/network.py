@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zatlas.config import LayersConfig, to_dict
+from zatlas.config import LayersConfig, automatic_widths, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.model.likelihoods import Likelihood, likelihood
 from zatlas.model.priors import Posterior, Prior, StandardNormal
@@ -64,10 +64,15 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig(LayersConfig, Shape):
-    """The network of zatlas: the layers that a ModelConfig asks for, for one latent size and one kind of image."""
+    """The network of zatlas: the layers that a ModelConfig asks for, for one latent size and one kind of image.
+
+    Where no widths are asked for, they are those of `automatic_widths`.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.widths:
+            object.__setattr__(self, "widths", automatic_widths(self.size))
         if self.size < 2 << len(self.widths):
             fitting = max(1, int(math.log2(max(self.size, 4))) - 1)
             raise UsageError(

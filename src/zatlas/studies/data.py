@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
-from zatlas.config import StudyConfig
+from zatlas.config import StudyConfig, automatic_widths
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.readers.opening import open_images
@@ -136,7 +136,9 @@ def resolve(config: StudyConfig, collection: Collection) -> StudyConfig:
     if tiles.tile and not (collection.table[["height", "width"]].min(axis=1) >= 8).all():
         raise DataError("some images are smaller than 8 px", hint="--min-size 8 leaves such images out")
     atlas = dataclasses.replace(config.atlas, stride=config.atlas.stride or tiles.side_px)
-    return dataclasses.replace(config, tiles=tiles, atlas=atlas)
+    stages = config.model.widths or automatic_widths(tiles.side_px)
+    model = dataclasses.replace(config.model, widths=stages)
+    return dataclasses.replace(config, tiles=tiles, model=model, atlas=atlas)
 
 
 def prepare(config: StudyConfig, collection: Collection, study: Path, talk: Talk) -> StudyData:
