@@ -19,7 +19,7 @@ ROOMS = {
         "source", "splits", "labels", "resizing", "packing", "collection", "readers", "statistics", "inspection",
         "phantom",
     ),
-    "tiles": ("samplers", "transforms", "loader"),
+    "tiles": ("samplers", "transforms", "loader", "pixel_pca"),
     "model": ("priors", "likelihoods", "objective", "network", "own"),
     "training": (
         "weights", "muon", "optimizer", "average", "shards", "checkpoints", "pace", "rehearsal", "devices", "fit",
@@ -29,7 +29,7 @@ ROOMS = {
         "encode",
     ),
     "trust": (
-        "uncertainty", "histograms", "associations", "features", "evaluation", "pixel_pca", "dimensions", "agreement",
+        "uncertainty", "histograms", "associations", "features", "evaluation", "dimensions", "agreement",
         "probes", "support",
     ),
     "vae": (),

@@ -28,6 +28,7 @@ from zatlas.results.kinds import ModelResults, Reconstructions
 from zatlas.results.maps import info_of_maps, map_columns
 from zatlas.results.pictures import View, galleries, neighbours, samples, traversals, walks
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import evaluate
 from zatlas.trust.associations import between_share
@@ -37,7 +38,6 @@ from zatlas.trust.dimensions import (
 )
 from zatlas.trust.evaluation import psnr, ssim
 from zatlas.trust.features import WORDS, feature_spread, image_features
-from zatlas.trust.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
 from zatlas.trust.probes import Probe, grey_histogram, label_kind, linear_probe, means_by
 
 __all__ = ["PARTS", "analyse_model", "compare_models", "evenly"]

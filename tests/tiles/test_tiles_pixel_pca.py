@@ -7,7 +7,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from zatlas.errors import DataError
-from zatlas.trust.pixel_pca import fit_pixel_pca, most_pca_rows
+from zatlas.tiles.pixel_pca import fit_pixel_pca, most_pca_rows
 
 
 @pytest.fixture
