@@ -22,7 +22,8 @@ ROOMS = {
     "tiles": ("samplers", "transforms", "loader", "pixel_pca"),
     "model": ("priors", "likelihoods", "objective", "network", "own"),
     "training": (
-        "weights", "muon", "optimizer", "average", "shards", "checkpoints", "pace", "rehearsal", "devices", "fit",
+        "weights", "muon", "optimizer", "average", "shards", "linear", "checkpoints", "pace", "rehearsal", "devices",
+        "fit",
     ),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas",

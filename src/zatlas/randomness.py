@@ -60,6 +60,7 @@ STREAMS = {
     "training noise": Stream("torch", 11),
     "evaluation noise": Stream("torch", 12),
     "jitter": Stream("torch", 13),
+    "jitter of PCA": Stream("torch"),
     # atlas and trust
     "tsne": Stream("derived"),
     "tsne start": Stream("derived"),
