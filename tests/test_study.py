@@ -272,3 +272,22 @@ def test_killed_at_random_moments_ends_with_the_same_weights(radiographs, tmp_pa
         weights = [tmp_path / which / "models" / name / "weights.safetensors" for which in ("calm", "killed")]
         assert files.sha256(weights[0]) == files.sha256(weights[1])
     assert files.verify(tmp_path / "killed") == []
+
+
+def test_a_training_that_ended_early_goes_on_with_more_patience(radiographs, tmp_path, capsys):
+    images, labels = radiographs
+    out = tmp_path / "study"
+    few = ("--latent-dim", 2, "--widths", 8, 16, "--epochs", 6, "--learning-rate", 0.2, "--optimizer", "adam")
+    command = ("study", images, "--labels", labels, "--group", "patient", *few, "--atlas-size", 60, "-o", out)
+    assert zatlas(*command, "--patience", 1) == 0
+    told = capsys.readouterr().err
+    record = files.read_json(out / "models" / "z2" / "training.json")
+    assert record["epochs"] == record["best_epoch"] + 1 < 6
+    assert f"training of z2 stopped after epoch {record['epochs']}: no gain on validation for 1 epochs" in told
+    assert zatlas(*command, "--patience", 1) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert zatlas(*command, "--patience", 0) == 0
+    record = files.read_json(out / "models" / "z2" / "training.json")
+    assert (record["epochs"], record["stopped"], record["state"]) == (6, "", "complete")
+    assert files.verify(out) == []
+    assert len(za.Study(out).results().models[0].history) == 6

@@ -40,6 +40,7 @@ __all__ = [
     "from_toml",
     "own_options",
     "read_study_config",
+    "resolved_linear_path",
     "to_dict",
     "to_toml",
     "with_input_paths",
@@ -178,6 +179,9 @@ class LayersConfig:
     decoder: str = option(
         "upsample", "upsample (faster, no checkerboard) | transposed (strided transposed convolutions)"
     )
+    linear_path: str = option(
+        "auto", "principal components beside the convolutions: on | off | auto (on for tiles, off for whole images)"
+    )
     likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
 
     def __post_init__(self) -> None:
@@ -186,6 +190,7 @@ class LayersConfig:
         _require(0 <= self.blocks <= 8, "blocks", self.blocks, "0 to 8")
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
+        _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
 
 
@@ -200,6 +205,18 @@ def automatic_widths(size: int) -> tuple[int, ...]:
     widest, narrowest = 256, 16
     first = max(widest >> (n_stages - 1), narrowest)
     return tuple(min(first << stage, widest) for stage in range(n_stages))
+
+
+def resolved_linear_path(asked: str, sampler: str) -> str:
+    """Whether a network has a linear path: as asked for, else on for tiles and off for whole images (defaults.md).
+
+    Example:
+        >>> resolved_linear_path("auto", "by_pixel"), resolved_linear_path("auto", "whole")
+        ('on', 'off')
+    """
+    if asked != "auto":
+        return asked
+    return "off" if sampler == "whole" else "on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +343,9 @@ class TrainConfig:
     """How the model is trained."""
 
     epochs: int = option(100, "passes over the training split")
+    patience: int = option(
+        25, "epochs without a gain on validation after which training ends early; 0 never; more of it goes on"
+    )
     batch_size: int = option(16, "images per step")
     learning_rate: float = option(1e-3, "peak learning rate of Adam; falls along a cosine to a hundredth of it")
     optimizer: str = option(
@@ -354,6 +374,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", self.epochs, "1 or more")
+        _require(self.patience >= 0, "patience", self.patience, "0 or more epochs")
         _require(self.batch_size >= 1, "batch-size", self.batch_size, "1 or more")
         _require(0 < self.learning_rate < 1, "learning-rate", self.learning_rate, "between 0 and 1")
         _require(self.optimizer in ("muon", "adam"), "optimizer", self.optimizer, "muon or adam")

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from zatlas import files
-from zatlas.config import ModelConfig, TrainConfig, from_dict, to_dict
+from zatlas.config import ModelConfig, TrainConfig, from_dict, resolved_linear_path, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.model import likelihoods
@@ -39,6 +39,7 @@ from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import fit
+from zatlas.training.start import start_from_tiles
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas
@@ -174,13 +175,15 @@ class VAE:
         if validation is None:
             tiles, validation = split_off_validation(tiles, seed=self.seed)
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
-        network = self._new_network(self._shape(tiles.channels, tiles.size))
+        network = self._new_network(self._shape(tiles.channels, tiles.size, tiles.sampler))
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
             folder = files.make_folder(Path(run) if run is not None else Path(spare))
             if not (folder / "checkpoints").is_dir():  # else `fit` says first whether it is the same training
                 _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
+                if getattr(network.config, "linear_path", "off") == "on":
+                    start_from_tiles(network, tiles, validation, settings, beta=self.model.beta, seed=self.seed)
             self.history = fit(
                 network, tiles, validation=validation, test=test, config=settings, beta=self.model.beta,
                 seed=self.seed, run=folder, on_step=on_step, on_epoch=on_epoch, stop_requested=stop_requested,
@@ -189,10 +192,11 @@ class VAE:
         self._network, self._scaling = network.cpu().eval(), tiles.scaling
         return self
 
-    def _shape(self, channels: int, size: int) -> Shape:
+    def _shape(self, channels: int, size: int, sampler: str) -> Shape:
         if self._own is not None:
             return Shape(latent_dim=self.latent_dim, channels=channels, size=size)
-        return NetworkConfig.from_model(self.model, self.latent_dim, channels=channels, size=size)
+        model = dataclasses.replace(self.model, linear_path=resolved_linear_path(self.model.linear_path, sampler))
+        return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size)
 
     def _new_network(self, shape: Shape) -> Network:
         """The network before training."""

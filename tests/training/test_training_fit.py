@@ -469,3 +469,24 @@ def test_gaussian_noise_follows_the_residuals_and_bernoulli_has_none(tmp_path, e
     assert min(residuals) <= math.exp(float(network.likelihood.log_noise_var)) <= max(residuals)
     network, _ = train(tmp_path / "bernoulli", likelihood="bernoulli", precision="float32")
     assert float(network.likelihood.log_noise_var) == 0
+
+
+OVERFITTING = {"epochs": 24, "batch_size": 4, "learning_rate": 2e-2, "optimizer": "adam", "ema_decay": 0.0}
+
+
+def test_training_ends_without_a_gain_and_goes_on_to_the_same_bytes_when_asked(tmp_path):
+    """Eight images are learned by heart while validation gets worse."""
+    few = blobs(8, seed=1)
+    _, history = train(tmp_path / "run", x=few, patience=4, **OVERFITTING)
+    objective = history["validation_objective_nats"].to_numpy()
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert len(history) == record["best_epoch"] + 4 < 24
+    assert int(objective.argmin()) + 1 == record["best_epoch"]
+    assert (record["state"], record["stopped"]) == ("complete", "no gain on validation for 4 epochs")
+    _, same = train(tmp_path / "run", x=few, patience=4, **OVERFITTING)
+    assert len(same) == len(history)
+    train(tmp_path / "run", x=few, patience=0, **OVERFITTING)
+    train(tmp_path / "undisturbed", x=few, patience=0, **OVERFITTING)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed")
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert (record["epochs"], record["stopped"]) == (24, "")

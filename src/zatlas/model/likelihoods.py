@@ -39,6 +39,7 @@ __all__ = [
 NOISE_FLOOR_VAR = (1 / 255) ** 2 / 12  # variance of rounding to 8 bits, on the grey scale 0..1
 _SLOWEST_NOISE_UPDATE = 0.05  # share of a new batch in the running noise variance
 _LEAST_BERNOULLI_VAR = 1 / 255
+_LEAST_UNIT_GREY = 0.01
 
 Residuals = tuple[Float[Tensor, "..."], ...]
 """Sums over images, such as that of squared residuals; each likelihood has its own."""
@@ -94,6 +95,15 @@ class Likelihood(nn.Module, abc.ABC):
     @abc.abstractmethod
     def mean(self, params: Float[Tensor, "b p h w"]) -> Float[Tensor, "b c h w"]:
         """The image that the parameters mean."""
+
+    @classmethod
+    def params_of(cls, mean_image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
+        """Parameters whose `mean` is an image, as nearly as they can be; others at 0. Needed for a linear path.
+
+        By default the means of all channels come first.
+        """
+        channels = mean_image.shape[1]
+        return F.pad(mean_image, (0, 0, 0, 0, 0, (cls.n_params - 1) * channels))
 
     @abc.abstractmethod
     def sample(self, params: Float[Tensor, "b p h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
@@ -172,6 +182,11 @@ class Bernoulli(Likelihood):
     def mean(self, params: Float[Tensor, "b p h w"]) -> Float[Tensor, "b c h w"]:
         """sigmoid(params)."""
         return torch.sigmoid(params)
+
+    @classmethod
+    def params_of(cls, mean_image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
+        """log(x / (1 - x)), of greys from 0.01 to 0.99."""
+        return torch.logit(mean_image.clamp(_LEAST_UNIT_GREY, 1 - _LEAST_UNIT_GREY))
 
     def sample(self, params: Float[Tensor, "b p h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
         """Black and white pixels, white with probability sigmoid(params)."""

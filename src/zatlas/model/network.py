@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from zatlas.config import LayersConfig, automatic_widths, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.model.likelihoods import Likelihood, likelihood
+from zatlas.model.linear_path import LinearDecoder, LinearEncoder
 from zatlas.model.priors import Posterior, Prior, StandardNormal
 
 __all__ = [
@@ -66,13 +67,16 @@ class Shape:
 class NetworkConfig(LayersConfig, Shape):
     """The network of zatlas: the layers that a ModelConfig asks for, for one latent size and one kind of image.
 
-    Where no widths are asked for, they are those of `automatic_widths`.
+    Where no widths are asked for, they are those of `automatic_widths`; where the linear path is left open, there is
+    none.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.widths:
             object.__setattr__(self, "widths", automatic_widths(self.size))
+        if self.linear_path == "auto":
+            object.__setattr__(self, "linear_path", "off")
         if self.size < 2 << len(self.widths):
             fitting = max(1, int(math.log2(max(self.size, 4))) - 1)
             raise UsageError(
@@ -179,7 +183,8 @@ class Network(nn.Module):
     def compute_copy(self, dtype: torch.dtype) -> "Network":
         """A copy that computes convolutions in another number format, with the same likelihood and prior.
 
-        The layer that gives the posterior stays as it is: latents, their rate and all losses are float32.
+        The linear path and the layer that gives the posterior stay as they are: latents, their rate and all losses are
+        float32.
 
         Raises:
             UsageError: it can compute in float32 alone.
@@ -192,7 +197,9 @@ class Network(nn.Module):
                 hint="leave the precision out",
             )
         other.encoder.stages.to(dtype)
-        other.decoder.to(dtype)
+        for name, part in other.decoder.named_children():
+            if name != "linear":
+                part.to(dtype)
         return other
 
     def save_weights(self, path: Path) -> None:
@@ -235,21 +242,27 @@ class Encoder(nn.Module):
             stages += [nn.Conv2d(before, after, 3, stride=2, padding=1), *_after_convolution(config, after)]
         self.stages = nn.Sequential(*stages)
         self.to_posterior = nn.Linear(config.widths[-1] * config.coarse_size**2, 2 * config.latent_dim)
+        n_values = config.channels * config.size**2
+        self.linear = LinearEncoder(n_values, config.latent_dim) if config.linear_path == "on" else None
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Posterior:
+        whole = x
         if self.pad:
             x = F.pad(x, (self.pad // 2, self.pad - self.pad // 2) * 2, mode="reflect")
         features = self.stages(_channels_last(x.to(next(self.stages.parameters()).dtype))).flatten(1)
         with torch.autocast(features.device.type, enabled=False):  # latents in the precision of the weights
             mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
+            if self.linear is not None:
+                mean, log_var = mean + self.linear(whole), log_var + self.linear.log_var
         return Posterior(mean, soft_bound(log_var, LOG_VAR_MIN, LOG_VAR_MAX))
 
 
 class Decoder(nn.Module):
-    """One linear layer, then the encoder's stages backwards; `n_params` numbers for each channel of a pixel."""
+    """One linear layer, then the encoder's stages backwards, to the parameters of a likelihood of class `kind`."""
 
-    def __init__(self, config: NetworkConfig, n_params: int = 1) -> None:
+    def __init__(self, config: NetworkConfig, kind: type[Likelihood]) -> None:
         super().__init__()
+        n_params = kind.n_params
         out, self.size, self.start = n_params * config.channels, config.size, (config.padded_size - config.size) // 2
         self.shape = (config.widths[-1], config.coarse_size, config.coarse_size)
         self.from_latent = nn.Linear(config.latent_dim, math.prod(self.shape))
@@ -265,13 +278,17 @@ class Decoder(nn.Module):
         else:
             self.to_params = nn.Conv2d(config.widths[0], 4 * out, 3, padding=1)
             self.arrange = nn.PixelShuffle(2)
+        shape = (config.channels, config.size, config.size)
+        self.linear = LinearDecoder(shape, config.latent_dim) if config.linear_path == "on" else None
+        self.params_of = kind.params_of
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         coarse = self.from_latent(z.to(self.from_latent.weight.dtype)).unflatten(1, self.shape)
         features = coarse.contiguous(memory_format=torch.channels_last)
         params: Tensor = self.arrange(self.to_params(self.stages(features)))
         kept = slice(self.start, self.start + self.size)
-        return params[:, :, kept, kept]
+        params = params[:, :, kept, kept]
+        return params if self.linear is None else self.params_of(self.linear(z)) + params
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
@@ -371,7 +388,7 @@ def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) ->
     """
     own = chosen or likelihood(config.likelihood)
     with torch.device("meta"):
-        encoder, decoder = Encoder(config), Decoder(config, own.n_params)
+        encoder, decoder = Encoder(config), Decoder(config, type(own))
     network = Network(encoder.to_empty(device="cpu"), decoder.to_empty(device="cpu"), own, StandardNormal(), config)
     _draw_weights(encoder, decoder, torch.Generator().manual_seed(seed))
     for parameter in (*encoder.parameters(), *decoder.parameters()):
@@ -389,6 +406,8 @@ def _draw_weights(encoder: Encoder, decoder: Decoder, generator: torch.Generator
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.GroupNorm):
             module.reset_parameters()
+    for buffer in (*encoder.buffers(), *decoder.buffers()):
+        buffer.zero_()
     with torch.no_grad():
         encoder.to_posterior.weight.mul_(0.1)
         decoder.to_params.weight.mul_(0.1)

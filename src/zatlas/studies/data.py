@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
-from zatlas.config import StudyConfig, automatic_widths
+from zatlas.config import StudyConfig, automatic_widths, resolved_linear_path
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.readers.opening import open_images
@@ -137,7 +137,8 @@ def resolve(config: StudyConfig, collection: Collection) -> StudyConfig:
         raise DataError("some images are smaller than 8 px", hint="--min-size 8 leaves such images out")
     atlas = dataclasses.replace(config.atlas, stride=config.atlas.stride or tiles.side_px)
     stages = config.model.widths or automatic_widths(tiles.side_px)
-    model = dataclasses.replace(config.model, widths=stages)
+    path = resolved_linear_path(config.model.linear_path, tiles.sampler_name)
+    model = dataclasses.replace(config.model, widths=stages, linear_path=path)
     return dataclasses.replace(config, tiles=tiles, model=model, atlas=atlas)
 
 

@@ -7,6 +7,7 @@ What comes after training (scikit-learn, matplotlib) is imported there, so that 
 """
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ def study(
     made = start(config, study_folder(config, out), force=force)
     with files.lock(made.folder):
         files.remove_leftovers(made.folder)
+        made = _ask_for_patience(made, config.train.patience)
         _run_phases(made, command, talk, until)
     return made
 
@@ -91,7 +93,7 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     collection = open_collection(config, folder)
     config = resolve(config, collection)
     if (folder / "study.toml").is_file():
-        changes = _changes(Study(folder), config, collection)
+        changes = _changes(Study(folder), _with_patience_of(Study(folder), config), collection)
         if not changes:
             return Study(folder)
         if not force:
@@ -104,8 +106,39 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no study", hint="give another folder with -o")
     files.make_folder(folder)
-    files.write_text(folder / "study.toml", f"schema_version = {files.SCHEMA_VERSION}\n{to_toml(config)}")
+    _write_config(folder, config)
     return Study(folder)
+
+
+def _with_patience_of(old: Study, config: StudyConfig) -> StudyConfig:
+    """How long a training waits for a gain may change: it then goes on from where it stopped."""
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, patience=old.config.train.patience))
+
+
+def _ask_for_patience(made: Study, patience: int) -> Study:
+    """The study with another patience; what was made of models that go on because of it is removed."""
+    config = made.config
+    if config.train.patience == patience:
+        return made
+    _write_config(made.folder, dataclasses.replace(config, train=dataclasses.replace(config.train, patience=patience)))
+    going_on = [name for name in made.names if _goes_on(made, name, patience)]
+    old = [made.folder / "results" / name for name in (*going_on, "study")]
+    old += [made.folder / "atlases" / f"{name}.h5ad" for name in going_on]
+    for path in old if going_on else []:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return Study(made.folder)
+
+
+def _goes_on(made: Study, name: str, patience: int) -> bool:
+    """Whether the training of a model ended early and would not have with this patience."""
+    path = made.folder / "models" / name / "training.json"
+    record = files.read_json(path) if path.is_file() else {}
+    waited = record.get("epochs", 0) - record.get("best_epoch", 0)
+    return bool(record.get("stopped")) and (patience == 0 or waited < patience)
+
+
+def _write_config(folder: Path, config: StudyConfig) -> None:
+    files.write_text(folder / "study.toml", f"schema_version = {files.SCHEMA_VERSION}\n{to_toml(config)}")
 
 
 def _changes(old: Study, config: StudyConfig, collection: Collection) -> list[str]:
@@ -125,7 +158,8 @@ def _free_folder(folder: Path) -> Path:
 
 def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> None:
     facts = _facts(made, command)
-    if made.state == "complete" and not files.verify(made.folder):
+    going_on = any(_goes_on(made, name, made.config.train.patience) for name in made.names)
+    if made.state == "complete" and not going_on and not files.verify(made.folder):
         talk.say(f"{made.folder} is complete; nothing to do")
         return
     data = made.data(talk)
@@ -154,9 +188,10 @@ def train_model(made: Study, data: StudyData, spec: ModelSpec, talk: Talk) -> No
     name = spec.name
     folder = made.folder / "models" / name
     record = folder / "training.json"
-    if record.is_file() and files.read_json(record)["state"] == "complete":
-        return
     config = made.config
+    is_complete = record.is_file() and files.read_json(record)["state"] == "complete"
+    if is_complete and not _goes_on(made, name, config.train.patience):
+        return
     talk.say(f"training {name} on {len(data.rows('train'))} images, {config.train.epochs} epochs")
     VAE.from_model(spec.config, spec.latent_dim, seed=spec.seed).fit(
         data.training_tiles(spec.seed),
@@ -168,7 +203,13 @@ def train_model(made: Study, data: StudyData, spec: ModelSpec, talk: Talk) -> No
         on_epoch=lambda row: talk.epoch(name, row),
         stop_requested=talk.stop_requested,
     )
-    if files.read_json(record)["state"] != "complete":
+    facts = files.read_json(record)
+    if facts["stopped"]:
+        talk.say(
+            f"training of {name} stopped after epoch {facts['epochs']}: {facts['stopped']}; the same command with "
+            "--patience 0 goes on"
+        )
+    if facts["state"] != "complete":
         raise Interrupted(f"training of {name} was stopped", hint="the same command goes on from the last checkpoint")
 
 

@@ -8,6 +8,7 @@
 Notable:
     - Every draw and all noise are functions of (seed, epoch, step), and a checkpoint holds the rest: a training that
       was killed and resumed ends with the same bytes as an undisturbed one.
+    - It ends early when validation has gained nothing for `patience` epochs, and goes on when asked with more of it.
     - The best epoch is chosen on the validation part, by distortion + beta * rate at the noise that fits the residuals
       of that part best: the running noise of the last batches would decide more than the images do. The weights that
       are kept carry that noise; training goes on with its own. The test part is evaluated beside it and steers nothing.
@@ -125,7 +126,7 @@ def fit(
         training = _Training(network, train, validation, test, config, beta, seed, run, devices, shards)
         if not training.resume():
             return training.history()
-        while training.state.epoch < config.epochs:
+        while not training.is_over():
             for batch in training.batches():
                 step = training.advance(batch)
                 if on_step:
@@ -141,6 +142,8 @@ def fit(
                 on_epoch(row)
         training.checkpoint()
         training.record("complete")
+        if training.stopped():
+            log.info("stopped after epoch %d: %s", training.state.epoch, training.stopped())
         return training.history()
 
 
@@ -254,11 +257,22 @@ class _Training:
             if not (self.run / "weights.safetensors").is_file():
                 self._save_best()
         self.epochs_at_start = self._epochs_done()
-        if self.state.epoch >= self.config.epochs:
+        if self.is_over():
             self.record("complete")
             return False
         self.record("running")
         return True
+
+    def is_over(self) -> bool:
+        """Whether all epochs are done, or validation has gained nothing for so long that more are not worth it."""
+        return self.state.epoch >= self.config.epochs or bool(self.stopped())
+
+    def stopped(self) -> str:
+        """Why training ended before its last epoch; "" where it did not."""
+        patience, epochs = self.config.patience, self.state.epoch
+        if not patience or epochs >= self.config.epochs or epochs - self.state.best_epoch < patience:
+            return ""
+        return f"no gain on validation for {patience} epochs"
 
     def batches(self) -> Iterator[Batch]:
         """The rest of this epoch; the time for which training waits for images is counted."""
@@ -369,7 +383,8 @@ class _Training:
         self._tick()
         facts = {
             "schema_version": files.SCHEMA_VERSION, "state": status, "best_epoch": self.state.best_epoch,
-            "epochs": self.state.epoch, "steps": self.state.step, "seconds": round(self.state.seconds, 3),
+            "epochs": self.state.epoch, "stopped": self.stopped() if status == "complete" else "",
+            "steps": self.state.step, "seconds": round(self.state.seconds, 3),
             "rollbacks": self.state.rollbacks, "learning_rate_scale": self.state.learning_rate_scale,
             "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "choices": self._choices(), "settings": self._settings(),
@@ -499,7 +514,8 @@ class _Training:
 
 
 _QUANTITIES = ("distortion", "rate", "elbo")
-_WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic")  # on what a resumed training gives
+# On what a resumed training gives; patience says when it ends, not where it goes.
+_WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic", "patience")
 
 
 def _stored_precision(run: Path) -> str:

@@ -1,0 +1,120 @@
+"""A network with a linear path begins at PCA, exactly, and stays a network of zatlas in all else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from zatlas.model.likelihoods import LIKELIHOODS
+from zatlas.model.network import NetworkConfig, build, load_weights
+from zatlas.model.objective import effective_beta
+from zatlas.tiles.pixel_pca import fit_pixel_pca
+from zatlas.training.shards import Shards, keyed_noise
+from zatlas.training.start import start_from_pca
+
+CONFIG = NetworkConfig(latent_dim=3, channels=2, size=18, widths=(4, 8), linear_path="on")  # padded inside to 20 px
+
+
+def images(n=60, seed=0):
+    """Greys around 0.5 that 5 components describe, falling in size, with a little noise."""
+    rng = np.random.default_rng(seed)
+    patterns = np.random.default_rng(1).normal(0, 1, (5, 2, 18, 18))
+    scores = rng.normal(0, 1, (n, 5)) * [0.1, 0.06, 0.04, 0.02, 0.01]
+    noise = rng.normal(0, 0.01, (n, 2, 18, 18))
+    return (0.5 + np.einsum("nk,kchw->nchw", scores, patterns) * 0.5 + noise).clip(0.02, 0.98).astype(np.float32)
+
+
+def started(likelihood="gaussian", beta=1.0, latent_dim=3, n=60):
+    network = build(dataclasses.replace(CONFIG, likelihood=likelihood, latent_dim=latent_dim), seed=0)
+    pca = fit_pixel_pca(images(n), latent_dim)
+    x = torch.from_numpy(images(n))
+    start_from_pca(network, pca, x, torch.ones_like(x[:, :1]), beta=beta)
+    return network, pca, x
+
+
+@pytest.mark.parametrize("likelihood", list(LIKELIHOODS))
+def test_at_the_start_the_network_gives_back_what_pca_does(likelihood):
+    network, pca, _ = started(likelihood)
+    fresh = images(20, seed=5)
+    with torch.no_grad():
+        found = network.x_hat(network.encode(torch.from_numpy(fresh)).mean)
+    np.testing.assert_allclose(found.numpy(), pca.reconstruct(fresh), atol=2e-5)
+    assert float(np.abs(pca.reconstruct(fresh) - fresh.mean(axis=0)).mean()) > 0.01  # PCA says something
+
+
+def test_latents_at_the_start_have_unit_variance_and_the_noise_fits():
+    network, pca, x = started()
+    with torch.no_grad():
+        posterior = network.encode(x)
+        params = network.decode(posterior.mean)
+    np.testing.assert_allclose(posterior.mean.var(dim=0).numpy(), 1.0, rtol=1e-3)
+    squared = float((x - params).square().mean())
+    assert float(torch.exp(network.log_noise_var)) == pytest.approx(squared, rel=1e-4)
+    expected = 1 / (1 + pca.variance[:3] / squared)
+    np.testing.assert_allclose(torch.exp(posterior.log_var).numpy(), np.tile(expected, (60, 1)), atol=1e-5)
+
+
+def test_the_variance_at_the_start_is_the_best_one_for_the_objective():
+    for beta in (1.0, 4.0):
+        network, _, x = started(beta=beta)
+        mask, noise = torch.ones_like(x[:, :1]), torch.randn((60, 3), generator=torch.Generator().manual_seed(0))
+        losses = []
+        kept = network.encoder.linear.log_var.clone()
+        for shift in (-0.7, 0.0, 0.7):
+            network.encoder.linear.log_var.copy_(kept + shift)
+            with torch.no_grad():
+                params, posterior = network(x, noise)
+            nats, rate = network.likelihood.nll(params, x, mask), network.prior.rate(posterior)
+            losses.append(float((nats + beta * rate).mean()))
+        assert losses[1] < min(losses[0], losses[2]), beta
+
+
+def test_convolutions_learn_beside_the_path_which_stays():
+    network, _, x = started()
+    path = network.encoder.linear.weight.clone(), network.decoder.linear.weight.clone()
+    mask, noise = torch.ones_like(x[:, :1]), keyed_noise(60, 3, seed=0, stream="training noise", index=0)
+    with Shards(network, precision="bfloat16", threads=2) as shards:
+        optimizer = shards.optimizer(kind="muon", weight_decay=0.0)
+        before = shards.evaluate(x, mask, noise)
+        for _ in range(30):
+            optimizer.step(shards.evaluate(x, mask, noise, rate_weight=1.0).gradients, 1e-3)
+            shards.weights.renew()
+        after = shards.evaluate(x, mask, noise)
+        computing = shards.weights.computing
+        assert computing.decoder.linear.weight.dtype == torch.float32
+        assert computing.decoder.to_params.weight.dtype == torch.bfloat16
+    assert float((after.distortion + after.rate).mean()) < float((before.distortion + before.rate).mean()) - 0.2
+    assert torch.equal(path[0], network.encoder.linear.weight)
+    assert torch.equal(path[1], network.decoder.linear.weight)
+
+
+def test_components_that_the_images_do_not_have_stay_silent():
+    network, pca, x = started(latent_dim=8, n=5)
+    assert len(pca.components) == 4
+    with torch.no_grad():
+        posterior = network.encode(x)
+    assert torch.equal(posterior.mean[:, 4:], torch.zeros(5, 4))
+    torch.testing.assert_close(posterior.log_var[:, 4:], torch.zeros(5, 4), atol=1e-3, rtol=0)
+    assert torch.isfinite(network.decode(posterior.mean)).all()
+
+
+def test_the_path_is_saved_and_loaded_with_the_weights(tmp_path):
+    network, _, x = started()
+    network.save_weights(tmp_path / "weights.safetensors")
+    other = build(network.config, seed=1)
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert torch.equal(other.encode(x).mean, network.encode(x).mean)
+    mask = torch.ones_like(x[:, :1])
+    with torch.no_grad():
+        params = network.decode(network.encode(x).mean)
+    beta = effective_beta(x, params, mask, likelihood=network.likelihood, beta=1.0)
+    assert beta == pytest.approx(1.0, rel=0.01)
+
+
+def test_without_a_path_there_is_nothing_to_start():
+    network = build(dataclasses.replace(CONFIG, linear_path="auto"), seed=0)
+    assert network.config.linear_path == "off"
+    x = torch.from_numpy(images(5))
+    with pytest.raises(TypeError, match="no linear path"):
+        start_from_pca(network, fit_pixel_pca(images(5), 3), x, torch.ones_like(x[:, :1]), beta=1.0)
