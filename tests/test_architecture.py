@@ -20,10 +20,10 @@ ROOMS = {
         "phantom",
     ),
     "tiles": ("samplers", "transforms", "loader", "pixel_pca"),
-    "model": ("priors", "likelihoods", "objective", "linear_path", "network", "own"),
+    "model": ("priors", "likelihoods", "objective", "layers", "linear_path", "network", "own"),
     "training": (
-        "weights", "muon", "optimizer", "average", "shards", "linear", "checkpoints", "pace", "rehearsal", "devices",
-        "start", "fit",
+        "weights", "muon", "optimizer", "average", "shards", "linear", "checkpoints", "pace", "rehearsal",
+        "devices", "start", "fit",
     ),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas",
