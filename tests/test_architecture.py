@@ -22,7 +22,7 @@ ROOMS = {
     "tiles": ("samplers", "transforms", "loader", "pixel_pca"),
     "model": ("priors", "likelihoods", "objective", "layers", "linear_path", "network", "own"),
     "training": (
-        "weights", "muon", "optimizer", "average", "shards", "linear", "checkpoints", "pace", "rehearsal",
+        "adam", "weights", "muon", "optimizer", "average", "shards", "linear", "checkpoints", "pace", "rehearsal",
         "devices", "start", "fit",
     ),
     "atlas": (
