@@ -164,7 +164,7 @@ def _whole(threads: int, batch: int, decoder: str, precision: str):
 
 
 def _forward_flop(network) -> float:
-    """Multiplications and additions of the convolutions for one image, forward."""
+    """Multiplications and additions of the convolutions for one image, forward, as the layers are defined."""
     import torch
 
     from zatlas.training.shards import keyed_noise
@@ -173,8 +173,8 @@ def _forward_flop(network) -> float:
 
     def count(module, inputs, out) -> None:
         nonlocal total
-        pixels = (inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else out).shape[-2:].numel()
-        total += 2.0 * module.weight.numel() * pixels
+        values = inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else out
+        total += 2.0 * module.weight[0].numel() * values.numel()
 
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):

@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from zatlas.config import ModelConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
+from zatlas.model import layers
+from zatlas.model.layers import EnlargingConvolution, PixelConvolution
 from zatlas.model.network import LOG_VAR_MAX, LOG_VAR_MIN, NetworkConfig, build, load_weights, soft_bound
 
 SMALL = NetworkConfig(
@@ -165,11 +168,21 @@ def kinds(network, kind):
     return [module for module in network.modules() if isinstance(module, kind)]
 
 
-@pytest.mark.parametrize(("decoder", "transposed", "upsampled"), [("transposed", 3, 0), ("upsample", 0, 2)])
-def test_each_decoder_is_made_of_its_own_layers(decoder, transposed, upsampled):
-    network = build(dataclasses.replace(SMALL, widths=(4, 4, 8), decoder=decoder), seed=0)
+@pytest.mark.parametrize(("decoder", "blocks", "transposed", "upsampled", "folded"),
+                         [("transposed", 0, 3, 0, 0), ("upsample", 0, 0, 0, 1), ("upsample", 1, 0, 2, 0)])  # fmt: skip
+def test_each_decoder_is_made_of_its_own_layers(decoder, blocks, transposed, upsampled, folded):
+    network = build(dataclasses.replace(SMALL, widths=(4, 4, 8), decoder=decoder, blocks=blocks), seed=0)
     assert len(kinds(network, nn.ConvTranspose2d)) == transposed
-    assert (len(kinds(network, nn.Upsample)), len(kinds(network, nn.PixelShuffle))) == (upsampled, upsampled // 2)
+    assert len(kinds(network, nn.Upsample)) == upsampled
+    assert len(kinds(network, EnlargingConvolution)) == folded
+    assert [layer.enlarges for layer in kinds(network, PixelConvolution)] == [blocks == 0] * (decoder == "upsample")
+
+
+def test_layers_are_called_as_before_upsampling_was_folded():
+    names = set(build(dataclasses.replace(SMALL, widths=(4, 4, 8), decoder="upsample"), seed=0).state_dict())
+    assert {name for name in names if name.startswith("decoder") and "weight" in name} == {
+        "decoder.from_latent.weight", "decoder.stages.1.weight", "decoder.stages.4.weight", "decoder.to_params.weight",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])
@@ -195,3 +208,23 @@ def test_filters_lie_channels_innermost():
     # Laid out in torch's own order the first layers are many times slower (speed.md).
     filters = [value for value in build(SMALL, seed=0).parameters() if value.dim() == 4]
     assert filters and all(value.is_contiguous(memory_format=torch.channels_last) for value in filters)
+
+
+@pytest.mark.parametrize("decoder", ["upsample", "transposed"])
+def test_a_network_in_float32_is_equal_to_a_millionth(decoder, monkeypatch):
+    network = build(dataclasses.replace(SMALL, size=32, widths=(8, 16, 32), latent_dim=4, decoder=decoder), seed=0)
+    generator = torch.Generator().manual_seed(1)
+    x, noise = torch.rand(3, 1, 32, 32, generator=generator), torch.randn(3, 4, generator=generator)
+
+    def found():
+        params, posterior = network(x, noise)
+        loss = F.softplus(params).mean() + posterior.mean.square().mean()
+        return params.detach(), torch.autograd.grad(loss, list(network.parameters()))
+
+    params, gradients = found()
+    monkeypatch.setattr(layers, "_is_plain", lambda *_: True)
+    expected, wanted = found()
+    length = torch.cat([one.flatten() for one in wanted]).norm()
+    difference = torch.cat([(a - b).flatten() for a, b in zip(gradients, wanted, strict=True)]).norm()
+    assert float((params - expected).abs().max() / expected.abs().max()) < 2e-6
+    assert 0 < float(difference / length) < 2e-6, "the plain layers have other last bits"

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from zatlas.config import LayersConfig, automatic_widths, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
+from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
 from zatlas.model.likelihoods import Likelihood, likelihood
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder
 from zatlas.model.priors import Posterior, Prior, StandardNormal
@@ -239,7 +240,7 @@ class Encoder(nn.Module):
         self.pad = config.padded_size - config.size
         stages: list[nn.Module] = []
         for before, after in zip((config.channels, *config.widths), config.widths, strict=False):
-            stages += [nn.Conv2d(before, after, 3, stride=2, padding=1), *_after_convolution(config, after)]
+            stages += [Convolution(before, after, stride=2), *_after_convolution(config, after)]
         self.stages = nn.Sequential(*stages)
         self.to_posterior = nn.Linear(config.widths[-1] * config.coarse_size**2, 2 * config.latent_dim)
         n_values = config.channels * config.size**2
@@ -268,16 +269,14 @@ class Decoder(nn.Module):
         self.from_latent = nn.Linear(config.latent_dim, math.prod(self.shape))
         narrowing = list(zip(config.widths[:0:-1], config.widths[-2::-1], strict=True))
         stages: list[nn.Module] = [*_after_convolution(config, config.widths[-1])]
-        for before, after in narrowing:
-            stages += _enlarge(config, before, after)
+        for place, (before, after) in enumerate(narrowing):
+            stages += _enlarge(config, before, after, is_first=place == 0)
         self.stages = nn.Sequential(*stages)
         self.to_params: nn.Conv2d | nn.ConvTranspose2d
         if config.decoder == "transposed":
             self.to_params = TransposedConvolution(config.widths[0], out)
-            self.arrange: nn.Module = nn.Identity()
         else:
-            self.to_params = nn.Conv2d(config.widths[0], 4 * out, 3, padding=1)
-            self.arrange = nn.PixelShuffle(2)
+            self.to_params = PixelConvolution(config.widths[0], out, enlarges=_is_folded(config) and bool(narrowing))
         shape = (config.channels, config.size, config.size)
         self.linear = LinearDecoder(shape, config.latent_dim) if config.linear_path == "on" else None
         self.params_of = kind.params_of
@@ -285,25 +284,10 @@ class Decoder(nn.Module):
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         coarse = self.from_latent(z.to(self.from_latent.weight.dtype)).unflatten(1, self.shape)
         features = coarse.contiguous(memory_format=torch.channels_last)
-        params: Tensor = self.arrange(self.to_params(self.stages(features)))
+        params: Tensor = self.to_params(self.stages(features))
         kept = slice(self.start, self.start + self.size)
         params = params[:, :, kept, kept]
         return params if self.linear is None else self.params_of(self.linear(z)) + params
-
-
-class TransposedConvolution(nn.ConvTranspose2d):
-    """A transposed convolution of kernel 3 that doubles height and width.
-
-    The bias is added apart: asked for the gradients of weight and bias at once, oneDNN takes two to five times as long
-    as for that of the weight (speed.md).
-    """
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__(before, after, 3, stride=2, padding=1, output_padding=1)
-
-    def forward(self, x: Float[Tensor, "b c h w"], output_size: list[int] | None = None) -> Float[Tensor, "b k y x"]:
-        out = F.conv_transpose2d(x, self.weight, None, stride=2, padding=1, output_padding=1)
-        return out if self.bias is None else out + self.bias[:, None, None]
 
 
 class ResidualBlock(nn.Module):
@@ -312,10 +296,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, config: NetworkConfig, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1),
+            Convolution(width, width),
             *_norm(config, width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1),
+            Convolution(width, width),
             *_norm(config, width),
         )
 
@@ -350,17 +334,25 @@ def _norm(config: NetworkConfig, width: int) -> list[nn.Module]:
     return [nn.GroupNorm(math.gcd(_GROUPS, width), width)] if config.norm == "group" else []
 
 
-def _enlarge(config: NetworkConfig, before: int, after: int) -> list[nn.Module]:
+def _is_folded(config: NetworkConfig) -> bool:
+    """Whether upsampling is a part of the convolution after it: no residual block lies between them."""
+    return config.decoder == "upsample" and config.blocks == 0
+
+
+def _enlarge(config: NetworkConfig, before: int, after: int, *, is_first: bool) -> list[nn.Module]:
     """Layers that double height and width.
 
     Convolution first, then nearest upsampling: as fast as a transposed convolution of kernel 3, with a fifth of its
     checkerboard energy (defaults.md). The activation comes before the upsampling, where it has a quarter of the values
-    to look at and the same effect.
+    to look at and the same effect. Where nothing lies between upsampling and the next convolution, that one does both.
     """
     if config.decoder == "transposed":
         return [TransposedConvolution(before, after), *_after_convolution(config, after)]
-    convolution, upsample = nn.Conv2d(before, after, 3, padding=1), nn.Upsample(scale_factor=2, mode="nearest")
-    return [convolution, *_activated(config, after), upsample, *_blocks(config, after)]
+    if _is_folded(config):  # the place of the upsampling is kept: it numbers the layers after it
+        convolution = Convolution(before, after) if is_first else EnlargingConvolution(before, after)
+        return [convolution, *_activated(config, after), nn.Identity()]
+    upsample = nn.Upsample(scale_factor=2, mode="nearest")
+    return [Convolution(before, after), *_activated(config, after), upsample, *_blocks(config, after)]
 
 
 def soft_bound(value: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape"]:
