@@ -358,3 +358,13 @@ def test_a_refused_fit_leaves_the_run_as_it_was(tmp_path):
             fitted(other, tmp_path / "run")
         assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
     assert za.load(tmp_path / "run").latent_dim == 3
+
+
+def test_a_single_image_that_chooses_the_epoch_is_warned_about(tmp_path, caplog):
+    train = TrainConfig(epochs=1, batch_size=16, threads=1, precision="float32")
+    za.VAE(2, widths=(4, 8)).fit(tiles_of(8, 1, "whole"), train=train, run=tmp_path / "few")
+    assert "the best epoch is chosen by a single image" in caplog.text
+    assert "validation=" in caplog.text
+    caplog.clear()
+    za.VAE(2, widths=(4, 8)).fit(tiles_of(8, 1, "whole"), validation=tiles_of(2, 2), train=train, run=tmp_path / "more")
+    assert "best epoch is chosen" not in caplog.text

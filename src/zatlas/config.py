@@ -355,8 +355,12 @@ class TrainConfig:
         0.998, "share that the running mean of the weights keeps at each step, at most; 0 keeps the weights themselves"
     )
     weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
-    warmup_epochs: float = option(1.0, "epochs over which the learning rate rises linearly from 0")
-    kl_warmup_epochs: float = option(5.0, "epochs over which the weight of the rate rises linearly from 0 to beta")
+    warmup_epochs: float = option(
+        1.0, "epochs over which the learning rate rises linearly from 0; at most an eighth of all epochs"
+    )
+    kl_warmup_epochs: float = option(
+        5.0, "epochs over which the weight of the rate rises linearly from 0 to beta; at most a quarter of all epochs"
+    )
     clip_norm: float = option(0.0, "largest norm of the gradient, relative to its running median; 0 does not clip")
     jitter: float = option(
         0.06,
@@ -393,6 +397,17 @@ class TrainConfig:
             self.precision,
             "auto, float32 or bfloat16",
         )
+
+    @property
+    def warmup(self) -> float:
+        """Warm-up of the learning rate in force, at most an eighth of all epochs [epochs]."""
+        return min(self.warmup_epochs, self.epochs / 8)
+
+    @property
+    def kl_warmup(self) -> float:
+        """Warm-up of the weight of the rate in force: a quarter of all epochs at most, so that also a short training
+        has most of its steps at the full weight [epochs]."""
+        return min(self.kl_warmup_epochs, self.epochs / 4)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ A network or a likelihood of one's own is given as an object; nothing in a file 
 """
 
 import dataclasses
+import logging
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from zatlas import files
 from zatlas.config import ModelConfig, TrainConfig, from_dict, resolved_linear_path, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
+from zatlas.images.splits import few_to_choose_by
 from zatlas.model import likelihoods
 from zatlas.model.likelihoods import Likelihood
 from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
@@ -47,6 +49,8 @@ else:  # with scikit-learn and anndata, which take a second to import: they come
     Atlas = Any
 
 __all__ = ["VAE", "load", "split_off_validation"]
+
+log = logging.getLogger(__name__)
 
 
 class VAE:
@@ -174,6 +178,9 @@ class VAE:
             settings = dataclasses.replace(settings, epochs=epochs)
         if validation is None:
             tiles, validation = split_off_validation(tiles, seed=self.seed)
+        groups = [one.images.table["group"].to_numpy(dtype=str) for one in (validation, tiles)]
+        if few := few_to_choose_by(*groups, remedy="give more with validation="):
+            log.warning("%s", few)
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
         network = self._new_network(self._shape(tiles.channels, tiles.size, tiles.sampler))
         if keep_freed_memory:

@@ -196,3 +196,18 @@ def test_real_sections(real_data: Path) -> None:
     assert name in images.groups and "shares a patient with" in why
     apart = split_collection(images, SplitConfig(test_group=("DAB_M2568",)), 0)
     assert apart.warnings == ()
+
+
+def test_a_single_image_or_group_that_chooses_the_epoch_is_warned_about() -> None:
+    def few(groups: list[str], fraction: float = 0.1) -> list[str]:
+        split = split_collection(collection(groups), SplitConfig(validation_fraction=fraction), 0)
+        return [text for text in split.warnings if "best epoch" in text]
+
+    (single,) = few([""] * 10)
+    assert "by a single image" in single
+    assert few([""] * 40) == []
+    groups = [f"G{k:02d}" for k in range(14) for _ in range(3)]
+    (group,) = few(groups)
+    assert "3 images of one group, G" in group and "--validation-fraction takes more" in group
+    assert few(groups, 0.3) == []
+    assert few(["the only one"] * 40) == [], "there is no other group that it could be unlike"

@@ -169,10 +169,18 @@ def test_rate_is_weighted_by_beta_and_by_the_warm_up(tmp_path, monkeypatch):
         return original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
 
     monkeypatch.setattr(fit_module.Shards, "evaluate", listening)
-    _, history = train(tmp_path, beta=3.0, kl_warmup_epochs=2.0, precision="float32")
+    _, history = train(tmp_path, epochs=8, beta=3.0, kl_warmup_epochs=2.0, precision="float32")
     # Batches of 40, 40 and 20 of 100 images: each weight is that before its step.
-    assert weights == pytest.approx([3 * min(1, done / 2) for epoch in range(4) for done in epoch + np.r_[0, 0.4, 0.8]])
-    assert history["kl_weight"].tolist() == [0.5, 1, 1, 1]
+    assert weights == pytest.approx([3 * min(1, done / 2) for epoch in range(8) for done in epoch + np.r_[0, 0.4, 0.8]])
+    assert history["kl_weight"].tolist() == [0.5, *7 * [1]]
+
+
+def test_a_short_training_warms_up_for_a_quarter_of_its_epochs_alone(tmp_path):
+    _, history = train(tmp_path, epochs=2, kl_warmup_epochs=5.0, precision="float32")
+    assert history["kl_weight"].tolist() == [1, 1]
+    short, long = TrainConfig(epochs=4), TrainConfig(epochs=100)
+    assert (short.warmup, short.kl_warmup) == (0.5, 1)
+    assert (long.warmup, long.kl_warmup) == (long.warmup_epochs, long.kl_warmup_epochs)
 
 
 def test_each_batch_of_an_evaluation_has_noise_of_its_own():
@@ -422,7 +430,9 @@ def test_learning_rate_rises_then_falls_along_a_cosine():
     assert learning_rate_at(1.0, config) == pytest.approx(1e-3)
     assert learning_rate_at(51.0, config) == pytest.approx(1e-3 * (0.01 + 0.99 / 2))
     assert learning_rate_at(101.0, config) == pytest.approx(1e-5)
-    assert learning_rate_at(0.25, dataclasses.replace(config, epochs=1, warmup_epochs=10.0)) == pytest.approx(5e-4)
+    short = dataclasses.replace(config, epochs=4, warmup_epochs=10.0)
+    assert learning_rate_at(0.25, short) == pytest.approx(5e-4), "half way through an eighth of 4 epochs"
+    assert learning_rate_at(0.5, short) == pytest.approx(1e-3)
 
 
 def test_steps_tell_progress(tmp_path):

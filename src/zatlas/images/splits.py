@@ -10,7 +10,7 @@ Nothing here reads pixels; everything is decided from the collection's table.
 import difflib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +25,7 @@ __all__ = [
     "MOST_GROUPS_TO_COMPARE",
     "PARTS",
     "Split",
+    "few_to_choose_by",
     "patient_like_columns",
     "split_collection",
     "suggest_holdout",
@@ -115,7 +116,8 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
         is_test = _draw_images(np.arange(n), config.test_fraction, generator(seed, "test images"), n, n_left=2)
     is_validation = _validation(group, ~is_test, config.validation_fraction, seed)
     part = np.where(is_test, "test", np.where(is_validation, "validation", "train"))
-    warnings = tuple(_leaks(collection, is_test, by))
+    few = few_to_choose_by(group[is_validation], group[part == "train"], remedy="--validation-fraction takes more")
+    warnings = (*_leaks(collection, is_test, by), *([few] if few else []))
     for warning in warnings:
         log.warning("split: %s", warning)
     split = Split(part, by, warnings, _reason(collection, group, part, by))
@@ -233,6 +235,27 @@ def _is_patient_like(name: str, column: pd.Series) -> bool:
         return True
     is_text = not pd.api.types.is_numeric_dtype(values)
     return is_text and n_values >= 10 and 1.2 <= len(values) / n_values <= 50
+
+
+def few_to_choose_by(validation: Collection[str], training: Collection[str], *, remedy: str) -> str:
+    """A sentence where a single image, or a single group, chooses the best epoch; "" where more do.
+
+    Args:
+        validation: Group of each image of the validation split; "" where there are no groups.
+        training: The same of the training split.
+        remedy: What takes more, for the end of the sentence.
+
+    Example:
+        >>> few_to_choose_by(["B1", "B2"], ["B3", "B4"], remedy="take more")
+        ''
+    """
+    groups, n = set(validation), len(validation)
+    if n == 1:
+        return f"the best epoch is chosen by a single image, so that chance decides much; {remedy}"
+    if len(groups) == 1 and not set(training) <= groups:
+        (name,) = groups
+        return f"the best epoch is chosen by {n} images of one group, {name}, which may be unlike the others; {remedy}"
+    return ""
 
 
 def _leaks(collection: _Grouped, is_test: np.ndarray[Any, np.dtype[np.bool_]], by: str) -> list[str]:

@@ -209,11 +209,11 @@ def _calibrated(likelihood: Likelihood, residuals: Residuals) -> Iterator[float 
 
 
 def learning_rate_at(epochs_done: float, config: TrainConfig) -> float:
-    """Linear rise over `warmup_epochs`, then a cosine from the peak to a hundredth of it at the last epoch.
+    """Linear rise over the warm-up, then a cosine from the peak to a hundredth of it at the last epoch.
 
     Source: Loshchilov & Hutter 2017, equation 5, https://arxiv.org/abs/1608.03983
     """
-    warmup = min(config.warmup_epochs, config.epochs / 2)
+    warmup = config.warmup
     if epochs_done < warmup:
         return config.learning_rate * (epochs_done / warmup)
     done = min(1.0, (epochs_done - warmup) / (config.epochs - warmup))
@@ -289,7 +289,7 @@ class _Training:
         """One step of the optimizer."""
         begin = time.perf_counter()
         state, n = self.state, len(batch.x)
-        weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup_epochs)
+        weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup)
         noise, jitter = self._chance(n)
         epochs_after = state.epoch + (state.index + n) / self._epoch_images()
         found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter)
@@ -327,7 +327,7 @@ class _Training:
         log.log(level, "epoch %d: %.0f images/s, %.1f %% of the time waiting for images", state.epoch + 1, images_per_s,
                 100 * data_wait)  # fmt: skip
         learning_rate = learning_rate_at(state.epoch + 1.0, self.config) * state.learning_rate_scale
-        weight = kl_weight(state.epoch + 1.0, warmup_epochs=self.config.kl_warmup_epochs)
+        weight = kl_weight(state.epoch + 1.0, warmup_epochs=self.config.kl_warmup)
         found, residuals = self._evaluate(self.validation)
         while not math.isfinite(found["elbo_nats"]):
             self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)
