@@ -172,7 +172,7 @@ def test_networks_are_wanted_where_they_were_trained_and_nowhere_else(tmp_path):
     fitted(za.VAE(3, widths=(4, 8)), tmp_path / "zatlas", train=train)
     with pytest.raises(UsageError, match="trained with a network of your own, Residual") as caught:
         za.load(tmp_path / "own")
-    assert caught.value.hint == "give it: zatlas.load(folder, network=Residual(...))"
+    assert caught.value.hint.startswith("give it: zatlas.load(folder, network=Residual(...)), or zatlas.Study(")
     with pytest.raises(UsageError, match="trained with the network of zatlas"):
         za.load(tmp_path / "zatlas", network=Residual())
     with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module"):

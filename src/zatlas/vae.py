@@ -95,9 +95,23 @@ class VAE:
         self._scaling: Scaling | None = None
 
     @classmethod
-    def from_model(cls, model: ModelConfig, latent_dim: int, *, seed: int) -> Self:
-        """A VAE of one of the latent sizes of a model configuration."""
-        vae = cls(latent_dim, likelihood=model.likelihood, seed=seed)
+    def from_model(cls, model: ModelConfig, latent_dim: int, *, seed: int, network: nn.Module | None = None) -> Self:
+        """A VAE of one of the latent sizes of a model configuration.
+
+        Args:
+            model: Its options; those of the layers are without effect on a network of your own.
+            latent_dim: Number of latent dimensions d.
+            seed: Of initial weights and noise.
+            network: A module of your own, as for `VAE`.
+
+        Raises:
+            UsageError: zatlas has no likelihood of this name, or that of `network` has another one.
+        """
+        inside = isinstance(getattr(network, "likelihood", None), Likelihood)
+        vae = cls(latent_dim, likelihood=None if inside else model.likelihood, network=network, seed=seed)
+        if vae._likelihood.name != model.likelihood:
+            what = f"the network has the likelihood {vae._likelihood.name}, the study {model.likelihood}"
+            raise UsageError(what, hint=f"set --likelihood to {vae._likelihood.name}")
         vae.model = dataclasses.replace(model, latent_dim=(latent_dim,))
         return vae
 
@@ -114,6 +128,11 @@ class VAE:
     def latent_dim(self) -> int:
         """Number of latent dimensions d."""
         return self.model.latent_dim[0]
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """That of the trained network; before training the one that it will have a copy of."""
+        return self._likelihood if self._network is None else self._network.likelihood
 
     @property
     def network(self) -> Network:
@@ -383,7 +402,9 @@ def _check_given(own: str, name: str, network: nn.Module | None, chosen: str | L
     """
     if own and network is None:
         what = f"this model was trained with a network of your own, {own}"
-        raise UsageError(what, where=where, hint=f"give it: zatlas.load(folder, network={own}(...))")
+        in_a_study = f"zatlas.Study(folder, networks={{name: {own}(...)}})"
+        hint = f"give it: zatlas.load(folder, network={own}(...)), or {in_a_study}"
+        raise UsageError(what, where=where, hint=hint)
     if not own and network is not None:
         raise UsageError("this model was trained with the network of zatlas", where=where, hint="leave network= out")
     if chosen == name and name not in likelihoods.LIKELIHOODS:

@@ -104,7 +104,7 @@ def test_the_state_of_an_optimizer_comes_back_from_its_tensors(kind):
     end = steps(whole, Optimizer(whole, kind=kind), range(4))
     first = Weights(build(CONFIG, seed=0), torch.float32)
     early = Optimizer(first, kind=kind)
-    assert early.tensors() == {}
+    assert not any(tensor.any() for tensor in early.tensors().values())
     steps(first, early, range(2))
     late = Optimizer(first, kind=kind)
     late.fill({name: tensor.clone() for name, tensor in early.tensors().items()})

@@ -8,9 +8,11 @@ What comes after training (scikit-learn, matplotlib) is imported there, so that 
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from zatlas import files
 from zatlas.config import ModelSpec, StudyConfig, difference, read_study_config, to_toml, with_input_paths
@@ -29,7 +31,7 @@ from zatlas.studies.data import (
     resolve,
 )
 from zatlas.studies.study import Study, made_from
-from zatlas.vae import VAE, load
+from zatlas.vae import VAE
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas
@@ -43,6 +45,7 @@ def study(
     config: StudyConfig | str | Path,
     out: str | Path = "",
     *,
+    networks: Mapping[str, nn.Module] | None = None,
     force: bool = False,
     command: Sequence[str] = (),
     talk: Talk | None = None,
@@ -54,6 +57,8 @@ def study(
         config: The configuration, or a TOML file with one; its input paths are relative to the working folder, or to
             the file.
         out: The study's folder; by default named after the data.
+        networks: Torch modules of your own that some models are made of, by the name of the model, such as "z16"; see
+            `VAE`. Each must be given again when the study goes on, because no file names code.
         force: Begin afresh in a new folder beside `out` when `out` holds a study of another configuration.
         command: The command line, for the manifest.
         talk: Where progress goes.
@@ -63,13 +68,16 @@ def study(
         The finished study.
 
     Raises:
-        UsageError: `out` holds a study of another configuration, or another process is writing there.
+        UsageError: `out` holds a study of another configuration, another process is writing there, or a network does
+            not fit.
         DataError: the images cannot be used.
     """
     talk = talk or Talk()
     if not isinstance(config, StudyConfig):
         config = read_study_config(Path(config))
-    made = start(config, study_folder(config, out), force=force)
+    own = dict(networks or {})
+    _check_models(config, own)
+    made = Study(start(config, study_folder(config, out), force=force).folder, networks=own)
     with files.lock(made.folder):
         files.remove_leftovers(made.folder)
         made = _ask_for_patience(made, config.train.patience)
@@ -82,13 +90,23 @@ def study_folder(config: StudyConfig, out: str | Path = "") -> Path:
     return Path(out) if out else Path(f"{Path(config.data.input).stem or 'my'}-study")
 
 
+def _check_models(config: StudyConfig, networks: Mapping[str, nn.Module]) -> None:
+    """Refuse networks of models that the study does not have, and likelihoods that do not fit, before anything else."""
+    names = [spec.name for spec in config.model_specs]
+    for name in networks:
+        if name not in names:
+            what = f"there is a network for the model {name}, which the study does not have"
+            raise UsageError(what, hint=f"its models are {', '.join(names)}")
+    for spec in config.model_specs:
+        vae = VAE.from_model(spec.config, spec.latent_dim, seed=spec.seed, network=networks.get(spec.name))
+        check_greys(vae.likelihood, config.tiles.scaling, where=spec.name if config.models else "")
+
+
 def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     """Make the study's folder, or open it when it holds a study of the same configuration and images."""
     data = config.data
     if not data.input:
         raise UsageError("no images given", hint="zatlas study IMAGES -o STUDY")
-    for spec in config.model_specs:
-        check_greys(spec.config.likelihood, config.tiles.scaling, where=spec.name if config.models else "")
     config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)
@@ -126,7 +144,7 @@ def _ask_for_patience(made: Study, patience: int) -> Study:
     old += [made.folder / "atlases" / f"{name}.h5ad" for name in going_on]
     for path in old if going_on else []:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return Study(made.folder)
+    return Study(made.folder, networks=made.networks)
 
 
 def _goes_on(made: Study, name: str, patience: int) -> bool:
@@ -193,7 +211,7 @@ def train_model(made: Study, data: StudyData, spec: ModelSpec, talk: Talk) -> No
     if is_complete and not _goes_on(made, name, config.train.patience):
         return
     talk.say(f"training {name} on {len(data.rows('train'))} images, {config.train.epochs} epochs")
-    VAE.from_model(spec.config, spec.latent_dim, seed=spec.seed).fit(
+    VAE.from_model(spec.config, spec.latent_dim, seed=spec.seed, network=made.networks.get(name)).fit(
         data.training_tiles(spec.seed),
         validation=data.fixed_tiles("validation", most=VALIDATION_TILES),
         test=data.fixed_tiles("test", most=VALIDATION_TILES),
@@ -221,7 +239,7 @@ def embed_model(made: Study, data: StudyData, name: str, talk: Talk) -> Atlas:
     files.make_folder(path.parent)
     tiles = data.atlas_tiles()
     extra = data.atlas_table(tiles)
-    atlas = load(made.folder / "models" / name).embed(tiles, table_extra=extra, on_progress=talk.on(f"encoding {name}"))
+    atlas = made.vae(name).embed(tiles, table_extra=extra, on_progress=talk.on(f"encoding {name}"))
     settings, seed = made.config.atlas, made.config.seed
     talk.say(f"mapping {name}: PCA, k-means, t-SNE of {len(atlas.mean)} latents")
     atlas.pca()
@@ -240,7 +258,7 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
     from zatlas.results.analysis import analyse_model
 
     files.make_folder(folder.parent)
-    vae, config = load(made.folder / "models" / name), made.config.for_model(made.spec(name))
+    vae, config = made.vae(name), made.config.for_model(made.spec(name))
     most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
     tiles = {part: data.fixed_tiles(part, most=n) for part, n in most.items()}
     results = analyse_model(

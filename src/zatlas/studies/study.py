@@ -2,8 +2,11 @@
 
 import dataclasses
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import nn
 
 from zatlas import files
 from zatlas.config import (
@@ -41,18 +44,22 @@ class Study:
 
     Args:
         folder: A folder that `zatlas study` has written, anywhere, also read-only.
+        networks: For models that were trained with networks of your own: by the name of each model, a torch module of
+            the same shape. No file names code.
 
     Raises:
         DataError: the folder holds no study.
+        UsageError: the study has no model of a name in `networks`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, networks: Mapping[str, nn.Module] | None = None) -> None:
         self.folder = Path(folder)
         if not (self.folder / "study.toml").is_file():
             raise DataError(
                 f"{self.folder} is not a study: it holds no study.toml", hint="zatlas study IMAGES -o STUDY"
             )
         self.config: StudyConfig = from_toml(self.folder / "study.toml")
+        self.networks = {self.name(name): module for name, module in (networks or {}).items()}
 
     def __repr__(self) -> str:
         return f"Study({self.folder.name}: {', '.join(self.names)}, {self.state})"
@@ -89,8 +96,13 @@ class Study:
         return next(spec for spec in self.config.model_specs if spec.name == wanted)
 
     def vae(self, name: str = "") -> VAE:
-        """A trained model."""
-        return load(self.folder / "models" / self.name(name))
+        """A trained model.
+
+        Raises:
+            UsageError: the study has no such model, or its network is one of your own and was not given.
+        """
+        wanted = self.name(name)
+        return load(self.folder / "models" / wanted, network=self.networks.get(wanted))
 
     def atlas(self, name: str = "") -> Atlas:
         """The atlas of a model."""

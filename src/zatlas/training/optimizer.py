@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zatlas.training.adam import AdamW
 from zatlas.training.muon import Muon
 from zatlas.training.weights import Weights
 
@@ -37,8 +38,7 @@ class Optimizer:
         values = weights.values.detach()
         has_muon = kind == "muon" and weights.n_plain < len(values)
         self._n_adam = weights.n_plain if has_muon else len(values)
-        self._plain = torch.nn.Parameter(values[: self._n_adam])
-        self._adam = torch.optim.AdamW([self._plain], lr=0.0, weight_decay=weight_decay, fused=True)
+        self._adam = AdamW(values[: self._n_adam], weight_decay=weight_decay)
         self._inner = values[self._n_adam :]
         self._muon = Muon(self._inner, _matrices_of(weights), weights.computing_dtype) if has_muon else None
 
@@ -49,19 +49,15 @@ class Optimizer:
             gradients: A vector like `Weights.values`; overwritten.
             learning_rate: Of Adam; that of the matrices follows it.
         """
-        for group in self._adam.param_groups:
-            group["lr"] = learning_rate
-        self._plain.grad = gradients[: self._n_adam]
-        self._adam.step()
+        self._adam.learning_rate = learning_rate
+        self._adam.step(gradients[: self._n_adam])
         if self._muon is not None:
             self._inner.mul_(1 - learning_rate * self._weight_decay)
             self._muon.step(gradients[self._n_adam :], _MUON_RATE * learning_rate, self._each)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as tensors named `PARAMETER:exp_avg`, and so on, for a checkpoint; empty before the first step."""
-        state = self._adam.state.get(self._plain, {})
-        if not state:
-            return {}
+        """The state as tensors named `PARAMETER:exp_avg`, and so on, for a checkpoint."""
+        state = self._adam.state
         found = {
             f"{name}:{key}": part.clone(memory_format=torch.contiguous_format)  # safetensors refuses shared memory
             for key in _MOMENTS
@@ -74,12 +70,9 @@ class Optimizer:
 
     def fill(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `tensors`."""
-        if not tensors:
-            return
-        state = self._adam.state[self._plain]
-        state["step"] = tensors["step"]
+        state = self._adam.state
+        state["step"].copy_(tensors["step"])
         for key in _MOMENTS:
-            state[key] = torch.zeros_like(self._plain, requires_grad=False)
             for name, part in self._weights.views(state[key]).items():
                 part.copy_(tensors[f"{name}:{key}"])
         if self._muon is not None:
