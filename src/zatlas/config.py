@@ -10,7 +10,6 @@ the tables `[[models]]`, each with a name and with whatever options of `[model]`
 
 import dataclasses
 import difflib
-import math
 import re
 import tomllib
 import types
@@ -34,13 +33,11 @@ __all__ = [
     "StudyConfig",
     "TilesConfig",
     "TrainConfig",
-    "automatic_widths",
     "difference",
     "from_dict",
     "from_toml",
     "own_options",
     "read_study_config",
-    "resolved_linear_path",
     "to_dict",
     "to_toml",
     "with_input_paths",
@@ -192,31 +189,6 @@ class LayersConfig:
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
-
-
-def automatic_widths(size: int) -> tuple[int, ...]:
-    """Channels of the stages for images of `size` px: as many stages as leave 4 to 7 px, doubling up to 256 channels.
-
-    Example:
-        >>> automatic_widths(64), automatic_widths(128)
-        ((32, 64, 128, 256), (16, 32, 64, 128, 256))
-    """
-    n_stages = min(max(int(math.log2(max(size, 1))) - 2, 1), 7)
-    widest, narrowest = 256, 16
-    first = max(widest >> (n_stages - 1), narrowest)
-    return tuple(min(first << stage, widest) for stage in range(n_stages))
-
-
-def resolved_linear_path(asked: str, sampler: str) -> str:
-    """Whether a network has a linear path: as asked for, else on for tiles and off for whole images (defaults.md).
-
-    Example:
-        >>> resolved_linear_path("auto", "by_pixel"), resolved_linear_path("auto", "whole")
-        ('on', 'off')
-    """
-    if asked != "auto":
-        return asked
-    return "off" if sampler == "whole" else "on"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,11 +27,12 @@ import torch
 from torch import nn
 
 from zatlas import files
-from zatlas.config import ModelConfig, TrainConfig, from_dict, resolved_linear_path, to_dict
+from zatlas.config import ModelConfig, TrainConfig, from_dict, to_dict
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.splits import few_to_choose_by
 from zatlas.model import likelihoods
+from zatlas.model.automatic import resolved_linear_path
 from zatlas.model.likelihoods import Likelihood
 from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
 from zatlas.model.own import own_network, try_likelihood_of

@@ -26,8 +26,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zatlas.config import LayersConfig, automatic_widths, to_dict
+from zatlas.config import LayersConfig, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
+from zatlas.model.automatic import automatic_widths
 from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
 from zatlas.model.likelihoods import Likelihood, likelihood
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from zatlas import files
-from zatlas.config import StudyConfig, automatic_widths, resolved_linear_path
+from zatlas.config import StudyConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import Statistics, statistics
+from zatlas.model.automatic import automatic_widths, resolved_linear_path
 from zatlas.progress import Talk
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles

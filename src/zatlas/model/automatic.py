@@ -1,0 +1,30 @@
+"""What a network takes from its images where nothing is asked for. Imports no torch: studies are planned without it."""
+
+import math
+
+__all__ = ["automatic_widths", "resolved_linear_path"]
+
+
+def automatic_widths(size: int) -> tuple[int, ...]:
+    """Channels of the stages for images of `size` px: as many stages as leave 4 to 7 px, doubling up to 256 channels.
+
+    Example:
+        >>> automatic_widths(64), automatic_widths(128)
+        ((32, 64, 128, 256), (16, 32, 64, 128, 256))
+    """
+    n_stages = min(max(int(math.log2(max(size, 1))) - 2, 1), 7)
+    widest, narrowest = 256, 16
+    first = max(widest >> (n_stages - 1), narrowest)
+    return tuple(min(first << stage, widest) for stage in range(n_stages))
+
+
+def resolved_linear_path(asked: str, sampler: str) -> str:
+    """Whether a network has a linear path: as asked for, else on for tiles and off for whole images (defaults.md).
+
+    Example:
+        >>> resolved_linear_path("auto", "by_pixel"), resolved_linear_path("auto", "whole")
+        ('on', 'off')
+    """
+    if asked != "auto":
+        return asked
+    return "off" if sampler == "whole" else "on"
