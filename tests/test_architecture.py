@@ -46,6 +46,7 @@ FOLDERS = {
         "reader", "colour", "refused", "arrays", "hdf5", "tiff", "pictures", "plugins", "folder", "table", "opening",
     ),
     "images.phantom": ("radiograph", "section", "phantom"),
+    "model.likelihoods": ("base", "unit", "gaussian", "likelihoods"),
     "report.figures": (
         "style", "sheet", "curves", "collection", "latent_maps", "pictures", "catalogue", "plot", "writing",
     ),

@@ -30,7 +30,7 @@ from zatlas.config import LayersConfig, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.model.automatic import automatic_widths
 from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
-from zatlas.model.likelihoods import Likelihood, likelihood
+from zatlas.model.likelihoods import Likelihood, likelihood, soft_bound
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder
 from zatlas.model.priors import Posterior, Prior, StandardNormal
 
@@ -354,18 +354,6 @@ def _enlarge(config: NetworkConfig, before: int, after: int, *, is_first: bool) 
         return [convolution, *_activated(config, after), nn.Identity()]
     upsample = nn.Upsample(scale_factor=2, mode="nearest")
     return [Convolution(before, after), *_activated(config, after), upsample, *_blocks(config, after)]
-
-
-def soft_bound(value: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape"]:
-    """Smooth bound: almost the identity between `low` and `high`, level outside, with a gradient everywhere.
-
-    Source: Chua et al. 2018, appendix A.1, https://arxiv.org/abs/1805.12114
-
-    Example:
-        >>> soft_bound(torch.tensor([-100.0, 0.0, 100.0]), -12.0, 8.0).round(decimals=2)
-        tensor([-12.,  -0.,   8.])
-    """
-    return low + F.softplus(high - F.softplus(high - value) - low)
 
 
 def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) -> Network:

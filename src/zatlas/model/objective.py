@@ -1,6 +1,6 @@
 """What is minimised, in nats per image: distortion + beta * rate.
 
-The distortion is the negative log-likelihood of an image, summed over its pixels (likelihoods.py); the rate is the KL
+The distortion is the negative log-likelihood of an image, summed over its pixels (likelihoods); the rate is the KL
 divergence from the posterior to the prior, summed over latent dimensions (priors.py). ELBO = -(distortion + rate).
 `beta` multiplies the rate and is the only such knob; `effective_beta` says how strongly the rate is in truth weighted
 against a calibrated noise.
