@@ -151,7 +151,7 @@ def _whole(threads: int, batch: int, decoder: str, precision: str):
 
     def step() -> None:
         params, posterior = weights.computing(x, noise)
-        nats = network.likelihood.nll(params.float(), x, mask) + network.prior.rate(posterior)
+        nats = network.likelihood.nll(params.float(), x, mask) + network.prior.rate(posterior, posterior.mean)
         for total, part in zip(
             weights.views(gradient).values(), torch.autograd.grad(nats.mean(), computing), strict=True
         ):  # fmt: skip

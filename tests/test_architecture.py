@@ -26,8 +26,8 @@ ROOMS = {
         "devices", "start", "fit",
     ),
     "atlas": (
-        "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "paths", "atlas",
-        "encode",
+        "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "fitted_priors",
+        "paths", "atlas", "encode",
     ),
     "trust": (
         "uncertainty", "histograms", "associations", "features", "evaluation", "dimensions", "agreement",

@@ -180,6 +180,10 @@ class LayersConfig:
         "auto", "principal components beside the convolutions: on | off | auto (on for tiles, off for whole images)"
     )
     likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
+    prior: str = option(
+        "standard",
+        "standard (N(0, I)) | mixture | flow | vamp: what latents cost against; the others are trained with the model",
+    )
 
     def __post_init__(self) -> None:
         widths_ok = len(self.widths) <= 8 and all(1 <= w <= 4096 for w in self.widths)
@@ -188,6 +192,8 @@ class LayersConfig:
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
+        priors = ("standard", "mixture", "vamp", "flow")
+        _require(self.prior in priors, "prior", self.prior, "standard, mixture, vamp or flow")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
 
 

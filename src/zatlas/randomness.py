@@ -61,6 +61,7 @@ STREAMS = {
     "evaluation noise": Stream("torch", 12),
     "jitter": Stream("torch", 13),
     "jitter of PCA": Stream("torch"),
+    "rate noise": Stream("torch"),
     # atlas and trust
     "tsne": Stream("derived"),
     "tsne start": Stream("derived"),
@@ -83,6 +84,15 @@ STREAMS = {
     "mismatch folds": Stream("derived"),
     "probe": Stream("derived"),
     "prior samples": Stream("derived"),
+    "prior draws": Stream("derived"),
+    "prior rows": Stream("derived"),
+    "prior validation": Stream("derived"),
+    "prior flow": Stream("derived"),
+    "prior judged": Stream("derived"),
+    "prior apart": Stream("derived"),
+    "prior repeat": Stream("derived"),
+    "prior split": Stream("derived"),
+    "prior strip": Stream("derived"),
     "neighbour queries": Stream("derived"),
     "onnx check": Stream("derived"),
 }

@@ -36,6 +36,7 @@ from zatlas.model.automatic import resolved_linear_path
 from zatlas.model.likelihoods import Likelihood
 from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
 from zatlas.model.own import own_network, try_likelihood_of
+from zatlas.model.priors import VampPrior
 from zatlas.progress import Step
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
@@ -62,6 +63,8 @@ class VAE:
         likelihood: "gaussian" (one shared optimal variance), "bernoulli" (binary cross-entropy), or an object of a
             class of your own, made from `zatlas.model.likelihoods.Likelihood`. By default that of `network`, when it
             has an attribute of this name, else gaussian.
+        prior: What latents cost against: "standard", N(0, I), or "mixture", "flow" or "vamp", which are trained with
+            the model.
         beta: Weight of the rate in the objective.
         widths: Channels of the stages; each halves the image. Without them they follow from its size. Without effect on
             a network of your own.
@@ -80,6 +83,7 @@ class VAE:
         latent_dim: int = 16,
         *,
         likelihood: str | Likelihood | None = None,
+        prior: str = ModelConfig.prior,
         beta: float = ModelConfig.beta,
         widths: tuple[int, ...] = ModelConfig.widths,
         decoder: str = ModelConfig.decoder,
@@ -88,8 +92,9 @@ class VAE:
     ) -> None:
         self._own, self._likelihood = network, _likelihood_of(likelihood, network)
         self.model = ModelConfig(
-            latent_dim=(latent_dim,), likelihood=self._likelihood.name, beta=beta, widths=tuple(widths), decoder=decoder
-        )
+            latent_dim=(latent_dim,), likelihood=self._likelihood.name, prior=prior, beta=beta, widths=tuple(widths),
+            decoder=decoder,
+        )  # fmt: skip
         self.seed = seed
         self.history: pd.DataFrame | None = None
         self._network: Network | None = None
@@ -203,6 +208,8 @@ class VAE:
             log.warning("%s", few)
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
         network = self._new_network(self._shape(tiles.channels, tiles.size, tiles.sampler))
+        if isinstance(network.prior, VampPrior):
+            network.prior.start_from(next(tiles.batches(0, len(network.prior.images))).x)
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
@@ -233,7 +240,8 @@ class VAE:
                 try_likelihood_of(network)
             return network
         is_inside = getattr(self._own, "likelihood", None) is self._likelihood
-        return own_network(self._own, shape, None if is_inside else self._likelihood)
+        chosen = None if is_inside else self._likelihood
+        return own_network(self._own, shape, chosen, prior=self.model.prior, seed=self.seed)
 
     def embed(
         self,
@@ -293,22 +301,40 @@ class VAE:
         """Images (b, c, h, w) through the model and back, by the posterior mean, in pixel units."""
         return self.decode(self.encode(pixels).mean.numpy())
 
-    def sample(self, n: int, *, like: Atlas | None = None, seed: int = 0) -> np.ndarray:
+    def sample(self, n: int, *, like: Atlas | None = None, prior: str = "", seed: int = 0) -> np.ndarray:
         """New images in pixel units, (n, c, h, w).
 
         Args:
             n: How many.
             like: Atlas whose training latents the images are drawn like, by a Gaussian mixture fitted to them
                 (two-stage sampling; Dai & Wipf 2019, https://arxiv.org/abs/1903.05789). Without it latents come from
-                the prior N(0, I), which for a small collection is far from what the decoder has seen.
+                the model's own prior, N(0, I) unless it was trained with another one, which for a small collection is
+                far from what the decoder has seen.
+            prior: With `like`, a prior fitted to its training latents instead: "gaussian", "mixture", "exemplars" or
+                "flow" (`zatlas.atlas.fitted_priors`).
             seed: Of the draws.
+
+        Raises:
+            UsageError: `prior` is no such name, or given without `like`.
         """
+        if prior:
+            return self.decode(self._drawn_like(n, like, prior, seed))
         if like is None:
             return self.decode(self.network.prior.sample(n, self.latent_dim, generator(seed, "prior samples")))
         from zatlas.atlas.density import fit_density
 
         rows = like.table["split"].to_numpy() == "train" if "split" in like.table else np.ones(len(like.mean), bool)
         return self.decode(fit_density(like.mean[rows], seed=seed).sample(n, seed=seed))
+
+    def _drawn_like(self, n: int, like: Atlas | None, prior: str, seed: int) -> np.ndarray:
+        from zatlas.atlas.fitted_priors import fit_prior, split_latents
+
+        if like is None:
+            raise UsageError(f"the prior {prior!r} is fitted to latents, and none are given", hint="give like=atlas")
+        split = like.table["split"].to_numpy(dtype=str) if "split" in like.table else None
+        parts = split_latents(like.mean, like.log_var, split, seed=seed)
+        fitted = fit_prior(prior, parts["train"], parts["validation"], seed=seed)
+        return fitted.sample(n, generator(seed, "prior samples"))
 
     def save(self, folder: str | Path) -> Path:
         """Write config.toml and weights.safetensors, which `zatlas.load` opens and other tools read."""

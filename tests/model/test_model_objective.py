@@ -31,7 +31,7 @@ def distortion(params, x, mask, *, likelihood, log_noise_var):
 
 
 def rate(mean, log_var):
-    return StandardNormal().rate(Posterior(mean, log_var))
+    return StandardNormal().rate(Posterior(mean, log_var), mean)
 
 
 def float64(*shape, seed=0):

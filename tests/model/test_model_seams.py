@@ -125,7 +125,7 @@ def test_a_network_is_an_encoder_a_decoder_a_likelihood_and_a_prior():
     made = build(SMALL, 0)
     again = Network(made.encoder, made.decoder, Laplace(), StandardNormal(), SHAPE)
     assert torch.equal(again.encode(random(2, 1, 16, 16)).mean, made.encode(random(2, 1, 16, 16)).mean)
-    assert again.prior.rate(Posterior(torch.ones(2, 3), torch.zeros(2, 3))).tolist() == [1.5, 1.5]
+    assert again.prior.rate(Posterior(torch.ones(2, 3), torch.zeros(2, 3)), torch.zeros(2, 3)).tolist() == [1.5, 1.5]
     assert again.prior.sample(5, 3, np.random.default_rng(1)).tolist() == np.random.default_rng(1).normal(
         size=(5, 3)
     ).tolist()  # fmt: skip

@@ -98,13 +98,16 @@ def test_allocator_thresholds_are_accepted():
     assert raise_allocator_thresholds() == "keeps freed blocks"
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize(
+    ("likelihood", "prior"),
+    [("bernoulli", "standard"), ("gaussian", "standard"), ("gaussian", "mixture"), ("gaussian", "vamp")],
+)
 @pytest.mark.parametrize(("n", "shards"), [(37, (19, 18)), (70, (32, 32, 6))])
-def test_sharded_gradients_are_the_gradients_of_the_whole_batch(likelihood, n, shards):
+def test_sharded_gradients_are_the_gradients_of_the_whole_batch(likelihood, prior, n, shards):
     """Padding, jitter and noise go with their images into the shards, of which the last is smaller."""
     config = NetworkConfig(
         latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="group", decoder="transposed",
-        likelihood=likelihood,
+        likelihood=likelihood, prior=prior,
     )  # fmt: skip
     network = build(config, seed=0)
     network.log_noise_var.fill_(-3.0)
@@ -121,7 +124,7 @@ def test_sharded_gradients_are_the_gradients_of_the_whole_batch(likelihood, n, s
         assert len(parts.evaluate(x, mask, noise).gradients) == 0
     x = jittered(x, moves)
     params, posterior = network(x, noise)
-    nats, kl = network.likelihood.nll(params, x, mask), network.prior.rate(posterior)
+    nats, kl = network.likelihood.nll(params, x, mask), network.prior.rate(posterior, posterior.draw(noise))
     torch.testing.assert_close(found.distortion, nats)
     torch.testing.assert_close(found.rate, kl)
     torch.testing.assert_close(found.means, posterior.mean)

@@ -26,7 +26,7 @@ from zatlas.atlas.atlas import OWN_COLUMNS, Atlas
 from zatlas.compute import SHARD_IMAGES, operator_pool, shards_of
 from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network
-from zatlas.model.priors import Posterior
+from zatlas.randomness import torch_seed
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
@@ -35,6 +35,7 @@ __all__ = ["PRECISIONS", "encode", "grey_limits", "known_grey_limits"]
 log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
+_RATE_DRAWS = 64
 _HIGHEST_PSNR_DB = 100.0  # an exact copy, whose PSNR would be infinite
 
 
@@ -86,7 +87,7 @@ def encode(
     modes, done = {module: module.training for module in network.modules()}, 0
     network.eval()
     computing.eval()
-    compute = partial(_encode_shard, computing, grey_limits(tiles))
+    compute = partial(_encode_shard, computing, grey_limits(tiles), _rate_noise(d))
     try:
         with operator_pool() as pool, contextlib.closing(tiles.batches(0, batch_size)) as batches:
             for batch in batches:
@@ -107,6 +108,17 @@ def encode(
     if precision != "float32":
         info["precision"] = precision
     return Atlas(mean, log_var, _table(tiles, numbers, table_extra), info=info)
+
+
+def _rate_noise(d: int) -> Float[Tensor, "s d"]:
+    """The draws over which a rate without closed form is averaged: always the same ones, shared by all images.
+
+    So an error of theirs would be one of all images. Each stands beside its mirror image, and each dimension has a mean
+    square of 1: means and spreads along the dimensions are then exact.
+    """
+    noise = torch.randn((_RATE_DRAWS // 2, d), generator=torch.Generator().manual_seed(torch_seed(0, "rate noise", 0)))
+    noise = noise / noise.square().mean(dim=0).sqrt()
+    return torch.cat([noise, -noise])
 
 
 def _check(network: Network, tiles: Tiles, table_extra: pd.DataFrame | None) -> None:
@@ -153,9 +165,10 @@ def _extremes(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def _encode_shard(
-    network: Network, limits: tuple[float, float], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
-) -> _Encoded:
-    """Means, log-variances and the numbers of at most 16 images."""
+    network: Network, limits: tuple[float, float], noise: Float[Tensor, "s d"], x: Float[Tensor, "b c h w"],
+    mask: Float[Tensor, "b 1 h w"],
+) -> _Encoded:  # fmt: skip
+    """Means, log-variances and the numbers of at most 16 images; `noise` is for rates without closed form."""
     device, n = network.device, len(x)
     # Matrix products of fewer rows take other kernels, with other last bits.
     filling = x.new_zeros(SHARD_IMAGES - n, *x.shape[1:])
@@ -166,7 +179,7 @@ def _encode_shard(
         mean, log_var = posterior.mean[:n], posterior.log_var[:n]
         numbers = {
             "distortion_nats": network.likelihood.nll(params, x, mask),
-            "rate_nats": network.prior.rate(Posterior(mean, log_var)),
+            "rate_nats": network.prior.mean_rate(posterior, noise)[:n],
             "psnr_db": _psnr_db(x, network.likelihood.mean(params), mask, limits),
         }
     # Detached, because a network may return a parameter itself, which wants gradients even here.

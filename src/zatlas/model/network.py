@@ -32,7 +32,7 @@ from zatlas.model.automatic import automatic_widths
 from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
 from zatlas.model.likelihoods import Likelihood, likelihood, soft_bound
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder
-from zatlas.model.priors import Posterior, Prior, StandardNormal
+from zatlas.model.priors import Posterior, Prior, new_prior
 
 __all__ = [
     "Decoder",
@@ -132,12 +132,9 @@ class Network(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b d"]
     ) -> tuple[Float[Tensor, "b p h w"], Posterior]:
-        """Encode, draw z = mean + exp(log_var / 2) * noise, decode.
-
-        Source: reparameterisation, Kingma & Welling 2014, section 2.4, https://arxiv.org/abs/1312.6114
-        """
+        """Encode, draw z = mean + exp(log_var / 2) * noise, decode."""
         posterior = self.encode(x)
-        return self.decode(posterior.mean + torch.exp(0.5 * posterior.log_var) * noise), posterior
+        return self.decode(posterior.draw(noise)), posterior
 
     def encode(self, x: Float[Tensor, "b c h w"]) -> Posterior:
         """Posterior of images on the network's grey scale; log_var of the network of zatlas lies in [-12, 8]."""
@@ -192,7 +189,7 @@ class Network(nn.Module):
             UsageError: it can compute in float32 alone.
         """
         other = copy.deepcopy(self)
-        other.likelihood, other.prior = self.likelihood, self.prior
+        other.likelihood, other.prior = self.likelihood, self.prior.beside(other.encoder)
         if not isinstance(other.encoder, Encoder):
             raise UsageError(
                 f"an encoder of class {type(other.encoder).__name__} computes in float32 alone",
@@ -365,13 +362,16 @@ def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) ->
         chosen: The likelihood itself, which becomes a part of the network; by default the one that `config` names.
 
     Raises:
-        UsageError: zatlas has no likelihood of this name.
+        UsageError: zatlas has no likelihood or no prior of this name.
     """
     own = chosen or likelihood(config.likelihood)
     with torch.device("meta"):
         encoder, decoder = Encoder(config), Decoder(config, type(own))
-    network = Network(encoder.to_empty(device="cpu"), decoder.to_empty(device="cpu"), own, StandardNormal(), config)
-    _draw_weights(encoder, decoder, torch.Generator().manual_seed(seed))
+    encoder, decoder, generator = encoder.to_empty(device="cpu"), decoder.to_empty(device="cpu"), torch.Generator()
+    _draw_weights(encoder, decoder, generator.manual_seed(seed))
+    d, channels, size = config.latent_dim, config.channels, config.size
+    prior = new_prior(config.prior, encoder, d=d, channels=channels, size=size, generator=generator)
+    network = Network(encoder, decoder, own, prior, config)
     for parameter in (*encoder.parameters(), *decoder.parameters()):
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

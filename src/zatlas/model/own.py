@@ -20,7 +20,7 @@ from zatlas.config import LayersConfig, to_dict
 from zatlas.errors import UsageError
 from zatlas.model.likelihoods import Likelihood, likelihood
 from zatlas.model.network import Network, Shape
-from zatlas.model.priors import Posterior, StandardNormal
+from zatlas.model.priors import Posterior, StandardNormal, new_prior
 
 __all__ = ["OwnNetwork", "own_network", "try_likelihood_of"]
 
@@ -33,7 +33,7 @@ _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, Attribute
 
 
 class OwnNetwork(Network):
-    """A module made elsewhere, with a likelihood and the standard normal prior.
+    """A module made elsewhere, with a likelihood and a prior.
 
     Its weights are stored under the module's own names, so that it can load them itself; numbers of a likelihood that
     is not a part of the module are stored under `likelihood.`.
@@ -42,10 +42,17 @@ class OwnNetwork(Network):
         module: With `encode` and `decode`.
         likelihood: What decode's numbers mean.
         config: Latent size, channels and side of the images.
+        prior: Name of the prior, in `zatlas.model.priors.PRIORS`.
+        seed: Of the prior's first parameters.
     """
 
-    def __init__(self, module: nn.Module, likelihood: Likelihood, config: Shape) -> None:
+    def __init__(
+        self, module: nn.Module, likelihood: Likelihood, config: Shape, prior: str = StandardNormal.name, seed: int = 0
+    ) -> None:
         super().__init__(_Encode(module), _Decode(module), likelihood, StandardNormal(), config)
+        d, channels, size = config.latent_dim, config.channels, config.size
+        chance = torch.Generator().manual_seed(seed)
+        self.prior = new_prior(prior, self.encoder, d=d, channels=channels, size=size, generator=chance)
 
     @property
     def module(self) -> nn.Module:
@@ -53,8 +60,9 @@ class OwnNetwork(Network):
         return self.encoder.get_submodule("module")
 
     def record(self) -> dict[str, Any]:
-        """Shape, likelihood and, for the person who must give the module again, the name of its class."""
-        return {**to_dict(self.config), "likelihood": self.likelihood.name, "own": type(self.module).__name__}
+        """Shape, likelihood, prior and, for the person who must give the module again, the name of its class."""
+        own = {"likelihood": self.likelihood.name, "prior": self.prior.name, "own": type(self.module).__name__}
+        return {**to_dict(self.config), **own}
 
     def compute_copy(self, dtype: torch.dtype) -> Network:
         """What the module's own `compute_copy(dtype)` gives: a module with the same parameters, some in `dtype`."""
@@ -64,7 +72,9 @@ class OwnNetwork(Network):
                 f"{type(self.module).__name__} computes in float32 alone",
                 hint="leave the precision out, or give it a method compute_copy(dtype)",
             )
-        return OwnNetwork(make(dtype), self.likelihood, self.config)
+        other = OwnNetwork(make(dtype), self.likelihood, self.config)
+        other.prior = self.prior.beside(other.encoder)
+        return other
 
     def stored_name(self, name: str) -> str:
         """The module's own name."""
@@ -103,13 +113,22 @@ class _Decode(nn.Module):
         return cast(_Coder, self.module).decode(z)
 
 
-def own_network(module: object, config: Shape, chosen: str | Likelihood | None = None) -> OwnNetwork:
+def own_network(
+    module: object,
+    config: Shape,
+    chosen: str | Likelihood | None = None,
+    *,
+    prior: str = StandardNormal.name,
+    seed: int = 0,
+) -> OwnNetwork:
     """A copy of a module as a network, after it was tried on two images.
 
     Args:
         module: A torch module with `encode` and `decode`, in the mode in which it shall be trained.
         config: Latent size, channels and side of the images.
         chosen: Likelihood; by default `module.likelihood`, else gaussian.
+        prior: Its name.
+        seed: Of the prior's first parameters.
 
     Raises:
         UsageError: it does not fit: what was found, what was expected, and what mends it.
@@ -128,7 +147,7 @@ def own_network(module: object, config: Shape, chosen: str | Likelihood | None =
         used = inside
     else:
         used = likelihood(chosen or inside or LayersConfig.likelihood)
-    network = OwnNetwork(copied, used, config)
+    network = OwnNetwork(copied, used, config, prior, seed)
     _try(copy.deepcopy(network), name)
     return network
 

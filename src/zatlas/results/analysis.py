@@ -35,6 +35,7 @@ from zatlas.trust.associations import between_share
 from zatlas.trust.dimensions import (
     active_units,
     forecast_active_dims,
+    information_per_dim,
 )
 from zatlas.trust.evaluation import psnr, ssim
 from zatlas.trust.features import WORDS, feature_spread, image_features
@@ -202,6 +203,7 @@ class _Analysis:
             projection_info=info_of_maps(atlas.maps),
             probes=probes,
             neighbours=near,
+            prior=self.network.prior.name,
         )
 
     def _complete_atlas(self) -> None:
@@ -365,9 +367,12 @@ def _training_rows(atlas: Atlas) -> Int[np.ndarray, " m"]:
 
 
 def _mean_rates(atlas: Atlas, rows: Int[np.ndarray, " m"], prior: Prior) -> Float[np.ndarray, " d"]:
-    """Mean rate of each dimension over some rows [nats]."""
+    """Mean rate of each dimension over some rows [nats]; where the prior has none, against all latents along it."""
     mean, log_var = torch.from_numpy(atlas.mean[rows]).double(), torch.from_numpy(atlas.log_var[rows]).double()
-    return np.asarray(prior.rate_per_dim(Posterior(mean, log_var)).mean(dim=0).numpy())
+    rates = prior.rate_per_dim(Posterior(mean, log_var))
+    if rates is None:
+        return information_per_dim(mean.numpy(), log_var.numpy())
+    return np.asarray(rates.mean(dim=0).numpy())
 
 
 def _cluster_info(atlas: Atlas, seen: _Seen) -> dict[str, Any]:

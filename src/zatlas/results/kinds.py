@@ -16,6 +16,7 @@ import pandas as pd
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.projection import Projection
 from zatlas.errors import DataError
+from zatlas.model.priors import StandardNormal
 from zatlas.results.maps import maps_of
 from zatlas.results.records import read_record, write_record
 
@@ -183,7 +184,8 @@ class ModelResults(_Saved):
         history: Training history, one row per epoch (may be empty).
         metrics: Index part (train, validation, test); columns distortion_nats, rate_nats, elbo_nats, psnr_db,
             psnr_sd, ssim, pca_psnr_db, pca_ssim, n.
-        rate_per_dim: Mean rate of each dimension [nats per image], (d,).
+        rate_per_dim: Mean rate of each dimension [nats per image], (d,); for a prior that has none by dimension,
+            against the Gaussian of all latents along it (`trust.dimensions.information_per_dim`).
         is_active: Whether the dimension carries information (variance of its mean above 0.01), (d,).
         effective_beta: Weight of the rate relative to a calibrated noise level.
         forecast_active_dims: Active dimensions that the PCA spectrum of the training tiles predicts.
@@ -199,6 +201,7 @@ class ModelResults(_Saved):
             together), unit ("image", features averaged over its tiles, or "tile").
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
             (q, k, c, h, w), distances (q, k).
+        prior: Name of the prior it was trained with.
     """
 
     name: str
@@ -222,6 +225,7 @@ class ModelResults(_Saved):
     projection_info: dict[str, Any]
     probes: pd.DataFrame
     neighbours: dict[str, Any]
+    prior: str = StandardNormal.name
 
     @property
     def maps(self) -> list[Projection]:

@@ -174,7 +174,8 @@ class Shards:
         with torch.set_grad_enabled(rate_weight is not None):
             params, posterior = network(x, noise)
             params = params.float()
-            distortions, rates = network.likelihood.nll(params, x, mask), network.prior.rate(posterior)
+            distortions = network.likelihood.nll(params, x, mask)
+            rates = network.prior.rate(posterior, posterior.draw(noise))
             gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
                 loss = (distortions + rate_weight * rates).sum() / n
