@@ -31,7 +31,7 @@ ROOMS = {
     ),
     "trust": (
         "uncertainty", "histograms", "associations", "features", "evaluation", "dimensions", "agreement",
-        "probes", "support",
+        "probes", "support", "importance",
     ),
     "vae": (),
     "results": ("records", "maps", "kinds", "summary", "comparison", "pictures", "analysis"),
@@ -45,8 +45,8 @@ FOLDERS = {
     "images.readers": (
         "reader", "colour", "refused", "arrays", "hdf5", "tiff", "pictures", "plugins", "folder", "table", "opening",
     ),
-    "images.phantom": ("radiograph", "section", "phantom"),
-    "model.likelihoods": ("base", "unit", "gaussian", "likelihoods"),
+    "images.phantom": ("radiograph", "section"),
+    "model.likelihoods": ("base", "unit", "gaussian"),
     "report.figures": (
         "style", "sheet", "curves", "collection", "latent_maps", "pictures", "catalogue", "plot", "writing",
     ),

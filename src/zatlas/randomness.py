@@ -62,6 +62,7 @@ STREAMS = {
     "jitter": Stream("torch", 13),
     "jitter of PCA": Stream("torch"),
     "rate noise": Stream("torch"),
+    "importance noise": Stream("torch"),
     # atlas and trust
     "tsne": Stream("derived"),
     "tsne start": Stream("derived"),
