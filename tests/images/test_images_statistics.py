@@ -1,6 +1,7 @@
 """Statistics against NumPy on all pixels at once, whatever the sizes, types and blocks."""
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,19 @@ def test_deviation_is_pooled_not_the_mean_of_deviations() -> None:
     found = statistics(collection(images))
     assert found.total["std"] == pytest.approx(np.stack(images).std(), rel=1e-12)
     assert found.total["std"] > 5 * np.mean([image.std() for image in images])
+
+
+def test_many_images_take_little_memory() -> None:
+    rng = np.random.default_rng(0)
+    images = collection([rng.integers(0, 256, (1, 16, 16)).astype(np.uint8) for _ in range(300)])
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        statistics(images)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak / len(images) < 2000, "a histogram of each image would take ten times as much"
 
 
 def test_eight_bits_have_a_bin_per_value() -> None:
