@@ -184,7 +184,7 @@ def test_an_own_network_is_copied_and_its_likelihood_is_part_of_it():
     assert sum(parameter.numel() for parameter in network.parameters()) == sum(p.numel() for p in module.parameters())
     assert type(own_network(Residual(), SHAPE).likelihood) is Gaussian
     assert network.record() == {"latent_dim": 3, "channels": 1, "size": 16, "likelihood": "shared laplace",
-                                "own": "Residual"}  # fmt: skip
+                                "prior": "standard", "own": "Residual"}  # fmt: skip
 
 
 class Changed(Residual):

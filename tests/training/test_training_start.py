@@ -65,7 +65,7 @@ def test_the_variance_at_the_start_is_the_best_one_for_the_objective():
             network.encoder.linear.log_var.copy_(kept + shift)
             with torch.no_grad():
                 params, posterior = network(x, noise)
-            nats, rate = network.likelihood.nll(params, x, mask), network.prior.rate(posterior)
+            nats, rate = network.likelihood.nll(params, x, mask), network.prior.rate_per_dim(posterior).sum(dim=1)
             losses.append(float((nats + beta * rate).mean()))
         assert losses[1] < min(losses[0], losses[2]), beta
 
