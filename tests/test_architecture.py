@@ -46,7 +46,7 @@ FOLDERS = {
         "reader", "colour", "refused", "arrays", "hdf5", "tiff", "pictures", "plugins", "folder", "table", "opening",
     ),
     "images.phantom": ("radiograph", "section"),
-    "model.likelihoods": ("base", "unit", "gaussian"),
+    "model.likelihoods": ("base", "unit", "gaussian", "heavy", "whole"),
     "report.figures": (
         "style", "sheet", "curves", "collection", "latent_maps", "pictures", "catalogue", "plot", "writing",
     ),

@@ -179,7 +179,12 @@ class LayersConfig:
     linear_path: str = option(
         "auto", "principal components beside the convolutions: on | off | auto (on for tiles, off for whole images)"
     )
-    likelihood: str = option("gaussian", "gaussian (one shared optimal variance) | bernoulli (binary cross-entropy)")
+    likelihood: str = option(
+        "gaussian",
+        "gaussian (one shared optimal variance) | gaussian_per_channel | gaussian_per_pixel | student_t (few large "
+        "errors) | bernoulli (binary cross-entropy) | continuous_bernoulli | discretised_logistic (whole greys, bits) "
+        "| poisson (counts)",
+    )
     prior: str = option(
         "standard",
         "standard (N(0, I)) | mixture | flow | vamp: what latents cost against; the others are trained with the model",

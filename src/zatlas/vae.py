@@ -33,7 +33,7 @@ from zatlas.images.collection import Collection
 from zatlas.images.splits import few_to_choose_by
 from zatlas.model import likelihoods
 from zatlas.model.automatic import resolved_linear_path
-from zatlas.model.likelihoods import Likelihood
+from zatlas.model.likelihoods import Greys, Likelihood
 from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
 from zatlas.model.own import own_network, try_likelihood_of
 from zatlas.model.priors import VampPrior
@@ -60,9 +60,10 @@ class VAE:
 
     Args:
         latent_dim: Number of latent dimensions d.
-        likelihood: "gaussian" (one shared optimal variance), "bernoulli" (binary cross-entropy), or an object of a
-            class of your own, made from `zatlas.model.likelihoods.Likelihood`. By default that of `network`, when it
-            has an attribute of this name, else gaussian.
+        likelihood: "gaussian" (one shared optimal variance), "bernoulli" (binary cross-entropy), another name of
+            `zatlas.model.likelihoods.LIKELIHOODS`, or an object of a class of your own, made from
+            `zatlas.model.likelihoods.Likelihood`. By default that of `network`, when it has an attribute of this name,
+            else gaussian.
         prior: What latents cost against: "standard", N(0, I), or "mixture", "flow" or "vamp", which are trained with
             the model.
         beta: Weight of the rate in the objective.
@@ -208,6 +209,7 @@ class VAE:
             log.warning("%s", few)
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
         network = self._new_network(self._shape(tiles.channels, tiles.size, tiles.sampler))
+        network.likelihood.set_greys(_greys(tiles))
         if isinstance(network.prior, VampPrior):
             network.prior.start_from(next(tiles.batches(0, len(network.prior.images))).x)
         if keep_freed_memory:
@@ -404,6 +406,18 @@ def split_off_validation(tiles: Tiles, *, seed: int, fraction: float = 0.1) -> t
         parts[1], size=tiles.size, sampler="grid", stride=tiles.size, scaling=tiles.scaling, level=tiles.level
     )
     return training, fixed
+
+
+def _greys(tiles: Tiles) -> Greys:
+    """What a likelihood must know of the grey scale of tiles."""
+    dtypes = [np.dtype(name) for name in tiles.images.table["dtype"].unique()]
+    are_whole = all(dtype.kind in "ui" for dtype in dtypes)
+    offset, factor = tiles.scaling.offset, tiles.scaling.factor
+    lowest, highest = (offset + factor * limit for limit in tiles.scaling.limits)
+    if are_whole:
+        lowest = max(lowest, float(min(np.iinfo(dtype).min for dtype in dtypes)))
+        highest = min(highest, float(max(np.iinfo(dtype).max for dtype in dtypes)))
+    return Greys(tiles.channels, offset, factor, lowest, highest, are_whole)
 
 
 def _likelihood_of(chosen: str | Likelihood | None, network: nn.Module | None) -> Likelihood:

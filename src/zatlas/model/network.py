@@ -144,7 +144,8 @@ class Network(nn.Module):
     def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         """Parameters of the likelihood, such as logits (bernoulli) or means (gaussian)."""
         params: Tensor = self.decoder(z)
-        return params
+        path = self.decoder.linear if isinstance(self.decoder, Decoder) else None
+        return params if path is None else params + self.likelihood.params_of(path(z))
 
     def x_hat(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
         """Decoder mean on the network's grey scale."""
@@ -257,11 +258,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One linear layer, then the encoder's stages backwards, to the parameters of a likelihood of class `kind`."""
+    """One linear layer, then the encoder's stages backwards; `n_params` numbers for each channel of a pixel.
 
-    def __init__(self, config: NetworkConfig, kind: type[Likelihood]) -> None:
+    Attributes:
+        linear: The linear path, whose images `Network.decode` adds as parameters of its likelihood; None without one.
+    """
+
+    def __init__(self, config: NetworkConfig, n_params: int = 1) -> None:
         super().__init__()
-        n_params = kind.n_params
         out, self.size, self.start = n_params * config.channels, config.size, (config.padded_size - config.size) // 2
         self.shape = (config.widths[-1], config.coarse_size, config.coarse_size)
         self.from_latent = nn.Linear(config.latent_dim, math.prod(self.shape))
@@ -277,15 +281,13 @@ class Decoder(nn.Module):
             self.to_params = PixelConvolution(config.widths[0], out, enlarges=_is_folded(config) and bool(narrowing))
         shape = (config.channels, config.size, config.size)
         self.linear = LinearDecoder(shape, config.latent_dim) if config.linear_path == "on" else None
-        self.params_of = kind.params_of
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         coarse = self.from_latent(z.to(self.from_latent.weight.dtype)).unflatten(1, self.shape)
         features = coarse.contiguous(memory_format=torch.channels_last)
         params: Tensor = self.to_params(self.stages(features))
         kept = slice(self.start, self.start + self.size)
-        params = params[:, :, kept, kept]
-        return params if self.linear is None else self.params_of(self.linear(z)) + params
+        return params[:, :, kept, kept]
 
 
 class ResidualBlock(nn.Module):
@@ -366,7 +368,7 @@ def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) ->
     """
     own = chosen or likelihood(config.likelihood)
     with torch.device("meta"):
-        encoder, decoder = Encoder(config), Decoder(config, type(own))
+        encoder, decoder = Encoder(config), Decoder(config, own.n_params)
     encoder, decoder, generator = encoder.to_empty(device="cpu"), decoder.to_empty(device="cpu"), torch.Generator()
     _draw_weights(encoder, decoder, generator.manual_seed(seed))
     d, channels, size = config.latent_dim, config.channels, config.size

@@ -10,17 +10,32 @@ Everything is on the network's grey scale. Pixels of padding carry mask 0 and co
 import copy
 
 from zatlas.errors import UsageError
-from zatlas.model.likelihoods.base import NOISE_FLOOR_VAR, Likelihood, Residuals, Words, soft_bound
-from zatlas.model.likelihoods.gaussian import Gaussian, squared_error, updated_log_noise_var
-from zatlas.model.likelihoods.unit import Bernoulli
+from zatlas.model.likelihoods.base import NOISE_FLOOR_VAR, Greys, Likelihood, Residuals, Words, soft_bound
+from zatlas.model.likelihoods.gaussian import (
+    Gaussian,
+    GaussianPerChannel,
+    GaussianPerPixel,
+    squared_error,
+    updated_log_noise_var,
+)
+from zatlas.model.likelihoods.heavy import StudentT
+from zatlas.model.likelihoods.unit import Bernoulli, ContinuousBernoulli
+from zatlas.model.likelihoods.whole import DiscretisedLogistic, Poisson
 
 __all__ = [
     "LIKELIHOODS",
     "NOISE_FLOOR_VAR",
     "Bernoulli",
+    "ContinuousBernoulli",
+    "DiscretisedLogistic",
     "Gaussian",
+    "GaussianPerChannel",
+    "GaussianPerPixel",
+    "Greys",
     "Likelihood",
+    "Poisson",
     "Residuals",
+    "StudentT",
     "Words",
     "check_greys",
     "likelihood",
@@ -30,7 +45,13 @@ __all__ = [
     "words_of",
 ]
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {kind.name: kind for kind in (Bernoulli, Gaussian)}
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    kind.name: kind
+    for kind in (
+        Bernoulli, ContinuousBernoulli, Gaussian, GaussianPerChannel, GaussianPerPixel, StudentT, DiscretisedLogistic,
+        Poisson,
+    )
+}  # fmt: skip
 """Those of zatlas, by name."""
 
 
@@ -77,9 +98,8 @@ def check_greys(chosen: str | Likelihood, scaling: str, *, where: str = "") -> N
     """
     made = likelihood(chosen)
     if made.needs_unit_greys and scaling != "minmax":
-        others = " or ".join(name for name, kind in LIKELIHOODS.items() if not kind.needs_unit_greys)
         raise UsageError(
             f"--likelihood {made.name} needs grey values from 0 to 1, but --scaling is {scaling}",
             where=f"[[models]] {where}" if where else "",
-            hint=f"use --scaling minmax, or --likelihood {others}",
+            hint=f"use --scaling minmax, or --likelihood {Gaussian.name}",
         )

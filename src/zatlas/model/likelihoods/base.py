@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["NOISE_FLOOR_VAR", "Likelihood", "Residuals", "Words", "soft_bound"]
+__all__ = ["NOISE_FLOOR_VAR", "Greys", "Likelihood", "Residuals", "Words", "share_of_batch", "soft_bound"]
 
 NOISE_FLOOR_VAR = (1 / 255) ** 2 / 12  # variance of rounding to 8 bits, on the grey scale 0..1
+_SLOWEST_NOISE_UPDATE = 0.05  # share of a new batch in the running noise
 
 Residuals = tuple[Float[Tensor, "..."], ...]
 """Sums over images, such as that of squared residuals; each likelihood has its own."""
@@ -35,6 +36,27 @@ class Words:
     caution: str = ""
 
 
+@dataclass(frozen=True)
+class Greys:
+    """What the images are on the network's grey scale, on which a pixel is (pixel - offset) / factor.
+
+    Attributes:
+        channels: Of every image.
+        offset: Pixel that is 0 on the network's grey scale [pixel units].
+        factor: Pixels from 0 to 1 on the network's grey scale [pixel units].
+        lowest: Lowest pixel that can occur [pixel units].
+        highest: Highest pixel that can occur [pixel units].
+        are_whole: Pixels are whole numbers.
+    """
+
+    channels: int
+    offset: float
+    factor: float
+    lowest: float
+    highest: float
+    are_whole: bool
+
+
 class Likelihood(nn.Module, abc.ABC):
     """p(x|z) of an image, given the numbers that the decoder returns. Base class of all.
 
@@ -53,6 +75,13 @@ class Likelihood(nn.Module, abc.ABC):
     needs_unit_greys: ClassVar[bool] = False
     words: ClassVar[Words | None] = None
 
+    def set_greys(self, greys: Greys) -> None:
+        """Told once, before training, what the images are; whatever must be known later belongs into buffers.
+
+        Raises:
+            UsageError: it is no likelihood of such images. By default it is one of all.
+        """
+
     @abc.abstractmethod
     def nll(
         self, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
@@ -69,14 +98,13 @@ class Likelihood(nn.Module, abc.ABC):
     def mean(self, params: Float[Tensor, "b p h w"]) -> Float[Tensor, "b c h w"]:
         """The image that the parameters mean."""
 
-    @classmethod
-    def params_of(cls, mean_image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
+    def params_of(self, mean_image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
         """Parameters whose `mean` is an image, as nearly as they can be; others at 0. Needed for a linear path.
 
         By default the means of all channels come first.
         """
         channels = mean_image.shape[1]
-        return F.pad(mean_image, (0, 0, 0, 0, 0, (cls.n_params - 1) * channels))
+        return F.pad(mean_image, (0, 0, 0, 0, 0, (self.n_params - 1) * channels))
 
     @abc.abstractmethod
     def sample(self, params: Float[Tensor, "b p h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
@@ -116,6 +144,11 @@ class Likelihood(nn.Module, abc.ABC):
     def noise_around(self, mean_image: Float[np.ndarray, "*shape"]) -> float | None:
         """Noise variance that the loss implies around a mean image; None where it follows the residuals (default)."""
         return None
+
+
+def share_of_batch(step: int) -> float:
+    """Weight of the batch of step `step` (from 0) in a running estimate: 1 / (step + 1), later a constant."""
+    return max(1 / (step + 1), _SLOWEST_NOISE_UPDATE)
 
 
 def soft_bound(value: Float[Tensor, "*shape"], low: float, high: float) -> Float[Tensor, "*shape"]:
