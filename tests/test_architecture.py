@@ -27,14 +27,14 @@ ROOMS = {
     ),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "fitted_priors",
-        "paths", "atlas", "encode",
+        "paths", "atlas", "refinement", "encode",
     ),
     "trust": (
         "uncertainty", "histograms", "associations", "features", "evaluation", "dimensions", "agreement",
-        "probes", "support", "importance",
+        "amortisation", "probes", "support", "importance",
     ),
     "vae": (),
-    "results": ("records", "maps", "kinds", "summary", "comparison", "pictures", "analysis"),
+    "results": ("records", "maps", "kinds", "summary", "comparison", "pictures", "amortisation", "analysis"),
     "report": ("figures", "findings", "tables", "method", "sections", "page"),
     "studies": ("data", "study", "plan", "inspect", "run", "verbs", "demo"),
     "explorer": ("greys", "page", "bundle", "server", "share", "notebook"),
@@ -50,7 +50,7 @@ FOLDERS = {
     "report.figures": (
         "style", "sheet", "curves", "collection", "latent_maps", "pictures", "catalogue", "plot", "writing",
     ),
-    "report.findings": ("words", "latent", "models", "writing"),
+    "report.findings": ("words", "latent", "models", "encoder", "writing"),
     "explorer.bundle": ("columns", "dimensions", "facts", "onnx_export", "sheets", "model_part", "writing"),
     "explorer.server": ("requests", "folder", "guard", "work", "serving"),
     "explorer.notebook": ("answers", "widget_class", "widget"),

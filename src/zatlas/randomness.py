@@ -64,6 +64,9 @@ STREAMS = {
     "rate noise": Stream("torch"),
     "importance noise": Stream("torch"),
     # atlas and trust
+    "refinement noise": Stream("torch", 14),
+    "refinement check": Stream("torch", 15),
+    "amortisation noise": Stream("torch", 16),
     "tsne": Stream("derived"),
     "tsne start": Stream("derived"),
     "projection": Stream("derived"),  # keyed by the name of the map

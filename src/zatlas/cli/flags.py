@@ -89,6 +89,9 @@ def _add_embed(verbs: Any) -> None:
     _add_study_input(parser)
     parser.add_argument("--data", default="", help="the images to embed (default: those of the study)")
     parser.add_argument("--stride", type=int, default=0, help="distance between tiles [px] (default: the tile size)")
+    parser.add_argument(
+        "--refine", type=int, default=0, help="gradient steps that refine each latent (default: 0, the encoder's own)"
+    )
 
 
 def _add_walk(verbs: Any) -> None:

@@ -105,7 +105,9 @@ def embed(options: argparse.Namespace, command: list[str]) -> None:
     made = Study(options.study)
     name = made.name(options.model)
     target = Path(options.out or f"{made.folder.name}-{name}.h5ad")
-    atlas = study_verbs.embed(made, name, target, data=options.data, stride=options.stride, talk=_talk(options))
+    atlas = study_verbs.embed(
+        made, name, target, data=options.data, stride=options.stride, refine=options.refine, talk=_talk(options)
+    )
     n, d = atlas.mean.shape
     _show(options, {"atlas": str(target), "n": n, "d": d}, f"{target}: {n} latents of {d} dimensions")
     _next(options, f"python -c \"import anndata; print(anndata.read_h5ad('{target}'))\"")

@@ -23,6 +23,7 @@ from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.model.objective import effective_beta
 from zatlas.model.priors import Posterior, Prior
+from zatlas.results.amortisation import measured_amortisation
 from zatlas.results.comparison import compare_models
 from zatlas.results.kinds import ModelResults, Reconstructions
 from zatlas.results.maps import info_of_maps, map_columns
@@ -204,6 +205,7 @@ class _Analysis:
             probes=probes,
             neighbours=near,
             prior=self.network.prior.name,
+            amortisation=self._amortisation(),
         )
 
     def _complete_atlas(self) -> None:
@@ -302,6 +304,10 @@ class _Analysis:
         )
         self._step()
         return Reconstructions(rows=rows, images=images, originals=x, reconstructions=made, pca=linear, table=table)
+
+    def _amortisation(self) -> dict[str, Any]:
+        part = self.parts[-1]
+        return measured_amortisation(self.view, self.tiles[part], beta=self.config.model.beta, part=part)
 
     def _look(self, pca: PixelPca) -> _Seen:
         """Read the pixels of a sample of the atlas once: features, histograms, PCA scores."""

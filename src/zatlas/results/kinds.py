@@ -202,6 +202,8 @@ class ModelResults(_Saved):
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
             (q, k, c, h, w), distances (q, k).
         prior: Name of the prior it was trained with.
+        amortisation: What refining the latents of a few test images gains (`trust.amortisation.amortisation_gap`), with
+            `steps`, `part` and `by`; {} where it was not measured.
     """
 
     name: str
@@ -226,6 +228,7 @@ class ModelResults(_Saved):
     probes: pd.DataFrame
     neighbours: dict[str, Any]
     prior: str = StandardNormal.name
+    amortisation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def maps(self) -> list[Projection]:

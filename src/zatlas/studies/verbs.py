@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 _SPREAD_TILES = 1000
 
 
-def embed(made: Study, name: str, target: Path, *, data: str, stride: int, talk: Talk) -> Atlas:
+def embed(made: Study, name: str, target: Path, *, data: str, stride: int, refine: int = 0, talk: Talk) -> Atlas:
     """Latents of all images of a study, or of other images, with PCA; written as .h5ad.
 
     Args:
@@ -39,6 +39,7 @@ def embed(made: Study, name: str, target: Path, *, data: str, stride: int, talk:
         target: The file.
         data: Other images to embed; "" takes those of the study.
         stride: Distance between tiles [px]; 0 takes the tile size.
+        refine: Gradient steps by which each latent is refined; 0 takes the encoder's.
         talk: Where progress goes.
     """
     vae = made.vae(name)
@@ -54,7 +55,8 @@ def embed(made: Study, name: str, target: Path, *, data: str, stride: int, talk:
             everything = replace(prepared.config.atlas, atlas_size=0, stride=stride or prepared.side_px)
             prepared = replace(prepared, config=replace(prepared.config, atlas=everything))
             extra = prepared.atlas_table(prepared.atlas_tiles())
-        atlas = vae.embed(images, stride=stride, table_extra=extra, on_progress=talk.on(f"encoding with {name}"))
+        progress = talk.on(f"encoding with {name}")
+        atlas = vae.embed(images, stride=stride, refine=refine, table_extra=extra, on_progress=progress)
     atlas.pca()
     atlas.save(target)
     return atlas

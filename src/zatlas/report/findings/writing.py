@@ -4,7 +4,7 @@ A finding states its number and never more than it: where the evidence is weak, 
 explanations apart, it says so. `Finding.numbers` holds the numbers of the text, unrounded, as the results give them.
 """
 
-from zatlas.report.findings import latent, models
+from zatlas.report.findings import encoder, latent, models
 from zatlas.results.kinds import Finding, StudyResults
 
 __all__ = ["findings", "in_short"]
@@ -17,6 +17,7 @@ def findings(results: StudyResults) -> list[Finding]:
         models.against_pca,
         models.train_test_gap,
         models.what_is_lost,
+        encoder.amortisation,
         latent.clusters_and_images,
         latent.organisation_between_sizes,
         latent.maps_between_sizes,
