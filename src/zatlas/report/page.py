@@ -20,7 +20,7 @@ from PIL import Image
 from zatlas.files import write_text
 from zatlas.report.figures.catalogue import Recipe, catalogue
 from zatlas.report.figures.style import DPI
-from zatlas.report.figures.writing import Manifest, draw
+from zatlas.report.figures.writing import Manifest, draw, few_collections
 from zatlas.report.sections import FigureSlot, build_sections, headline
 from zatlas.results.kinds import StudyResults
 
@@ -127,10 +127,11 @@ def report(
     figures = manifest.folder if isinstance(manifest, Manifest) else Path(manifest)
     recipes = catalogue(results)
     pictures = {}
-    for done, recipe in enumerate(recipes):
-        pictures[recipe.id] = _draw_both(recipe, figures)
-        if on_progress is not None:
-            on_progress(done + 1, len(recipes))
+    with few_collections():
+        for done, recipe in enumerate(recipes):
+            pictures[recipe.id] = _draw_both(recipe, figures)
+            if on_progress is not None:
+                on_progress(done + 1, len(recipes))
     quality = _choose_quality(list(pictures.values()))
     place = _relative(figures, out.parent)
     sections = build_sections(results, recipes)
