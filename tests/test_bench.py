@@ -181,6 +181,36 @@ def test_every_benchmark_answers_help() -> None:
         assert "usage:" in out, name
 
 
+def test_the_checks_of_a_graphics_card_run_on_the_processor(tmp_path: Path) -> None:
+    command = [sys.executable, BENCH / "gpu.py", "--device", "cpu", "--quick", "--results", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "gpu-cpu.json").read_text())
+    assert record["gradients"]["passes"] and record["resume"]["passes"]
+    assert record["gradients"]["float32"]["distance"] == 0 < record["gradients"]["bfloat16"]["distance"]
+    assert set(record["bits"].values()) == {True}
+    assert record["speed"]["bfloat16, 8"]["images_per_s"] > 0
+
+
+def test_a_part_that_breaks_stops_no_other_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    gpu = loaded(BENCH / "gpu.py")
+    for name in ("gradients", "resume", "speed"):
+        part = lambda device, quick: {"passes": True}  # noqa: E731
+        part.__name__ = name
+        monkeypatch.setattr(gpu, name, part)
+
+    def bits(device: str, *, quick: bool) -> dict[str, bool]:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(gpu, "bits", bits)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", "--quick", "--results", str(tmp_path)])
+    with pytest.raises(SystemExit, match="bits"):
+        gpu.main()
+    record = json.loads((tmp_path / "gpu-cpu.json").read_text())
+    assert record["bits"] == {"failed": "RuntimeError: no such kernel"} and record["speed"] == {"passes": True}
+
+
 @pytest.mark.slow
 def test_a_peer_without_its_library_is_named_and_stops_nobody(tmp_path: Path) -> None:
     """A tiny run in the Python at hand, which has no pythae."""
