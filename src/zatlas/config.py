@@ -177,7 +177,9 @@ class LayersConfig:
         "upsample", "upsample (faster, no checkerboard) | transposed (strided transposed convolutions)"
     )
     linear_path: str = option(
-        "auto", "principal components beside the convolutions: on | off | auto (on for tiles, off for whole images)"
+        "auto",
+        "principal components beside the convolutions, from which training begins: on | off | auto (on for tiles, and "
+        "in trainings of up to 1000 steps)",
     )
     likelihood: str = option(
         "gaussian",

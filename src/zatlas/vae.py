@@ -208,7 +208,7 @@ class VAE:
         if few := few_to_choose_by(*groups, remedy="give more with validation="):
             log.warning("%s", few)
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
-        network = self._new_network(self._shape(tiles.channels, tiles.size, tiles.sampler))
+        network = self._new_network(self._shape(tiles, settings))
         network.likelihood.set_greys(_greys(tiles))
         if isinstance(network.prior, VampPrior):
             network.prior.start_from(next(tiles.batches(0, len(network.prior.images))).x)
@@ -228,10 +228,13 @@ class VAE:
         self._network, self._scaling = network.cpu().eval(), tiles.scaling
         return self
 
-    def _shape(self, channels: int, size: int, sampler: str) -> Shape:
+    def _shape(self, tiles: Tiles, train: TrainConfig) -> Shape:
+        channels, size = tiles.channels, tiles.size
         if self._own is not None:
             return Shape(latent_dim=self.latent_dim, channels=channels, size=size)
-        model = dataclasses.replace(self.model, linear_path=resolved_linear_path(self.model.linear_path, sampler))
+        n_steps = train.epochs * -(-tiles.epoch_length(0) // train.batch_size)
+        path = resolved_linear_path(self.model.linear_path, tiles.sampler, n_steps)
+        model = dataclasses.replace(self.model, linear_path=path)
         return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size)
 
     def _new_network(self, shape: Shape) -> Network:

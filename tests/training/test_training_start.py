@@ -1,17 +1,25 @@
 """A network with a linear path begins at PCA, exactly, and stays a network of zatlas in all else."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import zatlas as za
+from zatlas.config import TrainConfig
+from zatlas.model.automatic import resolved_linear_path
 from zatlas.model.likelihoods import LIKELIHOODS
 from zatlas.model.network import NetworkConfig, build, load_weights
 from zatlas.model.objective import effective_beta
 from zatlas.tiles.pixel_pca import fit_pixel_pca
 from zatlas.training.shards import Shards, keyed_noise
 from zatlas.training.start import start_from_pca
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tiny_training import tiles_of
 
 CONFIG = NetworkConfig(latent_dim=3, channels=2, size=18, widths=(4, 8), linear_path="on")  # padded inside to 20 px
 
@@ -111,6 +119,27 @@ def test_the_path_is_saved_and_loaded_with_the_weights(tmp_path):
         params = network.decode(network.encode(x).mean)
     beta = effective_beta(x, params, mask, likelihood=network.likelihood, beta=1.0)
     assert beta == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize(("sampler", "steps", "expected"), [
+    ("whole", 1000, "on"), ("whole", 1001, "off"), ("by_pixel", 10**6, "on"), ("equal", 10**6, "on"),
+])  # fmt: skip
+def test_tiles_and_short_trainings_begin_at_principal_components(sampler, steps, expected):
+    assert resolved_linear_path("auto", sampler, steps) == expected
+    assert resolved_linear_path("on", sampler, steps) == "on"
+    assert resolved_linear_path("off", sampler, steps) == "off"
+
+
+@pytest.mark.parametrize(("n_images", "epochs", "path"), [(20, 2, "on"), (20, 501, "off")])
+def test_fit_counts_its_steps(n_images, epochs, path, tmp_path):
+    """Two steps each epoch; stopped at once where there are many."""
+    tiles = tiles_of(images(n_images), sampler="whole")
+    vae = za.VAE(latent_dim=2, widths=(4,))
+    vae.fit(
+        tiles, validation=tiles_of(images(6, seed=2)), train=TrainConfig(epochs=epochs, batch_size=10, threads=1),
+        run=tmp_path, stop_requested=lambda: epochs > 2,
+    )  # fmt: skip
+    assert vae.network.config.linear_path == path
 
 
 def test_without_a_path_there_is_nothing_to_start():

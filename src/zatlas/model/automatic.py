@@ -2,7 +2,10 @@
 
 import math
 
-__all__ = ["automatic_widths", "resolved_linear_path"]
+__all__ = ["SHORT_TRAINING", "automatic_widths", "resolved_linear_path"]
+
+SHORT_TRAINING = 1000
+"""Steps up to which whole images too begin at principal components: later the network alone is ahead (defaults.md)."""
 
 
 def automatic_widths(size: int) -> tuple[int, ...]:
@@ -18,13 +21,18 @@ def automatic_widths(size: int) -> tuple[int, ...]:
     return tuple(min(first << stage, widest) for stage in range(n_stages))
 
 
-def resolved_linear_path(asked: str, sampler: str) -> str:
-    """Whether a network has a linear path: as asked for, else on for tiles and off for whole images (defaults.md).
+def resolved_linear_path(asked: str, sampler: str, n_steps: int) -> str:
+    """Whether a network has a linear path: as asked for, else on for tiles and for whole images in a short training.
+
+    Args:
+        asked: "on", "off" or "auto".
+        sampler: Of the training tiles.
+        n_steps: Of the training, at most.
 
     Example:
-        >>> resolved_linear_path("auto", "by_pixel"), resolved_linear_path("auto", "whole")
-        ('on', 'off')
+        >>> [resolved_linear_path("auto", *case) for case in (("by_pixel", 9000), ("whole", 9000), ("whole", 300))]
+        ['on', 'off', 'on']
     """
     if asked != "auto":
         return asked
-    return "off" if sampler == "whole" else "on"
+    return "off" if sampler == "whole" and n_steps > SHORT_TRAINING else "on"

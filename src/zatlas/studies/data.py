@@ -21,7 +21,7 @@ from zatlas.images.collection import Collection
 from zatlas.images.readers.opening import open_images
 from zatlas.images.splits import Split, split_collection
 from zatlas.images.statistics import Statistics, statistics
-from zatlas.model.automatic import automatic_widths, resolved_linear_path
+from zatlas.model.automatic import automatic_widths
 from zatlas.progress import Talk
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
@@ -138,8 +138,7 @@ def resolve(config: StudyConfig, collection: Collection) -> StudyConfig:
         raise DataError("some images are smaller than 8 px", hint="--min-size 8 leaves such images out")
     atlas = dataclasses.replace(config.atlas, stride=config.atlas.stride or tiles.side_px)
     stages = config.model.widths or automatic_widths(tiles.side_px)
-    path = resolved_linear_path(config.model.linear_path, tiles.sampler_name)
-    model = dataclasses.replace(config.model, widths=stages, linear_path=path)
+    model = dataclasses.replace(config.model, widths=stages)
     return dataclasses.replace(config, tiles=tiles, model=model, atlas=atlas)
 
 

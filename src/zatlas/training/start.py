@@ -30,7 +30,7 @@ def start_from_tiles(
         beta: Weight of the rate in the objective.
         seed: From which shifts and zooms derive.
     """
-    draws = config.epochs * train.epoch_length(0)
+    draws = max(2, config.epochs * train.epoch_length(0))  # a variance takes two
     found = fit_settled_pca(
         train, validation, network.config.latent_dim, seed=seed, jitter=config.jitter, most_draws=draws, limits=None
     )
