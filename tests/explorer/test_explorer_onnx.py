@@ -90,6 +90,25 @@ def test_bytes_are_the_same_each_time_and_hold_no_path():
         assert place.encode() not in first
 
 
+def test_the_table_of_operators_is_made_once_and_torch_is_left_as_it_was(monkeypatch):
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    before, made = vars(ONNXRegistry)["from_torchlib"], []
+
+    def counted(cls, *args, **options):
+        made.append(cls)
+        return before.__func__(cls, *args, **options)
+
+    counting = classmethod(counted)
+    monkeypatch.setattr(ONNXRegistry, "from_torchlib", counting)
+    onnx_export._table.cache_clear()
+    one = network()
+    contents = [export_decoder(one, latents(one), (0.0, 1.0)).content for _ in range(2)]
+    assert len(made) == 1
+    assert contents[0] == contents[1]
+    assert vars(ONNXRegistry)["from_torchlib"] is counting
+
+
 def test_the_export_says_nothing(capfd, caplog):
     caplog.set_level(logging.WARNING)
     made = network()

@@ -8,10 +8,11 @@ Notable:
 """
 
 import contextlib
+import functools
 import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,9 +152,35 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _one_table() -> Iterator[None]:
+    """Let torch make its table of ONNX operators once, and not for each network anew: half of the time of an export.
+
+    Where torch keeps the table elsewhere than version 2.13 does, it is made each time.
+    """
+    try:
+        from torch.onnx._internal.exporter import _registration
+
+        registry: Any = _registration.ONNXRegistry
+        before = vars(registry)["from_torchlib"]
+    except (ImportError, AttributeError, KeyError):
+        yield
+        return
+    registry.from_torchlib = classmethod(lambda cls, *args, **options: _table(before.__func__, cls, *args, **options))
+    try:
+        yield
+    finally:
+        registry.from_torchlib = before
+
+
+@functools.lru_cache(maxsize=1)
+def _table(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    return make(*args, **options)
+
+
 def _exported(module: nn.Module, example: np.ndarray, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> bytes:
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), _one_table(), torch.no_grad():
             # Two rows, so that torch does not take their number for a constant 1.
             rows = torch.from_numpy(np.concatenate([example, example])[:2])
             program = torch.onnx.export(
