@@ -190,15 +190,15 @@ def operator_pool() -> Iterator[ThreadPoolExecutor]:
 
 def shard_images(batch_size: int, size_px: int) -> int:
     """Images in each shard of a batch, whatever the machine: a quarter of the batch, but 8 to 16; of images of at most
-    64 px half of it, but 8 to 64.
+    64 px half of it, but 8 to 32.
 
     Fewer make convolutions slow, more gain nothing, and a batch of 16 still occupies two cores (speed.md).
 
     Example:
         >>> [shard_images(n, 128) for n in (16, 48, 64, 256)], [shard_images(n, 64) for n in (16, 48, 64, 256)]
-        ([8, 12, 16, 16], [8, 24, 32, 64])
+        ([8, 12, 16, 16], [8, 24, 32, 32])
     """
-    shards, most = (2, 64) if size_px <= _SMALL_PX else (4, 16)
+    shards, most = (2, 32) if size_px <= _SMALL_PX else (4, 16)
     return min(max(-(-batch_size // shards), _LEAST_IMAGES), most)
 
 
