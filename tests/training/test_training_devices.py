@@ -18,7 +18,7 @@ from zatlas.model.network import NetworkConfig, build
 from zatlas.training import devices
 from zatlas.training.devices import choose, raise_allocator_thresholds
 from zatlas.training.rehearsal import Rehearsal, rehearse
-from zatlas.training.shards import Shards, jittered, keyed_jitter, keyed_noise
+from zatlas.training.shards import Shards, brought, jittered, keyed_jitter, keyed_noise
 from zatlas.training.weights import Weights
 
 SMALL = NetworkConfig(
@@ -50,6 +50,39 @@ def test_automatic_threads_heed_environment_and_batch(monkeypatch):
     assert threads() == (3, "this container may use 3 of 8 cores")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert threads() == (2, "OMP_NUM_THREADS is 2")
+
+
+class OfAnotherDevice(torch.Tensor):
+    """A tensor that says that it lies on another device, and counts when it is fetched from there."""
+
+    fetched = 0
+    device = torch.device("cuda")
+
+    def cpu(self):
+        type(self).fetched += 1
+        return self.as_subclass(torch.Tensor)
+
+
+def test_numbers_of_a_device_come_in_one_piece():
+    wanted = [torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 4.0], [5.0, 6.0]]), torch.tensor(7.0)]
+    found = brought([tensor.as_subclass(OfAnotherDevice) for tensor in wanted])
+    assert OfAnotherDevice.fetched == 1
+    for one, other in zip(found, wanted, strict=True):
+        assert type(one) is torch.Tensor
+        assert torch.equal(one, other) and one.shape == other.shape
+    assert brought(wanted) is wanted
+
+
+@pytest.mark.parametrize(("has_bfloat16", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_a_cuda_device_is_asked_and_not_the_processor(has_bfloat16, precision, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bfloat16)
+    monkeypatch.setattr(devices, "_processor_flags", lambda: pytest.fail("the processor was asked"))
+    chosen = choose(TrainConfig(device="cuda", threads=3), SMALL)
+    assert (chosen.precision, chosen.threads) == (precision, 1)
+    assert "CUDA device" in chosen.reasons["precision"]
+    assert chosen.to_dict()["tf32"]["value"] == "in convolutions"
+    assert "tf32" not in choose(TrainConfig(device="cpu", precision="float32"), SMALL).to_dict()
 
 
 @pytest.mark.parametrize(

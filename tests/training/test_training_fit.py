@@ -358,6 +358,7 @@ def poisoned(at_calls):
             count += 1
             if count in at_calls:
                 found.gradients[0] = math.nan
+                found = found._replace(norm=found.gradients.norm())
         return found
 
     return evaluate_poisoned

@@ -55,13 +55,27 @@ class Devices:
     def to_dict(self) -> dict[str, dict[str, str | int]]:
         """Each choice as {"value", "reason"}, for training.json."""
         chosen = {name: {"value": getattr(self, name), "reason": reason} for name, reason in self.reasons.items()}
-        return {**chosen, "memory_format": _MEMORY_FORMAT, "compile": _COMPILE, "allocator": _allocator()}
+        others = {"memory_format": _MEMORY_FORMAT, "compile": _COMPILE, "allocator": _allocator()}
+        return {**chosen, **others, **({} if self.device == "cpu" else {"tf32": _tf32()})}
 
 
 _MEMORY_FORMAT: dict[str, str | int] = {
     "value": "channels_last", "reason": "convolutions are 1.3 times faster in it (speed.md)"
 }  # fmt: skip
 _COMPILE: dict[str, str | int] = {"value": "off", "reason": "torch.compile gained nothing in this loop (speed.md)"}
+
+
+def _tf32() -> dict[str, str | int]:
+    """Which float32 products torch rounds to TF32 on a CUDA device; nothing is changed, it is put on record."""
+    allowed = {
+        "convolutions": torch.backends.cudnn.allow_tf32,
+        "matrix products": torch.backends.cuda.matmul.allow_tf32,
+    }
+    names = [name for name, is_allowed in allowed.items() if is_allowed]
+    return {
+        "value": f"in {' and '.join(names)}" if names else "off",
+        "reason": "as torch is set: TF32 keeps 10 bits of float32's 23 and is several times as fast",
+    }
 
 
 def choose(config: TrainConfig, network: Shape, *, stored_precision: str = "") -> Devices:
@@ -76,8 +90,8 @@ def choose(config: TrainConfig, network: Shape, *, stored_precision: str = "") -
         UsageError: the device that was asked for is not there.
     """
     device, device_reason = _choose_device(config.device)
-    precision, precision_reason = _choose_precision(config, network, stored_precision)
-    threads, threads_reason = _choose_threads(config.threads, config.batch_size, network.size)
+    precision, precision_reason = _choose_precision(config, network, stored_precision, device)
+    threads, threads_reason = _choose_threads(config.threads, config.batch_size, network.size, device)
     reasons = {"device": device_reason, "precision": precision_reason, "threads": threads_reason}
     chosen = Devices(device, precision, threads, bool(config.threads), reasons)
     for name, choice in chosen.to_dict().items():
@@ -95,7 +109,9 @@ def _choose_device(asked: str) -> tuple[str, str]:
     return "cpu", "no CUDA device was found"
 
 
-def _choose_threads(asked: int, batch_size: int, size_px: int) -> tuple[int, str]:
+def _choose_threads(asked: int, batch_size: int, size_px: int, device: str) -> tuple[int, str]:
+    if device != "cpu":
+        return 1, "the device computes each batch in one piece"
     if asked:
         return asked, "as asked for"
     at_hand, reason = cores()
@@ -105,13 +121,15 @@ def _choose_threads(asked: int, batch_size: int, size_px: int) -> tuple[int, str
     return at_hand, reason
 
 
-def _choose_precision(config: TrainConfig, network: Shape, stored: str) -> tuple[str, str]:
+def _choose_precision(config: TrainConfig, network: Shape, stored: str, device: str) -> tuple[str, str]:
     if stored:
         return stored, "this training was begun with it"
     if config.precision != "auto":
         return config.precision, "as asked for"
     if not isinstance(network, NetworkConfig):
         return "float32", "the network is one of your own"
+    if device == "cuda":
+        return _precision_of_cuda()
     flag = next((flag for flag in _BF16_FLAGS if flag in _processor_flags()), "")
     if not flag:
         return "float32", "no bfloat16 arithmetic was found in the processor"
@@ -126,6 +144,12 @@ def _choose_precision(config: TrainConfig, network: Shape, stored: str) -> tuple
         f"the processor computes in it ({flag}); a trial step was {found.speedup:.1f} times as fast, "
         f"its gradient at a cosine of {found.cosine:.4f}"
     )
+
+
+def _precision_of_cuda() -> tuple[str, str]:
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bfloat16", "the CUDA device computes in it; its speed and gradients were not tried"
+    return "float32", "the CUDA device has no bfloat16 arithmetic"
 
 
 def _processor_flags() -> set[str]:

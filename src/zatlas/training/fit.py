@@ -540,7 +540,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _gradient_norm(found: Evaluated) -> float:
     """Length of the gradient; not finite when the gradient or the loss is not."""
-    norm = float(found.gradients.norm())
+    norm = float(found.norm)
     return norm if math.isfinite(float(found.distortion.sum() + found.rate.sum())) else math.nan
 
 

@@ -8,7 +8,7 @@ The noise of the reparameterisation and the jitter of the images are pure functi
 batch before it is cut.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -24,18 +24,22 @@ from zatlas.randomness import torch_seed
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.weights import Weights
 
-__all__ = ["Evaluated", "Shards", "jittered", "keyed_jitter", "keyed_noise"]
+__all__ = ["Evaluated", "Shards", "brought", "jittered", "keyed_jitter", "keyed_noise"]
 
 
 class Evaluated(NamedTuple):
     """What one batch gave, with the sums of `Likelihood.residuals`; `gradients`, a vector like `Weights.values`, is
-    empty without a weight of the rate."""
+    empty without a weight of the rate, and `norm` is their length.
+
+    What is looked at in each step (all but residuals and gradients) lies in the processor's memory.
+    """
 
     distortion: Float[Tensor, " b"]
     rate: Float[Tensor, " b"]
     means: Float[Tensor, "b d"]
     residuals: Residuals
     gradients: Float[Tensor, " p"]
+    norm: Float[Tensor, ""]
 
 
 def keyed_noise(n: int, d: int, *, seed: int, stream: str, index: int) -> Float[Tensor, "n d"]:
@@ -79,6 +83,18 @@ def jittered(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b 2 2"]) -> Floa
 
 def _generator(seed: int, stream: str, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(torch_seed(seed, stream, index))
+
+
+def brought(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The same float32 tensors in the processor's memory.
+
+    From another device they come in one piece: a step waits for it once, and not for each number.
+    """
+    if all(tensor.device.type == "cpu" for tensor in tensors):
+        return tensors
+    together = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
+    pieces = torch.split(together, [tensor.numel() for tensor in tensors])
+    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
 
 
 class Shards:
@@ -148,12 +164,16 @@ class Shards:
             for cut, move in zip(cuts, moves, strict=True)
         ]
         parts = [self._collected(job.result(), is_first=place == 0) for place, job in enumerate(jobs)]
+        gradients = self._gradients if rate_weight is not None else self._gradients[:0]
+        seen = [torch.cat([getattr(part, name) for part in parts]) for name in ("distortion", "rate", "means")]
+        distortion, rate, means, norm = brought([*seen, gradients.norm()])
         return Evaluated(
-            torch.cat([part.distortion for part in parts]),
-            torch.cat([part.rate for part in parts]),
-            torch.cat([part.means for part in parts]),
+            distortion,
+            rate,
+            means,
             tuple(torch.stack(sums).sum(dim=0) for sums in zip(*(part.residuals for part in parts), strict=True)),
-            self._gradients if rate_weight is not None else self._gradients[:0],
+            gradients,
+            norm,
         )
 
     def _collected(self, part: "_Part", *, is_first: bool) -> "_Part":
