@@ -30,8 +30,8 @@ ROOMS = {
         "paths", "atlas", "refinement", "encode",
     ),
     "trust": (
-        "uncertainty", "histograms", "associations", "features", "evaluation", "dimensions", "agreement",
-        "amortisation", "probes", "support", "importance",
+        "uncertainty", "histograms", "associations", "features", "evaluation", "gains", "dimensions",
+        "agreement", "amortisation", "probes", "support", "importance",
     ),
     "vae": (),
     "results": ("records", "maps", "kinds", "summary", "comparison", "pictures", "amortisation", "analysis"),

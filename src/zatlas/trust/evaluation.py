@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from skimage.metrics import structural_similarity
 
-__all__ = ["best_epoch", "bits", "psnr", "relative_error", "ssim", "texture_kept"]
+__all__ = ["best_epoch", "bits", "psnr", "relative_error", "squared_error", "ssim", "texture_kept"]
 
 _SMALLEST_MSE = 1e-10  # 100 dB: far below the rounding of 8 bits (59 dB), keeps the mean over images finite
 _WINDOW_PX = 7
@@ -38,13 +38,27 @@ def psnr(
         >>> psnr(np.zeros((1, 1, 2, 2)), np.full((1, 1, 2, 2), 0.1)).round(6)
         array([20.])
     """
+    error = squared_error(x, x_hat, mask)
+    return np.asarray(10 * np.log10(data_range**2 / np.maximum(error, _SMALLEST_MSE * data_range**2)))
+
+
+def squared_error(
+    x: Float[np.ndarray, "n c h w"],
+    x_hat: Float[np.ndarray, "n c h w"],
+    mask: Float[np.ndarray, "n 1 h w"] | None = None,
+) -> Float[np.ndarray, " n"]:
+    """Mean squared error of each image over its channels and pixels; 0 where no pixel counts.
+
+    Args:
+        x: Images.
+        x_hat: Their reconstructions.
+        mask: 1 at pixels that count, 0 at padding.
+    """
     squared = (x.astype(np.float64) - x_hat) ** 2
     if mask is None:
-        error = squared.mean(axis=(1, 2, 3))
-    else:
-        count = mask.sum(axis=(1, 2, 3)) * x.shape[1]
-        error = (squared * mask).sum(axis=(1, 2, 3)) / np.maximum(count, 1)
-    return np.asarray(10 * np.log10(data_range**2 / np.maximum(error, _SMALLEST_MSE * data_range**2)))
+        return np.asarray(squared.mean(axis=(1, 2, 3)))
+    count = mask.sum(axis=(1, 2, 3)) * x.shape[1]
+    return np.asarray((squared * mask).sum(axis=(1, 2, 3)) / np.maximum(count, 1))
 
 
 def ssim(
