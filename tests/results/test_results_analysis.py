@@ -1,5 +1,6 @@
 """A small model of images with known factors, analysed whole: what is in the results, and that they are right."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.model.network import NetworkConfig, build
-from zatlas.results.analysis import analyse_model, compare_models, evenly
+from zatlas.results.analysis import _Analysis, analyse_model, compare_models, evenly
 from zatlas.results.kinds import ModelResults
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
+from zatlas.training.linear import fit_settled_pca
 from zatlas.trust.evaluation import psnr
+from zatlas.trust.gains import contrast, contrast_floor
 
 SIDE, N = 16, 120
 CONFIG = StudyConfig(
@@ -203,6 +206,59 @@ def test_pca_beside_the_model_is_that_of_the_training_tiles(world, results):
     np.testing.assert_allclose(results.reconstructions.pca, expected[results.reconstructions.rows], atol=1e-4)
     found = psnr(test.reshape(expected.shape), expected.astype(np.float32))
     assert results.metrics.loc["test", "pca_psnr_db"] == pytest.approx(found.mean(), abs=1e-3)
+
+
+def test_gains_over_pca_are_those_of_the_tiles(world, results):
+    network, tiles, _, _ = world
+    x = tiles["test"].take(np.arange(24))
+    with torch.inference_mode():
+        made = network.x_hat(network.encode(torch.from_numpy(x)).mean).numpy()
+    row = results.metrics.loc["test"]
+    assert row["gain_db"] == pytest.approx(row["psnr_db"] - row["pca_psnr_db"], abs=1e-9)
+    assert row["pooled_psnr_db"] == pytest.approx(-10 * np.log10(((x - made) ** 2).mean()), abs=1e-3)
+    units = tiles["test"].table()[results.pca_facts["unit"]]
+    assert row["n_groups"] == units.nunique() > 1 and row["gain_low_db"] < row["gain_db"] < row["gain_high_db"]
+    assert results.metrics["n_empty"].tolist() == [0, 0, 0]
+    assert results.pca_facts["n_draws"] == len(tiles["train"]) and results.pca_facts["is_settled"]
+
+
+def test_empty_tiles_are_counted_and_left_out(world, results):
+    """Floor raised to the middle of the test tiles: half of them count as empty."""
+    network, tiles, _, atlas = world
+    seen = contrast(tiles["test"].take(np.arange(24)))
+    analysis = _Analysis(network, atlas, tiles, ["train", "test"], CONFIG, 0, None)
+    assert analysis.contrast_floor == pytest.approx(contrast_floor(contrast(tiles["train"].take(np.arange(80)))))
+    analysis.contrast_floor = float(np.median(seen))
+    pca = analysis._fit_pca()
+    with torch.inference_mode():
+        found = analysis._metrics_of(tiles["test"], pca)
+    assert found["n_empty"] == 12
+    x = tiles["test"].take(np.flatnonzero(seen >= np.median(seen)))
+    assert found["content_pca_psnr_db"] == pytest.approx(psnr(x, pca.reconstruct(x)).mean(), abs=1e-3)
+
+
+def test_pca_sees_what_the_network_is_shown(world):
+    """As many draws as the training had at most, and facts that say so."""
+    network, tiles, _, atlas = world
+    train = tiles["train"]
+    drawn = Tiles(train.images, size=SIDE, sampler="whole", scaling=train.scaling, augment=True)
+    config = replace(CONFIG, train=replace(CONFIG.train, epochs=3, jitter=0.1))
+    analysis = _Analysis(network, atlas, tiles | {"drawn": drawn}, ["train", "test"], config, 0, None)
+    pca, facts = analysis._fit_pca(), analysis.pca_facts
+    expected = fit_settled_pca(drawn, tiles.get("validation"), 4, seed=0, jitter=0.1, most_draws=3 * len(drawn))
+    np.testing.assert_array_equal(pca.components, expected.pca.components)
+    assert facts["n_draws"] == expected.n_draws and facts["is_augmented"] == expected.is_augmented
+    with pytest.raises(UsageError, match="another grey scale"):
+        other = Tiles(train.images, size=SIDE, sampler="whole", scaling=Scaling("minmax", 0.0, 100.0))
+        analyse_model(network, train.scaling, atlas, tiles | {"drawn": other}, CONFIG, 0)
+
+
+def test_results_of_0_1_0_are_read(results, tmp_path):
+    results.save(tmp_path / "z4")
+    record = json.loads((tmp_path / "z4" / "results.json").read_text())
+    del record["content"]["pca_facts"]
+    (tmp_path / "z4" / "results.json").write_text(json.dumps(record))
+    assert ModelResults.load(tmp_path / "z4").pca_facts == {}
 
 
 def test_density_rates_and_active_dimensions_are_those_of_the_training_rows(world):

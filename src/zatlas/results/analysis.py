@@ -1,8 +1,8 @@
 """Everything that the report says about one model, measured: `analyse_model`; and of several: `compare_models`.
 
 Bounded in memory and the same for the same input: of each part, and of the atlas where pixels are needed, at most 2000
-tiles are used, evenly spaced in their order (500 for SSIM, which is slow); PCA is fitted to at most 3000 training
-tiles. Nothing of the test part steers anything here; it is only measured.
+tiles are used, evenly spaced in their order (500 for SSIM, which is slow). PCA is shown what the network is shown where
+that is known, else at most 3000 training tiles. Nothing of the test part steers anything here; it is only measured.
 """
 
 import contextlib
@@ -32,14 +32,16 @@ from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import evaluate
+from zatlas.training.linear import fit_settled_pca
 from zatlas.trust.associations import between_share
 from zatlas.trust.dimensions import (
     active_units,
     forecast_active_dims,
     information_per_dim,
 )
-from zatlas.trust.evaluation import psnr, ssim
+from zatlas.trust.evaluation import psnr, squared_error, ssim
 from zatlas.trust.features import WORDS, feature_spread, image_features
+from zatlas.trust.gains import TileErrors, contrast, contrast_floor, gains
 from zatlas.trust.probes import Probe, grey_histogram, label_kind, linear_probe, means_by
 
 __all__ = ["PARTS", "analyse_model", "compare_models", "evenly"]
@@ -56,7 +58,14 @@ _LEAST_IMAGES = 40
 _BATCH = 64
 _METRICS = (
     "distortion_nats", "rate_nats", "elbo_nats", "psnr_db", "psnr_sd", "ssim", "pca_psnr_db", "pca_ssim", "n",
+    "gain_db", "gain_low_db", "gain_high_db",
+    "content_psnr_db", "content_pca_psnr_db", "content_gain_db", "content_gain_low_db", "content_gain_high_db",
+    "pooled_psnr_db", "pooled_pca_psnr_db", "pooled_gain_db", "pooled_gain_low_db", "pooled_gain_high_db",
+    "n_empty", "n_groups",
 )  # fmt: skip
+
+
+_PER_TILE = ("error", "pca_error", "psnr", "pca_psnr", "ssim", "pca_ssim", "n_values", "contrast")
 
 
 def evenly(n: int, most: int) -> Int[np.ndarray, " m"]:
@@ -87,7 +96,7 @@ def analyse_model(
         scaling: The grey scale that it works on; tiles on another one are refused.
         atlas: Its atlas; the usual maps and k-means are made when missing, further maps are taken along.
         tiles: Grid tiles of the parts "train", "validation", "test" (those there are), and "atlas", row by row those
-            of the atlas.
+            of the atlas. With "drawn", training tiles as the network is shown them, PCA sees their draws.
         config: The study's configuration, with the options of this model (`StudyConfig.for_model`).
         seed: Of every draw.
         on_progress: Called with (steps done, steps in all).
@@ -118,7 +127,7 @@ def _check(scaling: Scaling, atlas: Atlas, tiles: Mapping[str, Tiles], parts: li
         raise UsageError(
             f"the atlas has {len(atlas)} rows, its tiles are {len(tiles['atlas'])}", hint="embed these tiles again"
         )
-    for name in (*parts, "atlas"):
+    for name in (*parts, "atlas", *(["drawn"] if "drawn" in tiles else [])):
         if tiles[name].scaling != scaling:
             raise UsageError(f"the tiles of {name} are on another grey scale", hint="give them the model's scaling")
 
@@ -155,6 +164,8 @@ class _Analysis:
         self.view = View(network, tiles["train"])
         self.training_rows = _training_rows(atlas)
         self.effective_beta = float("nan")
+        self.pca_facts: dict[str, Any] = {}
+        self.contrast_floor = self._contrast_floor()
 
     def _step(self) -> None:
         self.done += 1
@@ -206,6 +217,7 @@ class _Analysis:
             neighbours=near,
             prior=self.network.prior.name,
             amortisation=self._amortisation(),
+            pca_facts=self.pca_facts,
         )
 
     def _complete_atlas(self) -> None:
@@ -217,15 +229,23 @@ class _Analysis:
         self._step()
 
     def _fit_pca(self) -> PixelPca:
-        train = self.tiles["train"]
-        rows = evenly(len(train), most_pca_rows(train.channels * train.size**2))
-        if len(rows) < len(train):
-            log.info("PCA of the pixels is fitted to %d of %d training tiles", len(rows), len(train))
-        images = np.empty((len(rows), train.channels, train.size, train.size), np.float32)
-        for start in range(0, len(rows), _BATCH):
-            part = slice(start, start + _BATCH)
-            images[part] = self.view.take(train, rows[part])
-        pca = fit_pixel_pca(images, self.network.config.latent_dim)
+        train, n_components = self.tiles["train"], self.network.config.latent_dim
+        if "drawn" in self.tiles:
+            drawn, settings = self.tiles["drawn"], self.config.train
+            found = fit_settled_pca(
+                drawn, self.tiles.get("validation"), n_components, seed=self.seed, jitter=settings.jitter,
+                most_draws=settings.epochs * len(drawn), limits=(self.view.low, self.view.high),
+            )  # fmt: skip
+            pca, facts = found.pca, {name: value for name, value in found._asdict().items() if name != "pca"}
+        else:
+            rows = evenly(len(train), most_pca_rows(train.channels * train.size**2))
+            images = np.empty((len(rows), train.channels, train.size, train.size), np.float32)
+            for start in range(0, len(rows), _BATCH):
+                part = slice(start, start + _BATCH)
+                images[part] = self.view.take(train, rows[part])
+            pca = fit_pixel_pca(images, n_components)
+            facts = {"n_draws": len(rows), "is_augmented": False, "is_settled": len(rows) == len(train)}
+        self.pca_facts = facts | {"unit": "group" if len(self.atlas.groups) > 1 else "image"}
         self._step()
         return pca
 
@@ -237,6 +257,7 @@ class _Analysis:
             beta=self.config.model.beta,
             n_values=pca.mean.size,
             noise_variance=self.network.likelihood.noise_around(pca.mean),
+            beyond=pca.beyond,
         )
 
     def _metrics(self, pca: PixelPca) -> pd.DataFrame:
@@ -245,13 +266,24 @@ class _Analysis:
         for _ in range(len(PARTS) - len(self.parts)):
             self._step()
         metrics = pd.DataFrame.from_dict(table, orient="index", columns=list(_METRICS))
-        return metrics.astype({"n": np.int64}).rename_axis("part")
+        return metrics.astype(dict.fromkeys(("n", "n_empty", "n_groups"), np.int64)).rename_axis("part")
+
+    def _contrast_floor(self) -> float:
+        """Below which contrast a tile is called empty, from a sample of the training tiles."""
+        train = self.tiles["train"]
+        rows = evenly(len(train), _MOST_SSIM)
+        found = [contrast(self.view.take(train, rows[at : at + _BATCH])) for at in range(0, len(rows), _BATCH)]
+        return contrast_floor(np.concatenate(found))
+
+    def _units(self, tiles: Tiles) -> np.ndarray:
+        """What is independent of the others among some tiles: their groups, or images where no groups are known."""
+        return np.asarray(tiles.table()[self.pca_facts["unit"]].to_numpy(dtype=str))
 
     def _metrics_of(self, tiles: Tiles, pca: PixelPca) -> dict[str, float]:
         subset = tiles.subset(evenly(len(tiles), _MOST_TILES))
         found = evaluate(self.network, subset, seed=self.seed)
         with_ssim = set(evenly(len(subset), _MOST_SSIM).tolist())
-        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("psnr", "pca_psnr", "ssim", "pca_ssim")}
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in _PER_TILE}
         standardised, done = 0.0, 0
         with contextlib.closing(subset.batches(0, _BATCH)) as batches:
             for batch in batches:
@@ -259,12 +291,19 @@ class _Analysis:
                 x_hat, own_beta = self._reconstructed(batch.x, batch.mask)
                 some = [i for i in range(len(x)) if done + i in with_ssim]
                 for prefix, made in (("", x_hat), ("pca_", pca.reconstruct(x))):
+                    columns[f"{prefix}error"].append(squared_error(x, made, mask))
                     columns[f"{prefix}psnr"].append(psnr(x, made, mask))
                     columns[f"{prefix}ssim"].append(ssim(x[some], made[some], mask[some]))
+                columns["n_values"].append(mask.sum(axis=(1, 2, 3), dtype=np.float64) * x.shape[1])
+                columns["contrast"].append(contrast(x, mask))
                 standardised += len(x) / own_beta
                 done += len(x)
         self.effective_beta = self.config.model.beta * done / standardised
         numbers = {name: np.concatenate(values) for name, values in columns.items()}
+        has_content = numbers["contrast"] >= self.contrast_floor
+        errors = TileErrors(
+            numbers["error"], numbers["pca_error"], numbers["n_values"], has_content, self._units(subset)
+        )
         self._step()
         return {
             **{name: float(found[name]) for name in ("distortion_nats", "rate_nats", "elbo_nats")},
@@ -274,6 +313,7 @@ class _Analysis:
             "pca_psnr_db": float(numbers["pca_psnr"].mean()),
             "pca_ssim": float(numbers["pca_ssim"].mean()),
             "n": done,
+            **gains(errors, seed=self.seed),
         }
 
     def _reconstructed(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, float]:

@@ -183,7 +183,8 @@ class ModelResults(_Saved):
         n_parameters: Trained numbers of the network.
         history: Training history, one row per epoch (may be empty).
         metrics: Index part (train, validation, test); columns distortion_nats, rate_nats, elbo_nats, psnr_db,
-            psnr_sd, ssim, pca_psnr_db, pca_ssim, n.
+            psnr_sd, ssim, pca_psnr_db, pca_ssim, n, and those of `trust.gains.gains`: what the model gains over PCA in
+            three measures, with intervals (not in studies of 0.1.0).
         rate_per_dim: Mean rate of each dimension [nats per image], (d,); for a prior that has none by dimension,
             against the Gaussian of all latents along it (`trust.dimensions.information_per_dim`).
         is_active: Whether the dimension carries information (variance of its mean above 0.01), (d,).
@@ -204,6 +205,10 @@ class ModelResults(_Saved):
         prior: Name of the prior it was trained with.
         amortisation: What refining the latents of a few test images gains (`trust.amortisation.amortisation_gap`), with
             `steps`, `part` and `by`; {} where it was not measured.
+        pca_facts: How the PCA beside the model came about: n_draws (images shown to it, repeats counted),
+            is_augmented, is_settled (whether more would hardly help), draws and validation_db (where that was looked
+            at, and the mean PSNR there), unit ("group" or "image", over which intervals are). Empty in studies of
+            0.1.0.
     """
 
     name: str
@@ -229,6 +234,7 @@ class ModelResults(_Saved):
     neighbours: dict[str, Any]
     prior: str = StandardNormal.name
     amortisation: dict[str, Any] = field(default_factory=dict)
+    pca_facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def maps(self) -> list[Projection]:

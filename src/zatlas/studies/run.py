@@ -261,8 +261,9 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
     vae, config = made.vae(name), made.config.for_model(made.spec(name))
     most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
     tiles = {part: data.fixed_tiles(part, most=n) for part, n in most.items()}
+    tiles |= {"atlas": data.atlas_tiles(), "drawn": data.training_tiles(made.spec(name).seed)}
     results = analyse_model(
-        vae.network, data.scaling, made.atlas(name), {**tiles, "atlas": data.atlas_tiles()}, config, config.seed,
+        vae.network, data.scaling, made.atlas(name), tiles, config, config.seed,
         name=name, on_progress=talk.on(f"analysing {name}"),
     )  # fmt: skip
     if vae.history is not None:

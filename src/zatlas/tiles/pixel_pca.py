@@ -57,6 +57,11 @@ class PixelPca:
         """
         return self.left_out / max(self.mean.size - len(self.components), 1)
 
+    @property
+    def beyond(self) -> float:
+        """Variance outside the listed spectrum, summed over all values of an image."""
+        return max(self.left_out - float(self.variance[len(self.components) :].sum()), 0.0)
+
     def transform(self, images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n k"]:
         """Scores of images on the components."""
         with one_thread():
@@ -253,7 +258,7 @@ def _n_above_rounding(values: np.ndarray) -> int:
     return int((values > max(float(values[0]), 0.0) * _LEAST_SHARE).sum()) if len(values) else 0
 
 
-def fit_pixel_pca_stream(batches: Iterable[Float[np.ndarray, "b c h w"]], n_components: int) -> PixelPca:
+def fit_pixel_pca_stream(batches: Iterable[Float[np.ndarray, "_ c h w"]], n_components: int) -> PixelPca:
     """PCA of images that come in batches, by `PcaStream`.
 
     Args:

@@ -124,7 +124,7 @@ def _settled(
 
 def _drawn(
     train: Tiles, amount: float, seed: int, limits: tuple[float, float] | None
-) -> Generator[Float[np.ndarray, "b c h w"], None, None]:
+) -> Generator[Float[np.ndarray, "_ c h w"], None, None]:
     """Images without end, epoch after epoch, as the network is shown them."""
     epoch = index = 0
     while True:
@@ -139,7 +139,7 @@ def _drawn(
         epoch += 1
 
 
-def _take(images: Generator[Float[np.ndarray, "b c h w"], None, None], stream: PcaStream, due: int) -> None:
+def _take(images: Generator[Float[np.ndarray, "_ c h w"], None, None], stream: PcaStream, due: int) -> None:
     """Feed the stream until it has seen `due` images; the rest of a batch is lost."""
     while stream.n < due:
         some = next(images)

@@ -24,7 +24,13 @@ def active_units(means: Float[np.ndarray, "n d"], *, threshold: float = ACTIVE_V
 
 
 def forecast_active_dims(
-    variance: Float[np.ndarray, " r"], latent_dim: int, *, beta: float, n_values: int, noise_variance: float | None
+    variance: Float[np.ndarray, " r"],
+    latent_dim: int,
+    *,
+    beta: float,
+    n_values: int,
+    noise_variance: float | None,
+    beyond: float = 0.0,
 ) -> int:
     """How many latent dimensions a *linear* VAE keeps active: those whose PCA variance exceeds beta * noise variance.
 
@@ -37,6 +43,7 @@ def forecast_active_dims(
         n_values: Values per image (c * h * w).
         noise_variance: What the loss implies; None for a shared optimal variance, which is then found with the
             number of dimensions: the mean of the variance that they leave out.
+        beyond: Variance that the spectrum does not list, summed over all values.
 
     Source: Lucas et al. 2019, section 4, https://arxiv.org/abs/1911.02469; Tipping & Bishop 1999 (probabilistic PCA)
     """
@@ -44,7 +51,7 @@ def forecast_active_dims(
         return min(latent_dim, int((variance > beta * noise_variance).sum()))
     active = min(latent_dim, len(variance))
     while active:
-        left_out = max(float(variance[active:].sum()), 0.0) / max(n_values - active, 1)
+        left_out = max(float(variance[active:].sum()) + beyond, 0.0) / max(n_values - active, 1)
         if variance[active - 1] > beta * left_out:
             break
         active -= 1
