@@ -142,6 +142,10 @@ def test_headline_has_a_line_per_model(made: za.Study, capsys: pytest.CaptureFix
     assert re.findall(r"^(\w+) .* of (\d) dimensions active", out, re.MULTILINE) == [
         ("z4", "4"), ("beta4", "4"), ("bce", "2"),
     ]  # fmt: skip
+    lines = re.findall(r"^ +(?:beats|level with|stays below) PCA-(\d) .*; by the pooled error .* PCA-\1 ", out, re.M)
+    assert lines == ["4", "4", "2"]
+    facts = made.results().models[0].pca_facts
+    assert facts["n_draws"] == facts["draws"][-1] and len(facts["draws"]) == len(facts["validation_db"])
 
 
 def test_going_on_does_nothing(made: za.Study, ground: Path) -> None:

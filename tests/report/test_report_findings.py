@@ -4,11 +4,13 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from example_results import example_results
 
 from zatlas.report.findings.words import listing
 from zatlas.report.findings.writing import findings, in_short
+from zatlas.report.sections import _keys, _model_table
 from zatlas.results.kinds import StudyResults
 
 
@@ -68,6 +70,59 @@ def test_verdict_on_pca_follows_the_numbers(results, gaps, start, words):
     assert text.startswith(start)
     assert words in text
     assert ("PCA is ahead" in text) == (min(gaps) < -0.1)
+
+
+def with_gains(model, measures, n_empty=3.0, n_groups=12.0):
+    """Metrics of a study that knows the three measures: prefix -> gain, low, high."""
+    for prefix, values in measures.items():
+        for end, value in zip(("", "low_", "high_"), values, strict=True):
+            model.metrics.loc["test", f"{prefix}gain_{end}db"] = value
+    model.metrics.loc["test", ["n_empty", "n_groups", "pooled_psnr_db"]] = n_empty, n_groups, 26.0
+
+
+def test_three_measures_against_pca_with_their_intervals(results):
+    results.models = results.models[:1]
+    model = results.models[0]
+    model.pca_facts = {"unit": "group", "n_draws": 4096, "draws": [4096], "is_augmented": True, "is_settled": True}
+    measures = {"": (-0.4, -0.8, -0.1), "content_": (0.02, -0.01, 0.05), "pooled_": (0.31, 0.25, 0.37)}
+    with_gains(model, measures)
+    results.config["data"] = {"group": "patient"}
+    results.data.groups = pd.DataFrame({"group": ["a", "b"], "train": [9, 0], "test": [0, 9]})
+    text = text_of(results, "pca")
+    assert text.startswith("No: ") and "0.40 dB below" in text and "PCA is ahead" in text
+    assert "z4 stays below PCA-4 by 0.40 dB [0.10, 0.80], on 12 held-out patients" in text
+    assert "Without the 3 tiles that are nearly empty z4 is level with PCA-4 (0.02 dB [−0.01, 0.05])" in text
+    assert "pooled over all pixels z4 beats PCA-4 by 0.31 dB [0.25, 0.37]" in text
+    assert "4\u202f096 draws of the training images, varied as for the network" in text
+    card = next(key for key in _keys(results) if key["name"].startswith("Against PCA"))
+    assert (
+        card["value"] == "−0.40 dB" and "12 held-out patients; without empty tiles +0.02 [−0.01, +0.05]" in card["more"]
+    )
+    lost = next(finding for finding in findings(results) if finding.section == "lost")
+    assert lost.numbers["z4"]["rms_error_percent"] == pytest.approx(100 * 10 ** (-26 / 20))
+    results.data.groups["train"] = 9
+    assert "on 12 patients (" in text_of(results, "pca")
+    table = _model_table(results)
+    assert "+0.31 [+0.25, +0.37]" in str(table) and "3 nearly empty ones left out" in str(table)
+
+
+def test_one_test_group_has_no_interval(results):
+    none = float("nan")
+    for model in results.models:
+        with_gains(
+            model, {"": (0.5, none, none), "content_": (0.5, none, none), "pooled_": (0.4, none, none)}, 0.0, 1.0
+        )
+    text = text_of(results, "pca")
+    assert text.startswith("Yes, at every latent size") and "The test split is of one group" in text
+    assert "[" not in text and "nearly empty" not in text
+    card = next(key for key in _keys(results) if key["name"].startswith("Against PCA"))
+    assert "without an interval" in card["more"]
+
+
+def test_a_study_of_0_1_0_says_what_it_knows(results):
+    card = next(key for key in _keys(results) if key["name"].startswith("Against PCA"))
+    assert card["more"] == "on test images; above 0 the VAE is better"
+    assert "pooled" not in text_of(results, "pca") and "pooled" not in str(_model_table(results))
 
 
 def test_a_step_within_the_noise_is_called_so(results):

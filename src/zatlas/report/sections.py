@@ -17,13 +17,22 @@ from zatlas.atlas.projection import Projection
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.latent import change_text
-from zatlas.report.findings.words import about_likelihood, by_likelihood, listing, metric, own_options
+from zatlas.report.findings.words import (
+    about_likelihood,
+    by_likelihood,
+    gain,
+    groups_of_test,
+    listing,
+    metric,
+    own_options,
+)
 from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
 from zatlas.results.maps import agreement_name, without_inverse
 from zatlas.trust.features import WORDS
+from zatlas.trust.gains import Gain, gain_text
 
 __all__ = ["FigureSlot", "Section", "build_sections", "headline"]
 
@@ -141,17 +150,17 @@ def _keys(results: StudyResults) -> list[dict[str, str]]:
     best = _best_model(results)
     if best is None:
         return keys
-    psnr, pca = metric(best, "test", "psnr_db"), metric(best, "test", "pca_psnr_db")
+    psnr, gained = metric(best, "test", "psnr_db"), gain(best)
     if math.isfinite(psnr):
         keys.append(
             {"name": "PSNR on test images", "value": f"{psnr:.1f} dB", "more": f"the best model, {plain(best.name)}"}
         )
-    if math.isfinite(psnr) and math.isfinite(pca):
+    if math.isfinite(gained.db):
         keys.append(
             {
                 "name": "Against PCA of the same size",
-                "value": f"{signed(psnr - pca)} dB",
-                "more": "on test images; above 0 the VAE is better",
+                "value": f"{signed(gained.db)} dB",
+                "more": _three_gains(results, best),
             }
         )
     active = int(np.sum(best.is_active))
@@ -172,6 +181,25 @@ def _keys(results: StudyResults) -> list[dict[str, str]]:
             {"name": "Latents against the prior", "value": f"AUC {auc:.2f}", "more": "0.5: alike, 1: fully apart"}
         )
     return keys
+
+
+def _three_gains(results: StudyResults, model: ModelResults) -> str:
+    """The verdict on one model in three measures, as short as can be."""
+    if not math.isfinite(gain(model, "pooled_").db):
+        return "on test images; above 0 the VAE is better"
+    groups = groups_of_test(results, model)
+    words = f"{gain_text(gain(model), model.latent_dim)} on {groups or 'one test group, without an interval'}"
+    if metric(model, "test", "n_empty") > 0 and math.isfinite(gain(model, "content_").db):
+        words += f"; without empty tiles {_gain_cell(gain(model, 'content_'))}"
+    return f"{words}; pooled error {_gain_cell(gain(model, 'pooled_'))}"
+
+
+def _gain_cell(found: Gain) -> str:
+    """`+0.81 [+0.75, +0.88]`."""
+    if not math.isfinite(found.db):
+        return "–"
+    ends = f" [{signed(found.low)}, {signed(found.high)}]" if math.isfinite(found.low) else ""
+    return f"{signed(found.db)}{ends}"
 
 
 def _split_words(split: dict[str, int]) -> str:
@@ -206,6 +234,7 @@ def _model_table(results: StudyResults) -> Block:
                 "PCA [dB]": test.get("pca_psnr_db", float("nan")),
                 "SSIM": test.get("ssim", float("nan")),
                 "PCA SSIM": test.get("pca_ssim", float("nan")),
+                **_gain_columns(model),
             }
         )
     table = pd.DataFrame(rows)
@@ -217,7 +246,31 @@ def _model_table(results: StudyResults) -> Block:
     ]
     unit = "tile" if results.data.is_tiled else "image"
     caption = f"Means over the test split, per {unit}; PCA has as many components as the model has latent dimensions."
-    return table_block(table, "Models on the test split", caption, best=best)
+    return table_block(table, "Models on the test split", caption + _gain_caption(results), best=best)
+
+
+def _gain_columns(model: ModelResults) -> dict[str, str]:
+    if not math.isfinite(gain(model, "pooled_").db):
+        return {}
+    return {
+        "gain [dB]": _gain_cell(gain(model)),
+        "with content [dB]": _gain_cell(gain(model, "content_")),
+        "pooled [dB]": _gain_cell(gain(model, "pooled_")),
+    }
+
+
+def _gain_caption(results: StudyResults) -> str:
+    """What the three gains are, and over what their intervals are."""
+    known = [model for model in results.models if math.isfinite(gain(model, "pooled_").db)]
+    if not known:
+        return ""
+    groups = groups_of_test(results, known[0])
+    interval = f"In brackets 95 % intervals over {groups}." if groups else "Of one test group there is no interval."
+    n_empty = int(metric(known[0], "test", "n_empty"))
+    return (
+        f" Gain over PCA: of the mean PSNR; of the tiles with content alone ({count(n_empty, 'nearly empty one')} left "
+        f"out); of the error pooled over all pixels. {interval}"
+    )
 
 
 # ---- data, split, training

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from zatlas.studies.data import (
     prepare,
     relative_input,
 )
+from zatlas.trust.gains import GAINS
 from zatlas.vae import VAE, load
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ else:
 __all__ = ["Study", "made_from"]
 
 _HEADLINE = ("test_distortion_nats", "test_rate_nats", "test_psnr_db", "test_pca_psnr_db", "active_dims")
+_GAINS = (
+    *(f"test_{name}gain_{end}db" for name in GAINS for end in ("", "low_", "high_")),
+    "test_n_empty", "test_n_groups",
+)  # fmt: skip
 
 
 class Study:
@@ -136,7 +142,12 @@ class Study:
         """The few numbers of each model that say most, from the comparison of the finished study."""
         table = self.results().comparison.table
         wanted = [name for name in table.columns if name in _HEADLINE]
-        return {str(row["name"]): {k: float(row[k]) for k in wanted} for _, row in table.iterrows()}
+        gains = [name for name in table.columns if name in _GAINS]  # of one group there is no interval
+        return {
+            str(row["name"]): {k: float(row[k]) for k in wanted}
+            | {k: float(row[k]) for k in gains if math.isfinite(float(row[k]))}
+            for _, row in table.iterrows()
+        }
 
     def record_files(self) -> None:
         """Bring manifest.json up to date with the files of the study."""

@@ -1,6 +1,7 @@
 """Single steps on a finished study: embed, walk, sample, report. Each writes beside the study, never into it."""
 
 import logging
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from zatlas.report.page import report as write_report
 from zatlas.results.pictures import View, decoded, samples
 from zatlas.studies.study import Study
 from zatlas.trust.features import feature_spread, image_features
+from zatlas.trust.gains import Gain, gain_text
 
 __all__ = ["embed", "headline_text", "report", "sample", "walk"]
 
@@ -160,10 +162,25 @@ def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
     """The few numbers that say most, a line per model."""
     lines, width = [f"{made.folder}/report.html"], max(5, *(len(name) for name in summary))
     for name, numbers in summary.items():
+        size = made.spec(name).latent_dim
         lines.append(
             f"{name:<{width}} test distortion {numbers['test_distortion_nats']:.1f} nats, "
             f"rate {numbers['test_rate_nats']:.1f} nats, PSNR {numbers['test_psnr_db']:.2f} dB "
             f"(PCA of the same size {numbers['test_pca_psnr_db']:.2f} dB), "
-            f"{int(numbers['active_dims'])} of {made.spec(name).latent_dim} dimensions active"
+            f"{int(numbers['active_dims'])} of {size} dimensions active"
         )
+        if math.isfinite(numbers.get("test_pooled_gain_db", math.nan)):
+            lines.append(f"{'':<{width}} {_gains_line(numbers, size)}")
     return "\n".join(lines)
+
+
+def _gains_line(numbers: dict[str, float], n_components: int) -> str:
+    """The verdict against PCA in three measures; without empty tiles only where there are some."""
+
+    def text(measure: str) -> str:
+        ends = (numbers.get(f"test_{measure}gain_{end}db", math.nan) for end in ("", "low_", "high_"))
+        return gain_text(Gain(*ends), n_components)
+
+    n_empty = int(numbers["test_n_empty"])
+    content = f"; without {n_empty} nearly empty tiles {text('content_')}" if n_empty else ""
+    return f"{text('')}{content}; by the pooled error {text('pooled_')}"

@@ -10,6 +10,8 @@ from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.words import (
     about_likelihood,
     by_likelihood,
+    gain,
+    groups_of_test,
     in_order,
     listing,
     metric,
@@ -20,6 +22,7 @@ from zatlas.report.findings.words import (
 )
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
 from zatlas.trust.evaluation import bits, relative_error, texture_kept
+from zatlas.trust.gains import GAINS, gain_text, gain_verdict
 from zatlas.trust.uncertainty import difference_error
 
 __all__ = [
@@ -30,8 +33,6 @@ __all__ = [
     "train_test_gap",
     "what_is_lost",
 ]
-
-_SAME_DB = 0.1
 
 
 def _measured(results: StudyResults, *names: str, part: str = "test") -> list[ModelResults]:
@@ -142,9 +143,10 @@ def against_pca(results: StudyResults) -> Finding | None:
     models = _measured(results, "psnr_db", "pca_psnr_db")
     if not models:
         return None
-    gaps = {model.name: metric(model, "test", "psnr_db") - metric(model, "test", "pca_psnr_db") for model in models}
-    better = [model for model in models if gaps[model.name] > _SAME_DB]
-    worse = [model for model in models if gaps[model.name] < -_SAME_DB]
+    found = {model.name: gain(model) for model in models}
+    gaps = {name: one.db for name, one in found.items()}
+    better = [model for model in models if gain_verdict(found[model.name]) == "beats"]
+    worse = [model for model in models if gain_verdict(found[model.name]) == "stays below"]
     held = tests(models[0], results.data.is_tiled)
     every, none, at, one = _AT_SIZES if results.is_by_size else _FOR_MODELS
     if len(better) == len(models):
@@ -158,7 +160,7 @@ def against_pca(results: StudyResults) -> Finding | None:
     text = (
         f"{verdict}: with {those(results, models)} the mean PSNR of the VAE on {held} is "
         f"{_higher_or_lower(models, gaps)} that of PCA with "
-        "as many components. PCA was fitted on the same training images and clipped to the same grey range. "
+        f"as many components. {_three_measures(results, models)}{_about_the_pca(models)}"
     )
     text += _ssim_against_pca(models)
     if worse:
@@ -167,10 +169,58 @@ def against_pca(results: StudyResults) -> Finding | None:
             f"Where PCA is ahead ({names}), the VAE has not learnt what a linear projection of that size can keep: "
             "more training may help."
         )
-    numbers = {"psnr_gap_db": gaps}
+    numbers = {
+        "psnr_gap_db": gaps,
+        "gains": {model.name: {name: list(gain(model, name)) for name in GAINS} for model in models},
+    }
     return Finding(
         section="pca", question="Is the VAE better than PCA of the same size?", text=text.strip(), numbers=numbers
     )
+
+
+def _three_measures(results: StudyResults, models: list[ModelResults]) -> str:
+    """Each model's verdict with its interval, then without empty tiles, then by the pooled error."""
+    models = [model for model in models if math.isfinite(gain(model, "pooled_").db)]
+    if not models:
+        return ""
+    groups = groups_of_test(results, models[0])
+    over = f", on {groups} (95 % over them)" if groups else ""
+    words = f"By the mean over tiles {_verdicts(models, '')}{over}. "
+    n_empty = int(metric(models[0], "test", "n_empty"))
+    with_content = [model for model in models if math.isfinite(gain(model, "content_").db)]
+    if n_empty and with_content:
+        words += (
+            f"Without the {count(n_empty, 'tile')} that {'is' if n_empty == 1 else 'are'} nearly empty "
+            f"{_verdicts(with_content, 'content_')}. "
+        )
+    words += f"By the error pooled over all pixels {_verdicts(models, 'pooled_')}. "
+    if not groups:
+        words += "The test split is of one group, so that nothing says how far this holds for another one. "
+    return words
+
+
+def _verdicts(models: list[ModelResults], measure: str) -> str:
+    found = []
+    for model in models:
+        text = gain_text(gain(model, measure), model.latent_dim)
+        found.append(f"{plain(model.name)} {'is ' if text.startswith('level') else ''}{text}")
+    return listing(found)
+
+
+def _about_the_pca(models: list[ModelResults]) -> str:
+    """What the PCA was shown."""
+    facts = [model.pca_facts for model in models if "draws" in model.pca_facts]
+    if not facts:
+        return "PCA was fitted on the same training images and clipped to the same grey range. "
+    kinds = {bool(one["is_augmented"]) for one in facts}
+    draws = listing([f"{int(one['n_draws']):,}".replace(",", "\u202f") for one in facts])
+    how = "varied as for the network" if kinds == {True} else "as they are" if kinds == {False} else "varied or not"
+    stop = "where twice as many gained less than 0.02 dB on validation images"
+    if not all(one["is_settled"] for one in facts):
+        stop = "and more might still help it"
+    elif kinds == {False}:
+        stop = "which validation images favour, or which is all there is"
+    return f"PCA saw {draws} draws of the training images, {how}, {stop}; it is clipped to the same grey range. "
 
 
 _AT_SIZES = ("at every latent size", "at no latent size", "At", "latent size")
@@ -232,7 +282,8 @@ def what_is_lost(results: StudyResults) -> Finding | None:
         return None
     parts, numbers = [], {}
     for model in models:
-        error = 100 * relative_error(metric(model, "test", "psnr_db"))
+        pooled = metric(model, "test", "pooled_psnr_db")  # of a root mean square; studies of 0.1.0 have only the mean
+        error = 100 * relative_error(pooled if math.isfinite(pooled) else metric(model, "test", "psnr_db"))
         rate = bits(metric(model, "test", "rate_nats"))
         shown = model.reconstructions
         ours, pca = (texture_kept(shown.originals, made) for made in (shown.reconstructions, shown.pca))

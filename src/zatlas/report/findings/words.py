@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from zatlas.report.figures.style import count, plain
 from zatlas.results.kinds import ModelResults, StudyResults
+from zatlas.trust.gains import Gain
 from zatlas.trust.uncertainty import standard_error
 
 if TYPE_CHECKING:
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = [
     "about_likelihood",
     "by_likelihood",
+    "gain",
     "grade",
+    "groups_of_test",
     "in_order",
     "listing",
     "metric",
@@ -86,6 +89,31 @@ def metric(model: ModelResults, part: str, name: str) -> float:
 def psnr_error(model: ModelResults, part: str = "test") -> float:
     """Standard error of the mean PSNR of a part [dB]."""
     return standard_error(metric(model, part, "psnr_sd"), metric(model, part, "n"))
+
+
+def gain(model: ModelResults, measure: str = "", part: str = "test") -> Gain:
+    """What a model gains over PCA in a measure of `trust.gains.GAINS`; NaN where it was not measured.
+
+    Studies of 0.1.0 know the mean over tiles alone, without an interval.
+    """
+    db, low, high = (metric(model, part, f"{measure}gain_{end}db") for end in ("", "low_", "high_"))
+    if not measure and db != db:
+        db = metric(model, part, "psnr_db") - metric(model, part, "pca_psnr_db")
+    return Gain(db, low, high)
+
+
+def groups_of_test(results: StudyResults, model: ModelResults) -> str:
+    """Over what intervals of the test split are, such as `103 held-out patients`; "" where there is none."""
+    n = metric(model, "test", "n_groups")
+    if not n > 1:
+        return ""
+    if model.pca_facts.get("unit") == "image":
+        return count(int(n), "held-out image")
+    column = str(results.config.get("data", {}).get("group", ""))
+    table = results.data.groups
+    is_known = "train" in table and "test" in table
+    is_held_out = is_known and not bool(((table["train"] > 0) & (table["test"] > 0)).any())
+    return count(int(n), f"{'held-out ' if is_held_out else ''}{column if column.isalpha() else 'group'}")
 
 
 def tests(model: ModelResults, is_tiled: bool) -> str:
