@@ -3,11 +3,11 @@
 import { describe, expect, it } from "vitest";
 import { byDifference, compared, differenceSentence, silhouetteWords, stabilityWords } from "../src/tabs/clusters/words";
 import { byRate, byStrength, correlationText, signed, strongestColumns, traversal } from "../src/tabs/dimensions/order";
-import { ariWords, clusterMatch, meanOverlap, sharedRows } from "../src/tabs/models/figures";
+import { ariWords, clusterMatch, gainText, meanOverlap, sharedRows } from "../src/tabs/models/figures";
 import { nearestIn, nearestTo, placesInBox } from "../src/tabs/models/points";
 import { commandText, epochsOf, withoutFirstTenth, linesOf } from "../src/tabs/run/history";
 import { extent, linear, niceTicks, tickText } from "../src/parts/charts/scale";
-import type { ComparisonInfo, CorrelationInfo, DimensionInfo } from "../src/manifest";
+import type { ComparisonInfo, CorrelationInfo, DimensionInfo, ModelInfo } from "../src/manifest";
 
 const correlation = (column: string, r: number): CorrelationInfo => ({ column, r, kind: "spearman", low: r - 0.1, high: r + 0.1, n: 100 });
 const dimension = (dim: number, rate: number, correlations: CorrelationInfo[] = []): DimensionInfo => ({
@@ -131,5 +131,16 @@ describe("run", () => {
   });
   it("writes a command as one would type it", () => {
     expect(commandText(["zatlas", "study", "my data.npz", "it's"])).toBe("zatlas study 'my data.npz' 'it'\\''s'");
+  });
+});
+
+describe("gain over PCA", () => {
+  const model = (test: Record<string, number | null>): ModelInfo => ({ metrics: { test } }) as unknown as ModelInfo;
+  it("stands with its interval, where there is one", () => {
+    expect(gainText(model({ gain_db: 0.81, gain_low_db: 0.75, gain_high_db: 0.88 }), "")).toBe("+0.81 [+0.75, +0.88]");
+    expect(gainText(model({ pooled_gain_db: -0.4, pooled_gain_low_db: null, pooled_gain_high_db: null }), "pooled_")).toBe("−0.40");
+  });
+  it("is empty in a study that did not measure it", () => {
+    expect(gainText(model({ psnr_db: 20 }), "content_")).toBe("");
   });
 });

@@ -7,7 +7,7 @@ import { formatNumber } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
 import { clusterTitle } from "../../verdict";
 import { countText, fixed, WideTable } from "../common";
-import { activeDims, judgedOn, metric } from "./figures";
+import { activeDims, gainText, judgedOn, metric } from "./figures";
 
 interface Figure {
   title: string;
@@ -22,6 +22,17 @@ interface Figure {
 /** Distortion and ELBO are in nats of a likelihood: none is the better one where the models have different ones. */
 const ofOneLikelihood = (models: readonly ModelInfo[]): boolean => new Set(models.map((model) => model.likelihood)).size === 1;
 
+/** The three gains over PCA; studies of 0.1.0 do not have them. */
+const gainFigures = (models: readonly ModelInfo[]): Figure[] => {
+  const measures = [
+    ["", "Gain over PCA [dB]", "mean PSNR less that of PCA with as many dimensions; in brackets its 95 % interval over groups"],
+    ["content_", "Gain, with content [dB]", "the same without nearly empty tiles"],
+    ["pooled_", "Gain, pooled [dB]", "the same by the squared error pooled over all pixels"],
+  ] as const;
+  const known = measures.filter(([measure]) => models.some((model) => gainText(model, measure)));
+  return known.length < measures.length ? [] : known.map(([measure, title, hint]) => ({ title, hint, value: (m) => metric(m, `${measure}gain_db`), text: (m) => gainText(m, measure) || "–", better: "high" }));
+};
+
 const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
   { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
   { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
@@ -31,6 +42,7 @@ const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
   { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, ...(ofOneLikelihood(models) && { better: "high" as const }) },
   { title: "PSNR [dB]", hint: "how close the reconstructions are; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
   { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
+  ...gainFigures(models),
   { title: "SSIM", hint: "structural similarity; 1 is identical", value: (m) => metric(m, "ssim"), digits: 3, better: "high" },
   { title: "Effective β", hint: "weight of the rate, per noise of the pixels", value: (m) => m.effective_beta, digits: 1 },
   { title: clusterTitle(models), hint: "by k-means; the tab of each model says what they are worth", value: (m) => m.clusters.k, digits: 0 },

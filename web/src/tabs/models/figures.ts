@@ -11,6 +11,15 @@ export function metric(model: ModelInfo, name: string): number | null {
   return model.metrics[judgedOn(model)]?.[name] ?? null;
 }
 
+/** What a model gains over PCA in one measure, with its interval over groups; empty where it was not measured. */
+export function gainText(model: ModelInfo, measure: "" | "content_" | "pooled_"): string {
+  const [gain, low, high] = ["gain_db", "gain_low_db", "gain_high_db"].map((name) => metric(model, measure + name));
+  if (gain == null) return "";
+  return signed(gain) + (low != null && high != null ? ` [${signed(low)}, ${signed(high)}]` : "");
+}
+
+const signed = (value: number): string => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(2);
+
 export function activeDims(model: ModelInfo): number {
   return model.dimensions.filter((dimension) => dimension.is_active).length;
 }
