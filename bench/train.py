@@ -5,6 +5,7 @@
     python bench/train.py --threads 1              # everybody on one core
     python bench/train.py --w2                     # the network of a public solution, see below
     python bench/train.py --busy-neighbour         # zatlas beside a process that keeps one of two cores busy
+    python bench/train.py --equal-time             # quality after equal processor time
     python bench/train.py --precision-check        # zatlas in bfloat16 and in float32, three seeds
 
 Run it on Linux with a Python that has zatlas, which draws the images. Each contestant is a process in an environment
@@ -25,6 +26,7 @@ so has the notebook here; zatlas has no layers with batch statistics and runs wi
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -59,6 +61,10 @@ W2 = {"size": 64, "widths": (32, 64, 128, 256, 512), "latent_dim": 128}
 MEASURED = ("images_per_s", "images_per_cpu_s", "cpu_s_per_image", "faults_per_image", "test_loss", "peak_mb")
 
 
+Curve = Sequence[Sequence[float]]
+"""Processor seconds since the beginning, and PSNR [dB], after each epoch."""
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A file of train_peers with its environment, and what it is told beyond the task."""
@@ -88,6 +94,7 @@ W2_CONTESTANTS = {
 ON_REQUEST = {  # run when named by --only
     "zatlas-float32": Contestant("zatlas", {**_RAISED, "precision": "float32"}),
     "zatlas-allocator-as-is": Contestant("zatlas", {}),
+    "zatlas-own": Contestant("zatlas", {**_RAISED, "own": True}),
 }
 
 
@@ -99,6 +106,7 @@ class Training:
         self.source = Path(shutil.copytree(CHECKOUT / "src", folder / "src"))  # edits during a run change nothing
         self.task = {**network, **_draw_images(folder, images, network["size"]), "epochs": epochs}
         self.about: dict[str, Any] = {}
+        self.curves: dict[str, list[Curve]] = {}  # quality over processor time, by turn
         self.failed: dict[str, tuple[str, str]] = {}  # in a word, and in full
         self._turns: dict[str, int] = {}
 
@@ -134,6 +142,7 @@ class Training:
                 self.failed[name] = ("did not run", str(err))
                 return dict.fromkeys(MEASURED, math.nan)
         numbers = {**done.report, "peak_mb": done.peak_mb}
+        self.curves.setdefault(name, []).append(numbers.pop("quality"))
         self.about[name] = {key: value for key, value in numbers.items() if key not in MEASURED}
         return {key: numbers[key] for key in MEASURED}
 
@@ -151,7 +160,7 @@ class Training:
         """For the record."""
         task = {key: value for key, value in self.task.items() if key not in ("train", "test")}
         facts = {"zatlas": _state_of_the_checkout(), "task": task, "about": self.about, "failed": self.failed}
-        return {**facts, "found": found}
+        return {**facts, "found": found, "quality": self.curves}
 
 
 def _state_of_the_checkout() -> dict[str, Any]:
@@ -196,8 +205,15 @@ def compare(training: Training, contestants: Mapping[str, Contestant], options: 
     turns = {name: partial(training.turn, name, one, options.threads) for name, one in able.items()}
     found = training.rounds(turns, options.rounds)
     show_comparison(found, training, title=_title(options))
+    if options.equal_time:
+        show_quality(training)
     training.tell_failures()
-    name = "train" + ("-w2" if options.w2 else "") + (f"-threads{options.threads}" if options.threads else "")
+    name = (
+        "train"
+        + ("-equal-time" if options.equal_time else "")
+        + ("-w2" if options.w2 else "")
+        + (f"-threads{options.threads}" if options.threads else "")
+    )
     contest.save(name, training.facts(found), folder=options.results)
 
 
@@ -230,6 +246,53 @@ def _title(options: argparse.Namespace) -> str:
     network = "W2 (64 px)" if options.w2 else "W1 (128 px)"
     where = f"pinned to {options.threads} of the cores" if options.threads else "all cores"
     return f"Training {network}, {options.epochs - 1} counted epochs of {options.images} images less a tenth, {where}"
+
+
+def show_quality(training: Training) -> None:
+    """Print the PSNR after equal processor time, and the time to the quality with which the notebook ended.
+
+    The equal time of a round is that after which the first contestant had ended. Curves are taken as straight between
+    two epochs.
+    """
+    curves = {name: turns for name, turns in training.curves.items() if name not in training.failed}
+    rounds = [dict(zip(curves, turns, strict=True)) for turns in zip(*curves.values(), strict=True)]
+    rows = []
+    for name in curves:
+        after, times = [], []
+        for of_round in rounds:
+            after.append(quality_after(of_round[name], min(curve[-1][0] for curve in of_round.values())))
+            if "notebook" in of_round:
+                times.append(time_to(of_round[name], of_round["notebook"][-1][1]) / of_round["notebook"][-1][0])
+        ends = [curve[-1] for curve in curves[name]]
+        share = statistics.median(times) if times else math.nan
+        rows.append([
+            name, f"{statistics.median(after):.2f}", f"{min(after):.2f} to {max(after):.2f}",
+            f"{statistics.median(end[0] for end in ends):.1f}", f"{statistics.median(end[1] for end in ends):.2f}",
+            f"{share:.2f}" if math.isfinite(share) else "not reached" if times else "-",
+        ])  # fmt: skip
+    columns = ["contestant", "PSNR after equal time", "rounds", "CPU s in all", "PSNR at the end", "time to notebook's"]
+    missing = [[name, what, *["-"] * (len(columns) - 2)] for name, (what, _) in training.failed.items()]
+    contest.show("Quality of test images over processor time", columns, rows + missing)
+
+
+def quality_after(curve: Curve, seconds: float) -> float:
+    """PSNR at a time; before the end of the first epoch nothing is known (NaN)."""
+    if seconds < curve[0][0]:
+        return math.nan
+    for (begin, low), (end, high) in itertools.pairwise(curve):
+        if begin <= seconds <= end:
+            return low + (high - low) * (seconds - begin) / (end - begin)
+    return curve[-1][1]
+
+
+def time_to(curve: Curve, quality: float) -> float:
+    """Seconds until a PSNR is reached; infinite when it never is."""
+    if curve[0][1] >= quality:
+        return curve[0][0]
+    for (begin, low), (end, high) in itertools.pairwise(curve):
+        if low < quality <= high:
+            return begin + (end - begin) * (quality - low) / (high - low)
+    return math.inf
 
 
 def busy_neighbour(training: Training, options: argparse.Namespace) -> None:
@@ -302,6 +365,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=contest.HERE / "results", help="folder of the JSON files")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--w2", action="store_true", help="the other network")
+    parser.add_argument("--equal-time", action="store_true", help="also the quality after equal processor time")
     mode.add_argument("--busy-neighbour", action="store_true", help="zatlas beside a busy process, on two cores")
     mode.add_argument("--precision-check", action="store_true", help="zatlas in bfloat16 and float32")
     options = parser.parse_args()
@@ -316,6 +380,7 @@ def main() -> None:
             Path(folder), images=options.images, epochs=options.epochs, network=W2 if options.w2 else W1,
             is_here=options.here,
         )  # fmt: skip
+        training.task["watches_quality"] = options.equal_time
         if options.busy_neighbour:
             busy_neighbour(training, options)
         elif options.precision_check:

@@ -166,6 +166,36 @@ def test_peers_get_the_allocator_settings_of_zatlas(common: ModuleType, monkeypa
     assert len(calls) >= 4 and calls == of_zatlas
 
 
+def test_looks_at_the_test_images_stop_the_clock(common: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4)).astype(np.uint8)
+    np.save(tmp_path / "test.npy", images)
+    now = [0.0]
+    monkeypatch.setattr(common, "_now", lambda: (now[0], 2 * now[0], 0))
+    task = common.Task("", str(tmp_path / "test.npy"), "", 2, 0, 4, (4,), 2, watches_quality=True)
+    clock = common.Clock()
+
+    def shown(x: np.ndarray) -> np.ndarray:
+        now[0] += 100.0
+        return x + 0.1
+
+    now[0] = 7.0
+    clock.watch(task, shown)
+    for _ in range(3):
+        now[0] += 2.0
+        clock.epoch_ended()
+    assert clock.numbers(50)["images_per_s"] == 25.0
+    assert [round(seconds, 6) for seconds, _ in clock.quality] == [4.0, 8.0, 12.0]
+    assert [round(quality, 4) for _, quality in clock.quality] == [20.0] * 3
+
+
+def test_quality_after_a_time_and_time_to_a_quality(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    train, curve = loaded(BENCH / "train.py"), [(10.0, 15.0), (20.0, 19.0), (40.0, 18.0)]
+    assert [train.quality_after(curve, seconds) for seconds in (15.0, 30.0, 99.0)] == [17.0, 18.5, 18.0]
+    assert np.isnan(train.quality_after(curve, 9.0))
+    assert [train.time_to(curve, quality) for quality in (14.0, 16.0, 19.5)] == [10.0, 12.5, np.inf]
+
+
 def test_every_benchmark_answers_help() -> None:
     """All at once, because most of the time is the start of Python."""
     assert BENCH / "train.py" in SCRIPTS

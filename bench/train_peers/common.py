@@ -8,6 +8,7 @@ network returns in float32, so that it means the same for all.
 import ctypes
 import itertools
 import json
+import math
 import os
 import resource
 import statistics
@@ -19,7 +20,9 @@ from importlib.metadata import version
 
 import numpy as np
 
-__all__ = ["Clock", "Task", "cores", "images_of", "raise_allocator_thresholds", "read_task", "report", "test_loss"]
+__all__ = [
+    "Clock", "Task", "cores", "images_of", "psnr", "raise_allocator_thresholds", "read_task", "report", "test_loss",
+]  # fmt: skip
 
 _TEST_BATCH = 100
 
@@ -42,6 +45,8 @@ class Task:
         allocator: Raise the allocator's thresholds first.
         batch_size: Images per step.
         learning_rate: Of Adam, constant.
+        watches_quality: Reconstruct the test images after each epoch; the clock stands still meanwhile.
+        own: Take the library's own network and settings instead of these; only zatlas has some.
     """
 
     train: str
@@ -57,6 +62,8 @@ class Task:
     allocator: bool = False
     batch_size: int = 64
     learning_rate: float = 1e-3
+    watches_quality: bool = False
+    own: bool = False
 
 
 def read_task(*, sets_allocator: bool = True) -> Task:
@@ -92,15 +99,36 @@ class Clock:
     """Wall time, processor time and page faults between the ends of epochs.
 
     So everything that a library does between two epochs (evaluation, checkpoints, tables) counts as well.
+
+    Attributes:
+        quality: After each epoch, when `watch` was called: processor seconds since then, and the PSNR of test images.
     """
 
     def __init__(self) -> None:
         self._marks: list[tuple[float, float, int]] = []
+        self._left_out = (0.0, 0.0, 0)  # what the looks at the test images cost
+        self._begin_cpu, self._look = 0.0, lambda: math.nan
+        self.quality: list[tuple[float, float]] = []
+        self._is_watching = False
+
+    def watch(self, task: Task, shown: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Note the PSNR of the test images after each epoch, if the task wants it; to be called before the training.
+
+        Args:
+            task: It names the test images.
+            shown: From images (b, 1, h, w) to their reconstructions from z = mean, both from 0 to 1.
+        """
+        self._is_watching, self._look = task.watches_quality, lambda: psnr(task, shown)
+        self._begin_cpu = _now()[1]
 
     def epoch_ended(self) -> None:
         """To be called once at the end of each epoch."""
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        self._marks.append((time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_minflt))
+        now = _now()
+        self._marks.append(tuple(a - b for a, b in zip(now, self._left_out, strict=True)))  # type: ignore[arg-type]
+        if self._is_watching:
+            self.quality.append((self._marks[-1][1] - self._begin_cpu, self._look()))
+            spent = (b - a for a, b in zip(now, _now(), strict=True))
+            self._left_out = tuple(a + b for a, b in zip(self._left_out, spent, strict=True))  # type: ignore[assignment]
 
     def numbers(self, n_images: int) -> dict[str, float]:
         """What the epochs after the first cost, by image."""
@@ -116,6 +144,24 @@ class Clock:
             "images_per_cpu_s": counted / cpu,
             "faults_per_image": faults / counted,
         }
+
+
+def _now() -> tuple[float, float, int]:
+    """Wall clock [s], processor time of this process [s], page faults."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_minflt
+
+
+def psnr(task: Task, shown: Callable[[np.ndarray], np.ndarray]) -> float:
+    """Mean over test images of their peak signal-to-noise ratio [dB], greys from 0 to 1."""
+    images, found = images_of(task.test), []
+    for start in range(0, len(images), _TEST_BATCH):
+        x = images[start : start + _TEST_BATCH]
+        x_hat = shown(x)
+        assert x_hat.shape == x.shape
+        errors = np.square(x_hat.astype(np.float64) - x).mean(axis=(1, 2, 3))
+        found += (-10 * np.log10(np.maximum(errors, 1e-12))).tolist()
+    return float(np.mean(found))
 
 
 def test_loss(task: Task, passed: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]) -> float:
@@ -158,4 +204,5 @@ def report(
     """
     numbers = clock.numbers(len(np.load(task.train, mmap_mode="r")))
     about = {"threads": threads, "parameters": parameters, "versions": {name: version(name) for name in libraries}}
-    print("\n" + json.dumps({**numbers, "test_loss": loss, **about, **(more or {})}), flush=True)
+    found = {**numbers, "test_loss": loss, "quality": clock.quality, **about, **(more or {})}
+    print("\n" + json.dumps(found), flush=True)

@@ -10,6 +10,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import numpy as np
 import tensorflow as tf
 from common import Clock, cores, images_of, read_task, report, test_loss
 from keras import layers
@@ -71,6 +72,11 @@ def passed(x):
     return exact.decoder.predict_on_batch(mean).transpose(0, 3, 1, 2), mean, log_var
 
 
+def shown(x):
+    mean, _ = model.encoder.predict_on_batch(x.transpose(0, 2, 3, 1))
+    return 1 / (1 + np.exp(-model.decoder.predict_on_batch(mean).transpose(0, 3, 1, 2).astype(np.float64)))
+
+
 task, clock = read_task(), Clock()
 keras.utils.set_random_seed(task.seed)
 keras.mixed_precision.set_global_policy(task.precision or "float32")
@@ -78,6 +84,7 @@ keras.mixed_precision.set_global_policy(task.precision or "float32")
 images = images_of(task.train).transpose(0, 2, 3, 1)
 model = VAE(task)
 model.compile(optimizer=keras.optimizers.Adam(task.learning_rate))
+clock.watch(task, shown)
 model.fit(images, epochs=task.epochs, batch_size=task.batch_size, verbose=2, callbacks=[Timer()])
 
 keras.mixed_precision.set_global_policy("float32")

@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from common import Clock, images_of, read_task, report, test_loss
 from torch.utils.data import DataLoader, TensorDataset
-from torch_network import VAE, loss_of, pass_through
+from torch_network import VAE, loss_of, pass_through, shown
 
 
 class LitVAE(L.LightningModule):
@@ -36,6 +36,7 @@ L.seed_everything(task.seed)
 dataset = TensorDataset(torch.from_numpy(images_of(task.train)))
 loader = DataLoader(dataset, batch_size=task.batch_size, shuffle=True, num_workers=0)
 model = LitVAE(task)
+clock.watch(task, partial(shown, model, model.vae.encoder, model.vae.decoder))
 trainer = L.Trainer(max_epochs=task.epochs, accelerator="cpu", default_root_dir=task.folder, callbacks=[Timer()])
 trainer.fit(model, loader)
 

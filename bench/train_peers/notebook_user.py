@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from common import Clock, images_of, read_task, report, test_loss
 from torch.utils.data import DataLoader, TensorDataset
-from torch_network import VAE, loss_of, pass_through
+from torch_network import VAE, loss_of, pass_through, shown
 
 task, clock = read_task(), Clock()
 torch.manual_seed(task.seed)
@@ -13,6 +13,7 @@ torch.manual_seed(task.seed)
 dataset = TensorDataset(torch.from_numpy(images_of(task.train)))
 loader = DataLoader(dataset, batch_size=task.batch_size, shuffle=True, num_workers=0)
 model = VAE(task)
+clock.watch(task, partial(shown, model, model.encoder, model.decoder))
 optimizer = torch.optim.Adam(model.parameters(), lr=task.learning_rate)
 
 for epoch in range(task.epochs):

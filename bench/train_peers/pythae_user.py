@@ -13,7 +13,7 @@ from pythae.models.nn import BaseDecoder, BaseEncoder
 from pythae.pipelines import TrainingPipeline
 from pythae.trainers import BaseTrainerConfig
 from pythae.trainers.training_callbacks import TrainingCallback
-from torch_network import Decoder, Encoder, pass_through
+from torch_network import Decoder, Encoder, pass_through, shown
 
 
 class MyEncoder(BaseEncoder):
@@ -49,6 +49,7 @@ settings = BaseTrainerConfig(
     output_dir=task.folder, num_epochs=task.epochs, per_device_train_batch_size=task.batch_size,
     optimizer_cls="Adam", learning_rate=task.learning_rate, no_cuda=True, seed=task.seed,
 )  # fmt: skip
+clock.watch(task, partial(shown, model, model.encoder.body, model.decoder.body))
 pipeline = TrainingPipeline(model=model, training_config=settings)
 pipeline(train_data=images_of(task.train), callbacks=[Timer()])
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from common import Task
 from torch import nn
 
-__all__ = ["VAE", "Decoder", "Encoder", "loss_of", "pass_through"]
+__all__ = ["VAE", "Decoder", "Encoder", "loss_of", "pass_through", "shown"]
 
 
 class Encoder(nn.Module):
@@ -72,3 +72,12 @@ def pass_through(encoder: nn.Module, decoder: nn.Module, x: np.ndarray) -> tuple
     """Logits, mean and log_var at z = mean, for the test loss."""
     mean, log_var = encoder(torch.from_numpy(x))
     return decoder(mean).numpy(), mean.numpy(), log_var.numpy()
+
+
+def shown(model: nn.Module, encoder: nn.Module, decoder: nn.Module, x: np.ndarray) -> np.ndarray:
+    """Reconstructions from z = mean, by a model in training that is left as it was."""
+    is_training = model.training
+    model.eval()
+    logits, _, _ = pass_through(encoder, decoder, x)
+    model.train(is_training)
+    return 1 / (1 + np.exp(-logits))
