@@ -307,7 +307,17 @@ def _samples(world, d, rng, n=12):
         density={"kind": "Gaussian mixture", "n_components": 4, "trials": trials, "heldout_loglik": -8.9},
         prior_frames=np.clip(world.images[nearest][:, :, ::-1] * rng.uniform(0.3, 1.6), 0, 1).astype(np.float32),
         mismatch={"kl_nats": 0.3 * d, "auc": 0.81},
+        priors=_priors(d),
+        strips=dict.fromkeys(("own", "gaussian", "mixture"), world.images[nearest][:4]),
     )
+
+
+def _priors(d):
+    words = ["the standard normal N(0, I)", "a Gaussian", "Gaussian mixture of 4 components"]
+    table = pd.DataFrame(
+        {"name": ["standard", "gaussian", "mixture"], "words": words, "when": ["with", "after", "after"]}
+    )
+    return table.assign(rate_nats=[6.0 + d, 4.0 + d, 3.5 + d], auc=[0.96, 0.72, 0.57], n=40)
 
 
 def _projections(world, z, psnr, rng):

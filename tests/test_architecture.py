@@ -34,8 +34,10 @@ ROOMS = {
         "agreement", "amortisation", "probes", "support", "importance",
     ),
     "vae": (),
-    "results": ("records", "maps", "kinds", "summary", "comparison", "pictures", "amortisation", "analysis"),
-    "report": ("figures", "findings", "tables", "method", "sections", "page"),
+    "results": (
+        "records", "maps", "kinds", "summary", "comparison", "priors", "pictures", "amortisation", "analysis",
+    ),
+    "report": ("figures", "findings", "tables", "cards", "priors", "method", "sections", "page"),
     "studies": ("data", "study", "plan", "inspect", "run", "verbs", "demo"),
     "explorer": ("greys", "page", "bundle", "server", "share", "notebook"),
     "cli": ("flags", "screen", "verbs", "main"),

@@ -94,6 +94,8 @@ def learned(made: Study) -> dict[str, object]:
         "numbers of model and PCA": results.metrics.drop(index="test").to_dict(),
         "rates": (results.rate_per_dim.tobytes(), results.is_active.tolist(), results.forecast_active_dims),
         "density": (samples.pop("density"), trials.to_csv(), samples.pop("mismatch")),
+        "priors": samples.pop("priors").drop(columns=["rate_nats", "auc", "n"], errors="ignore").to_csv(),
+        "images of priors": {name: frames.tobytes() for name, frames in samples.pop("strips").items()},
         "samples": {name: np.asarray(values).tobytes() for name, values in samples.items()},
         "samples of the model": made.vae("z2").sample(3, like=atlas).tobytes(),
     }

@@ -203,6 +203,14 @@ def test_walk_sample_and_embed_write_beside_the_study(xray_study, tmp_path, caps
     assert zatlas("sample", xray_study, "-n", 5, "-o", tmp_path / "samples", "-q", "--json") == 0
     n_train = (pd.read_csv(xray_study / "data" / "split.csv")["part"] == "train").sum()
     assert f"a density fitted to {n_train} training latents" in json.loads(capsys.readouterr().out)["text"]
+    for source, words in (
+        ("gaussian", "a Gaussian with mean and covariance"),
+        ("prior", "the standard normal N(0, I)"),
+    ):
+        folder = tmp_path / f"samples-{source}"
+        assert zatlas("sample", xray_study, "-n", 5, "--from", source, "-o", folder, "-q", "--json") == 0
+        assert words in json.loads(capsys.readouterr().out)["from"]
+        assert (folder / f"samples-{source}.png").is_file()
     assert zatlas("embed", xray_study, "--model", 2, "-o", tmp_path / "all.h5ad", "-q") == 0
     for folder in ("walk", "samples"):
         assert {f.suffix for f in (tmp_path / folder).iterdir()} == {".png", ".svg", ".csv"}

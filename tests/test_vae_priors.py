@@ -1,14 +1,16 @@
 """Models with a prior that is trained with them: threads, resuming, on disk, in an atlas, analysed."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from own_parts import Residual, blobs, tiles_of
 
 import zatlas as za
 from zatlas.atlas.encode import encode
+from zatlas.atlas.fitted_priors import fit_prior, split_latents
 from zatlas.config import StudyConfig, TrainConfig
-from zatlas.errors import DataError
+from zatlas.errors import DataError, UsageError
 from zatlas.model.network import NetworkConfig, build
 from zatlas.model.priors import VampPrior
 from zatlas.randomness import derived_seed
@@ -111,3 +113,15 @@ def test_information_is_the_rate_when_latents_are_gaussian_along_a_dimension():
     rate = 0.5 * (means**2 + np.exp(log_vars) - 1 - log_vars).mean(axis=0)
     np.testing.assert_allclose(information_per_dim(means, log_vars), rate, atol=0.03)
     np.testing.assert_allclose(information_per_dim(3 * means + 5, log_vars + np.log(9)), rate, atol=0.03)
+
+
+def test_images_are_drawn_from_a_prior_fitted_to_the_training_latents(tmp_path):
+    vae = fitted(tmp_path, "standard")
+    split = np.repeat(["train", "validation", "test"], [40, 12, 8])
+    atlas = vae.embed(tiles_of(60, 1), table_extra=pd.DataFrame({"split": split}))
+    parts = split_latents(atlas.mean, atlas.log_var, split)
+    expected = fit_prior("gaussian", parts["train"], parts["validation"], seed=5)
+    z = expected.sample(4, np.random.default_rng(derived_seed(5, "prior samples")))
+    np.testing.assert_array_equal(vae.sample(4, like=atlas, prior="gaussian", seed=5), vae.decode(z))
+    with pytest.raises(UsageError, match="the prior 'flow' is fitted to latents, and none are given"):
+        vae.sample(4, prior="flow")

@@ -12,6 +12,7 @@ pixel units of the collection.
 A network or a likelihood of one's own is given as an object; nothing in a file names code.
 """
 
+import contextlib
 import dataclasses
 import logging
 import tempfile
@@ -211,7 +212,8 @@ class VAE:
         network = self._new_network(self._shape(tiles, settings))
         network.likelihood.set_greys(_greys(tiles))
         if isinstance(network.prior, VampPrior):
-            network.prior.start_from(next(tiles.batches(0, len(network.prior.images))).x)
+            with contextlib.closing(tiles.batches(0, len(network.prior.images))) as batches:
+                network.prior.start_from(next(batches).x)
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
 from zatlas.atlas.fitted_priors import (
@@ -157,8 +158,9 @@ def test_seeds_repeat_and_few_images_are_refused():
 
 
 @pytest.mark.parametrize("name", FITTED)
-def test_one_dimension_is_enough(name):
-    prior = fit_prior(name, latents(80, 0, d=1), latents(30, 1, d=1))
+def test_one_dimension_is_enough_and_gradients_need_not_be_on(name):
+    with torch.inference_mode():
+        prior = fit_prior(name, latents(80, 0, d=1), latents(30, 1, d=1))
     side = np.linspace(-9, 9, 2001)[:, None]
     assert np.exp(prior.log_prob(side)).sum() * 0.009 == pytest.approx(1, abs=5e-3)
     assert prior.sample(6, np.random.default_rng(0)).shape == (6, 1)

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from example_results import example_results
 
+from zatlas.report.cards import keys, model_table
 from zatlas.report.findings.words import listing
 from zatlas.report.findings.writing import findings, in_short
-from zatlas.report.sections import _keys, _model_table
+from zatlas.report.priors import divergence_words, prior_blocks
 from zatlas.results.kinds import StudyResults
 
 
@@ -94,7 +95,7 @@ def test_three_measures_against_pca_with_their_intervals(results):
     assert "Without the 3 tiles that are nearly empty z4 is level with PCA-4 (0.02 dB [−0.01, 0.05])" in text
     assert "pooled over all pixels z4 beats PCA-4 by 0.31 dB [0.25, 0.37]" in text
     assert "4\u202f096 draws of the training images, varied as for the network" in text
-    card = next(key for key in _keys(results) if key["name"].startswith("Against PCA"))
+    card = next(key for key in keys(results) if key["name"].startswith("Against PCA"))
     assert (
         card["value"] == "−0.40 dB" and "12 held-out patients; without empty tiles +0.02 [−0.01, +0.05]" in card["more"]
     )
@@ -102,7 +103,7 @@ def test_three_measures_against_pca_with_their_intervals(results):
     assert lost.numbers["z4"]["rms_error_percent"] == pytest.approx(100 * 10 ** (-26 / 20))
     results.data.groups["train"] = 9
     assert "on 12 patients (" in text_of(results, "pca")
-    table = _model_table(results)
+    table = model_table(results)
     assert "+0.31 [+0.25, +0.37]" in str(table) and "3 nearly empty ones left out" in str(table)
 
 
@@ -115,14 +116,14 @@ def test_one_test_group_has_no_interval(results):
     text = text_of(results, "pca")
     assert text.startswith("Yes, at every latent size") and "The test split is of one group" in text
     assert "[" not in text and "nearly empty" not in text
-    card = next(key for key in _keys(results) if key["name"].startswith("Against PCA"))
+    card = next(key for key in keys(results) if key["name"].startswith("Against PCA"))
     assert "without an interval" in card["more"]
 
 
 def test_a_study_of_0_1_0_says_what_it_knows(results):
-    card = next(key for key in _keys(results) if key["name"].startswith("Against PCA"))
+    card = next(key for key in keys(results) if key["name"].startswith("Against PCA"))
     assert card["more"] == "on test images; above 0 the VAE is better"
-    assert "pooled" not in text_of(results, "pca") and "pooled" not in str(_model_table(results))
+    assert "pooled" not in text_of(results, "pca") and "pooled" not in str(model_table(results))
 
 
 def test_a_step_within_the_noise_is_called_so(results):
@@ -206,3 +207,35 @@ def test_in_short_takes_first_sentences(results):
 
 def test_listing():
     assert [listing(parts) for parts in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_the_table_of_priors_says_what_each_is_and_what_it_gains(results):
+    blocks = prior_blocks(results)
+    table, text = blocks[0], blocks[1]["text"]
+    assert [row[0] for row in table["rows"]] == [
+        "standard: the standard normal N(0, I)", "gaussian: a Gaussian", "mixture: Gaussian mixture of 4 components",
+    ]  # fmt: skip
+    assert [row[1] for row in table["rows"]] == ["with the model", "after the model", "after the model"]
+    assert table["best"] == {(2, 2), (4, 2)}
+    elbo, found = results.models[0].metrics.loc["test", "elbo_nats"], results.models[0].samples.priors
+    shown = [float(row[3].replace("\u2212", "-").replace("\u202f", "")) for row in table["rows"]]
+    assert shown == pytest.approx([elbo, elbo + 2, elbo + 2.5], abs=0.1)
+    assert "was trained with the standard normal N(0, I)" in text
+    assert "mixture has the highest bound, 2.5 nats per image above its own" in text
+    assert "hardly told from draws of mixture (AUC 0.57)" in text
+    found["rate_nats"], found["auc"] = [1.0, 2.0, 3.0], [0.7, 0.8, 0.9]
+    text = prior_blocks(results)[1]["text"]
+    assert "None of the priors fitted after training has a higher bound" in text
+    assert "still told from draws of standard (AUC 0.70)" in text
+    found["auc"] = float("nan")
+    assert "AUC" not in prior_blocks(results)[1]["text"]
+
+
+def test_what_the_rate_is_a_divergence_from_is_said(results):
+    assert divergence_words(results) == "N(0, I), summed over latent dimensions"
+    results.models[0].prior = "flow"
+    words = divergence_words(results)
+    name = results.models[0].name
+    assert f"a normalising flow that was trained with the model ({name})" in words
+    assert "the standard normal N(0, I) (" in words
+    assert "estimated with draws of the posterior" in words

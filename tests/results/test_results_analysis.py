@@ -169,7 +169,12 @@ def test_every_image_is_on_the_grey_scale_0_to_1(results):
     shown += [images for gallery in results.galleries for images in gallery.images.values()]
     shown += [one for walk in results.walks for one in (walk.frames, walk.end_originals, walk.end_reconstructions)]
     shown += [one.frames for one in results.traversals]
-    shown += [results.samples.frames, results.samples.prior_frames, results.samples.nearest_images]
+    shown += [
+        *results.samples.strips.values(),
+        results.samples.frames,
+        results.samples.prior_frames,
+        results.samples.nearest_images,
+    ]
     shown += [results.neighbours["query_images"], results.neighbours["neighbour_images"]]
     for images in shown:
         assert images.dtype == np.float32 and images.shape[-3:] == (1, SIDE, SIDE)

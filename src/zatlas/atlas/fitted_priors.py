@@ -227,9 +227,10 @@ def _flow(train: Latents, validation: Latents, seed: int) -> FittedPrior:
         return torch.from_numpy(((z - centre) @ inverse.T).astype(np.float32))
 
     d = len(centre)
-    flow = Flow(d, torch.Generator().manual_seed(derived_seed(seed, "prior flow")))
-    judged = torch.cat([white(validation.draw(rng)) for _ in range(4)])
-    with one_thread_per_operator():
+    # Gradients are wanted, although an analysis asks for none.
+    with one_thread_per_operator(), torch.inference_mode(mode=False), torch.enable_grad():
+        flow = Flow(d, torch.Generator().manual_seed(derived_seed(seed, "prior flow")))
+        judged = torch.cat([white(validation.draw(rng)) for _ in range(4)])
         epochs = _train(flow, lambda: white(train.draw(rng)), judged, rng)
     flow.eval().requires_grad_(requires_grad=False)
 

@@ -107,7 +107,13 @@ def _add_sample(verbs: Any) -> None:
     parser = _new_verb(verbs, "sample", "new images from a density fitted to the training latents")
     _add_study_input(parser)
     parser.add_argument("-n", type=int, default=24, help="how many (default: 24)")
-    parser.add_argument("--prior", action="store_true", help="from the prior N(0, I) instead, as a diagnosis")
+    parser.add_argument(
+        "--from", dest="source", choices=("latents", "prior", "gaussian", "mixture", "exemplars", "flow"),
+        default="latents",
+        help="what to draw from: a density of the training latents (latents, the default), the prior of the model "
+        "(prior, a diagnosis), or a prior fitted to the model after training (gaussian, mixture, exemplars, flow)",
+    )  # fmt: skip
+    parser.add_argument("--prior", dest="source", action="store_const", const="prior", help="the same as --from prior")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
 
 

@@ -136,18 +136,18 @@ def sample(options: argparse.Namespace, command: list[str]) -> None:
     from zatlas.studies.study import Study
 
     made = Study(options.study)
-    target = Path(options.out or ("samples-prior" if options.prior else "samples"))
+    target = Path(options.out or ("samples" if options.source == "latents" else f"samples-{options.source}"))
     found = study_verbs.sample(
         made,
         made.name(options.model),
         target,
         n=options.n,
-        is_prior=options.prior,
+        source=options.source,
         seed=options.seed,
         talk=_talk(options),
     )
     _show(options, found, f"{target}: {found['text']}")
-    _next(options, f"zatlas sample {shlex.quote(options.study)} --prior")
+    _next(options, f"zatlas sample {shlex.quote(options.study)} --from prior")
 
 
 def report(options: argparse.Namespace, command: list[str]) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from zatlas.atlas.projection import Projection, listed
 from zatlas.report.figures.style import plain
 from zatlas.report.findings.words import about_likelihood, by_likelihood, listing
+from zatlas.report.priors import divergence_words
 from zatlas.results.kinds import StudyResults
 from zatlas.results.maps import without_inverse
 
@@ -50,7 +51,7 @@ def _method_texts(results: StudyResults) -> list[str]:
     return [
         f"Convolutional variational autoencoders were trained on {seen}. Distortion is the "
         f"{' or the '.join(names)}, summed over pixels; rate is "
-        "the Kullback-Leibler divergence of the posterior from N(0, I), summed over latent dimensions; "
+        f"the Kullback-Leibler divergence of the posterior from {divergence_words(results)}; "
         "both are in nats per "
         f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, paths and reconstructions use the posterior mean. "
         "The weights are those of the epoch with the best validation objective.",

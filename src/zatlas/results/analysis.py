@@ -27,7 +27,7 @@ from zatlas.results.amortisation import measured_amortisation
 from zatlas.results.comparison import compare_models
 from zatlas.results.kinds import ModelResults, Reconstructions
 from zatlas.results.maps import info_of_maps, map_columns
-from zatlas.results.pictures import View, galleries, neighbours, samples, traversals, walks
+from zatlas.results.pictures import View, galleries, neighbours, prior_strips, samples, traversals, walks
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
 from zatlas.tiles.transforms import Scaling
@@ -190,6 +190,7 @@ class _Analysis:
         traversed = traversals(self.view, atlas, rates, is_active)
         self._step()
         drawn = samples(self.view, atlas, pictured, self.training_rows, settings.samples, self.seed)
+        drawn.priors, drawn.strips = prior_strips(self.view, atlas, self.seed)
         self._step()
         near = neighbours(self.view, atlas, pictured, self.seed)
         probes = self._probes(seen)

@@ -129,7 +129,7 @@ class Traversal(_Saved):
 
 @dataclass(kw_only=True)
 class Samples(_Saved):
-    """New images from a density fitted to the training latents, and from the prior.
+    """New images from a density fitted to the training latents, from the prior, and from priors fitted after training.
 
     Attributes:
         z: Latents drawn from the fitted density, (n, d).
@@ -138,8 +138,12 @@ class Samples(_Saved):
         nearest_images: Those images, (n, c, h, w).
         nearest_distance: Latent distance to them, (n,).
         density: kind, n_components, heldout_loglik [nats per image], trials (DataFrame).
-        prior_frames: Images decoded from draws of N(0, I), (n, c, h, w).
-        mismatch: kl_nats (aggregate posterior from the prior) and auc (of a classifier between the two).
+        prior_frames: Images decoded from draws of the prior that the model was trained with, (n, c, h, w).
+        mismatch: kl_nats (aggregate posterior from N(0, I); not a number for another prior) and auc (of a classifier
+            between latents and draws of the model's own prior), of training latents.
+        priors: The model's own prior and those fitted to its training latents, judged on test latents: name, words,
+            when ("with" or "after" training), rate_nats, auc, n (may be empty).
+        strips: A few images decoded from draws of each, by name, (m, c, h, w) (may be empty).
     """
 
     z: np.ndarray
@@ -150,6 +154,8 @@ class Samples(_Saved):
     density: dict[str, Any]
     prior_frames: np.ndarray
     mismatch: dict[str, float]
+    priors: pd.DataFrame = field(default_factory=pd.DataFrame)
+    strips: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

@@ -6,13 +6,15 @@ grey of the training pixels. The functions below fill the pictures of `results`,
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.density import fit_density, prior_mismatch
+from zatlas.atlas.density import fit_density
 from zatlas.atlas.encode import grey_limits
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
@@ -22,11 +24,12 @@ from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.randomness import generator
 from zatlas.results.kinds import Gallery, Samples, Traversal, Walk
+from zatlas.results.priors import LATENTS, OWN, compare_priors, drawn_latents, own_mismatch
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import as_shown
 from zatlas.trust.features import image_features, named_changes
 
-__all__ = ["View", "decoded", "galleries", "neighbours", "samples", "traversals", "walks"]
+__all__ = ["View", "decoded", "galleries", "neighbours", "prior_strips", "samples", "traversals", "walks"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ _DECODE_BATCH = 32
 _MEMBERS = 8
 _QUERIES = 6
 _NEIGHBOURS = 6
+_STRIP_IMAGES = 8
 
 
 class View:
@@ -143,11 +147,26 @@ def traversals(
     ]
 
 
-def samples(view: View, atlas: Atlas, tiles: Tiles, training_rows: Int[np.ndarray, " m"], n: int, seed: int) -> Samples:
-    """New images from a density fitted to the training latents and from the prior, with the mismatch of the two."""
+def samples(
+    view: View, atlas: Atlas, tiles: Tiles, training_rows: Int[np.ndarray, " m"], n: int, seed: int,
+    source: str = LATENTS,
+) -> Samples:  # fmt: skip
+    """New images from a density fitted to the training latents and from the prior, with the mismatch of the two.
+
+    Args:
+        view: The model.
+        atlas: Where the images lie.
+        tiles: The tiles of the atlas.
+        training_rows: Rows of the training images.
+        n: How many of each.
+        seed: Of the draws.
+        source: "latents", the mixture fitted to posterior means, or a prior of `fitted_priors.FITTED`.
+
+    Raises:
+        UsageError: there is no such source.
+    """
     latents = atlas.mean[training_rows]
-    density = fit_density(latents, seed)
-    z = density.sample(n, seed=seed)
+    z, facts = _drawn(source, atlas, latents, n, seed)
     nearest, distance = nearest_neighbours(latents, 1, queries=z)
     rows = training_rows[nearest[:, 0]]
     prior = view.network.prior.sample(len(z), atlas.latent_dim, generator(seed, "prior samples"))
@@ -157,16 +176,40 @@ def samples(view: View, atlas: Atlas, tiles: Tiles, training_rows: Int[np.ndarra
         nearest_rows=rows,
         nearest_images=view.take(tiles, rows),
         nearest_distance=distance[:, 0],
-        density={
-            "kind": density.kind,
-            "n_components": density.n_components,
-            "heldout_loglik": density.heldout_loglik,
-            "trials": density.trials,
-            "text": density.text,
-        },
+        density=facts,
         prior_frames=view.decode(prior),
-        mismatch=prior_mismatch(latents, atlas.log_var[training_rows], seed),
+        mismatch=own_mismatch(view.network.prior, latents, atlas.log_var[training_rows], seed),
     )
+
+
+def _drawn(
+    source: str, atlas: Atlas, latents: Float[np.ndarray, "m d"], n: int, seed: int
+) -> tuple[Float[np.ndarray, "n d"], dict[str, Any]]:
+    """Draws of a density, and the facts about it."""
+    if source != LATENTS:
+        z, words = drawn_latents(source, atlas, n, seed)
+        return z, {"kind": source, "text": words}
+    density = fit_density(latents, seed)
+    facts = {
+        "kind": density.kind,
+        "n_components": density.n_components,
+        "heldout_loglik": density.heldout_loglik,
+        "trials": density.trials,
+        "text": density.text,
+    }
+    return density.sample(n, seed=seed), facts
+
+
+def prior_strips(
+    view: View, atlas: Atlas, seed: int, *, n: int = _STRIP_IMAGES
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """The priors side by side (`compare_priors`), and a few images decoded from draws of each."""
+    table, priors = compare_priors(view.network.prior, atlas, seed)
+    strips = {}
+    for place, one in enumerate(priors):
+        name = one.name if place else OWN  # which may be called mixture or flow, too
+        strips[name] = view.decode(one.sample(n, generator(seed, "prior strip", place)))
+    return table, strips
 
 
 def neighbours(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.writing import write_figures, write_recipes
 from zatlas.report.page import report as write_report
 from zatlas.results.pictures import View, decoded, samples
+from zatlas.results.priors import LATENTS
 from zatlas.studies.study import Study
 from zatlas.trust.features import feature_spread, image_features
 from zatlas.trust.gains import Gain, gain_text
@@ -90,23 +91,36 @@ def walk(
     return {"folder": str(target), "walk": found.name, "changes": found.changes, "note": found.note, "text": text}
 
 
-def sample(made: Study, name: str, target: Path, *, n: int, is_prior: bool, seed: int, talk: Talk) -> dict[str, Any]:
-    """New images with the nearest real one beside each (or from the prior), in the folder `target`."""
+def sample(made: Study, name: str, target: Path, *, n: int, source: str, seed: int, talk: Talk) -> dict[str, Any]:
+    """New images with the nearest real one beside each (or from the prior), in the folder `target`.
+
+    Args:
+        made: The study.
+        name: Which model.
+        target: The folder.
+        n: How many.
+        source: "latents", "prior" (that of the model), or one of `zatlas.atlas.fitted_priors.FITTED`.
+        seed: Of the draws.
+        talk: Where progress goes.
+    """
     atlas = made.atlas(name)
     if n < 1:
         raise UsageError(f"-n is {n}, expected 1 or more", hint="zatlas sample STUDY -n 24")
     view, tiles = _view(made, name, talk)
     training = np.flatnonzero(atlas.table["split"].astype(str).to_numpy() == "train")
-    drawn = samples(view, atlas, tiles, training, n, seed)
+    is_prior = source == "prior"
+    drawn = samples(view, atlas, tiles, training, n, seed, LATENTS if is_prior else source)
     draw = (pictures.prior_samples, pictures.prior_samples_numbers)
-    recipe = _recipe("samples-prior" if is_prior else "samples", *(draw if is_prior else _FITTED), drawn)
+    recipe = _recipe("samples" if source == LATENTS else f"samples-{source}", *(draw if is_prior else _FITTED), drawn)
     write_recipes([recipe], target)
-    source = "the prior N(0, I)" if is_prior else f"a density fitted to {len(training)} training latents"
+    usual = f"a density fitted to {len(training)} training latents"
+    words = {"prior": f"the prior of the model, {view.network.prior.words}", LATENTS: usual}
+    origin = words.get(source) or drawn.density["text"]
     text = (
-        f"{n} images from {source}; aggregate posterior and prior differ by {drawn.mismatch['kl_nats']:.1f} nats, "
-        f"a classifier tells them apart with AUC {drawn.mismatch['auc']:.2f}"
+        f"{n} images from {origin}; a classifier tells training latents from draws of the prior of the model with AUC "
+        f"{drawn.mismatch['auc']:.2f}"
     )
-    return {"folder": str(target), "n": n, "mismatch": drawn.mismatch, "text": text}
+    return {"folder": str(target), "n": n, "from": origin, "mismatch": drawn.mismatch, "text": text}
 
 
 _FITTED = (pictures.samples, pictures.samples_numbers)

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zatlas.atlas.projection import Projection, listed
+from zatlas.model.priors import StandardNormal, prior_words
 from zatlas.report.figures import collection, curves, latent_maps, pictures
 from zatlas.report.figures.style import count, number, plain
 from zatlas.results.kinds import DataSummary, ModelResults, StudyResults, Walk
@@ -258,6 +259,12 @@ def _have_same_examples(models: list[ModelResults]) -> bool:
     return len(first.originals) > 0 and all(same)
 
 
+def _rate_words(model: ModelResults) -> str:
+    if model.prior == StandardNormal.name:
+        return "KL divergence from the prior"
+    return "its prior has none by dimension; KL divergence from the Gaussian of all latents along it"
+
+
 def _latent_space(model: ModelResults) -> Iterator[Recipe]:
     name, key = plain(model.name), safe_id(model.name)
     n_active = int(np.sum(model.is_active))
@@ -266,7 +273,7 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
         section="latent-space",
         model=model.name,
         title=f"What each dimension of {name} carries",
-        caption="Mean rate (KL divergence from the prior) of each latent dimension, highest first. "
+        caption=f"Mean rate ({_rate_words(model)}) of each latent dimension, highest first. "
         "A collapsed dimension hardly varies from image to image: the model does not use it.",
         alt=f"Bars: rate per dimension; {n_active} of {model.latent_dim} dimensions are active.",
         draw=partial(curves.rates, model),
@@ -417,6 +424,8 @@ def _walk_caption(one: Walk) -> str:
 
 def _samples(model: ModelResults) -> Iterator[Recipe]:
     name, key, drawn = plain(model.name), safe_id(model.name), model.samples
+    is_standard = model.prior == StandardNormal.name
+    prior_name = "the prior N(0, I)" if is_standard else f"the prior of the model, {prior_words(model.prior)}"
     if len(drawn.frames):
         yield Recipe(
             id=f"{key}-samples",
@@ -437,12 +446,25 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"Draws from the prior of {name}: a diagnosis",
-            caption="Images decoded from draws of the prior N(0, I). "
+            caption=f"Images decoded from draws of {prior_name}. "
             "Where the latents of real images do not fill the prior, these show regions that no image occupies; "
             "they are not what the model knows best.",
             alt=f"{len(drawn.prior_frames)} images decoded from the prior.",
             draw=partial(pictures.prior_samples, drawn),
             numbers=partial(pictures.prior_samples_numbers, drawn),
+        )
+    if drawn.strips:
+        yield Recipe(
+            id=f"{key}-priors",
+            section="samples",
+            model=model.name,
+            is_photograph=True,
+            title=f"{name}: images from each prior",
+            caption="Each row is decoded from draws of one prior: first that with which the model was trained, then "
+            "those fitted to its training latents afterwards, which the table describes. The decoder is the same.",
+            alt=f"Rows of generated images, one for each of {len(drawn.strips)} priors.",
+            draw=partial(pictures.prior_strips, drawn),
+            numbers=partial(pictures.prior_strips_numbers, drawn),
         )
 
 

@@ -26,6 +26,8 @@ __all__ = [
     "neighbours_numbers",
     "prior_samples",
     "prior_samples_numbers",
+    "prior_strips",
+    "prior_strips_numbers",
     "reconstructions",
     "reconstructions_by_size",
     "reconstructions_by_size_numbers",
@@ -308,9 +310,21 @@ def samples_numbers(drawn: Samples) -> pd.DataFrame:
 
 @themed
 def prior_samples(drawn: Samples) -> Figure:
-    """Images decoded from draws of the prior N(0, 1): a diagnosis of the model, not its best samples."""
+    """Images decoded from draws of the model's own prior: a diagnosis of the model, not its best samples."""
     cells = [Cell(frame, is_generated=True) for frame in drawn.prior_frames]
     return sheet(grid_rows(cells, 8), columns=8, largest_in=0.98)
+
+
+@themed
+def prior_strips(drawn: Samples) -> Figure:
+    """A strip of images decoded from draws of each prior: the model's own first, then those fitted after training."""
+    rows = [Row([Cell(frame, is_generated=True) for frame in strip], label) for label, strip in drawn.strips.items()]
+    return sheet(rows, largest_in=0.98)
+
+
+def prior_strips_numbers(drawn: Samples) -> pd.DataFrame:
+    """The table of priors."""
+    return drawn.priors.copy()
 
 
 def prior_samples_numbers(drawn: Samples) -> pd.DataFrame:

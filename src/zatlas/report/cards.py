@@ -1,0 +1,156 @@
+"""What the report says first: cards with the numbers of the best model, and the models side by side."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zatlas.model.priors import StandardNormal
+from zatlas.report.figures.style import count, number, plain, signed
+from zatlas.report.findings.words import by_likelihood, gain, groups_of_test, metric
+from zatlas.report.tables import table_block
+from zatlas.results.kinds import ModelResults, StudyResults
+from zatlas.trust.gains import Gain, gain_text
+
+__all__ = ["keys", "model_table"]
+
+
+def keys(results: StudyResults) -> list[dict[str, str]]:
+    """The cards at the top: a name, a value, and what to make of it."""
+    data = results.data
+    split = data.split_counts
+    keys = [
+        {"name": "Images", "value": f"{data.n_images:,}".replace(",", "\u202f"), "more": _split_words(split)},
+    ]
+    best = _best_model(results)
+    if best is None:
+        return keys
+    psnr, gained = metric(best, "test", "psnr_db"), gain(best)
+    if math.isfinite(psnr):
+        keys.append(
+            {"name": "PSNR on test images", "value": f"{psnr:.1f} dB", "more": f"the best model, {plain(best.name)}"}
+        )
+    if math.isfinite(gained.db):
+        keys.append(
+            {
+                "name": "Against PCA of the same size",
+                "value": f"{signed(gained.db)} dB",
+                "more": _three_gains(results, best),
+            }
+        )
+    active = int(np.sum(best.is_active))
+    keys.append(
+        {
+            "name": "Active dimensions",
+            "value": f"{active} of {best.latent_dim}",
+            "more": f"rate {number(_training_rate(best))} nats per image",
+        }
+    )
+    if best.cluster_info.get("k"):
+        keys.append(
+            {"name": f"{best.cell.capitalize()}s", "value": str(best.cluster_info["k"]), "more": _verdict(best)}
+        )
+    auc = float(best.samples.mismatch.get("auc", float("nan")))
+    if math.isfinite(auc):
+        keys.append(
+            {"name": "Latents against the prior", "value": f"AUC {auc:.2f}", "more": "0.5: alike, 1: fully apart"}
+        )
+    return keys
+
+
+def _three_gains(results: StudyResults, model: ModelResults) -> str:
+    """The verdict on one model in three measures, as short as can be."""
+    if not math.isfinite(gain(model, "pooled_").db):
+        return "on test images; above 0 the VAE is better"
+    groups = groups_of_test(results, model)
+    words = f"{gain_text(gain(model), model.latent_dim)} on {groups or 'one test group, without an interval'}"
+    if metric(model, "test", "n_empty") > 0 and math.isfinite(gain(model, "content_").db):
+        words += f"; without empty tiles {_gain_cell(gain(model, 'content_'))}"
+    return f"{words}; pooled error {_gain_cell(gain(model, 'pooled_'))}"
+
+
+def _gain_cell(found: Gain) -> str:
+    """`+0.81 [+0.75, +0.88]`."""
+    if not math.isfinite(found.db):
+        return "–"
+    ends = f" [{signed(found.low)}, {signed(found.high)}]" if math.isfinite(found.low) else ""
+    return f"{signed(found.db)}{ends}"
+
+
+def _training_rate(model: ModelResults) -> float:
+    """Mean rate of the training latents; the sum over dimensions where the prior has a rate by dimension."""
+    is_standard = model.prior == StandardNormal.name
+    return float(np.sum(model.rate_per_dim)) if is_standard else metric(model, "train", "rate_nats")
+
+
+def _split_words(split: dict[str, int]) -> str:
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    return ", ".join(f"{split[part]} {word}" for part, word in names.items() if split.get(part))
+
+
+def _verdict(model: ModelResults) -> str:
+    verdict = str(model.cluster_info.get("verdict", ""))
+    return "regions of a continuum" if verdict == "continuum" else plain(verdict, 40)
+
+
+def _best_model(results: StudyResults) -> ModelResults | None:
+    """The model with the highest PSNR on the test part; the first when that is unknown."""
+    scores = [metric(model, "test", "psnr_db") for model in results.models]
+    if not scores:
+        return None
+    return results.models[int(np.argmax([value if math.isfinite(value) else -np.inf for value in scores]))]
+
+
+def model_table(results: StudyResults) -> dict[str, Any]:
+    """The models side by side on the test split."""
+    rows = []
+    for model in results.models:
+        test = {name: metric(model, "test", name) for name in model.metrics.columns}
+        rows.append(
+            {
+                "model": plain(model.name),
+                "active dimensions": f"{int(np.sum(model.is_active))} of {model.latent_dim}",
+                "distortion [nats]": test.get("distortion_nats", float("nan")),
+                "rate [nats]": test.get("rate_nats", float("nan")),
+                "PSNR [dB]": test.get("psnr_db", float("nan")),
+                "PCA [dB]": test.get("pca_psnr_db", float("nan")),
+                "SSIM": test.get("ssim", float("nan")),
+                "PCA SSIM": test.get("pca_ssim", float("nan")),
+                **_gain_columns(model),
+            }
+        )
+    table = pd.DataFrame(rows)
+    judged = [("distortion [nats]", np.nanargmin), ("PSNR [dB]", np.nanargmax), ("SSIM", np.nanargmax)]
+    best = [
+        (list(table.columns).index(name), int(choose(table[name])))
+        for name, choose in judged[len(by_likelihood(results.models)) > 1 :]  # distortions of one likelihood alone
+        if len(table) > 1 and table[name].notna().any()
+    ]
+    unit = "tile" if results.data.is_tiled else "image"
+    caption = f"Means over the test split, per {unit}; PCA has as many components as the model has latent dimensions."
+    return table_block(table, "Models on the test split", caption + _gain_caption(results), best=best)
+
+
+def _gain_columns(model: ModelResults) -> dict[str, str]:
+    if not math.isfinite(gain(model, "pooled_").db):
+        return {}
+    return {
+        "gain [dB]": _gain_cell(gain(model)),
+        "with content [dB]": _gain_cell(gain(model, "content_")),
+        "pooled [dB]": _gain_cell(gain(model, "pooled_")),
+    }
+
+
+def _gain_caption(results: StudyResults) -> str:
+    """What the three gains are, and over what their intervals are."""
+    known = [model for model in results.models if math.isfinite(gain(model, "pooled_").db)]
+    if not known:
+        return ""
+    groups = groups_of_test(results, known[0])
+    interval = f"In brackets 95 % intervals over {groups}." if groups else "Of one test group there is no interval."
+    n_empty = int(metric(known[0], "test", "n_empty"))
+    return (
+        f" Gain over PCA: of the mean PSNR; of the tiles with content alone ({count(n_empty, 'nearly empty one')} left "
+        f"out); of the error pooled over all pixels. {interval}"
+    )
