@@ -167,6 +167,15 @@ def test_objective_is_named_for_what_it_is(results, likelihood, words):
     assert words in text_of(results, "objective")
 
 
+def test_bits_per_value_are_given_for_whole_numbers_alone(results):
+    results.models[0].likelihood, results.models[1].likelihood = "gaussian", "discretised_logistic"
+    results.models[1].metrics.loc["test", "distortion_nats"] = 3.5 * math.log(2) * results.data.channels * 24**2
+    text = text_of(results, "objective")
+    assert "the distortion in bits per pixel value is 3.50 in z" in text
+    assert text.count("bits per pixel value is") == 1
+    assert "compare PSNR, SSIM and rate between them" in text
+
+
 @pytest.mark.parametrize(("auc", "words"), [(0.97, "far from the prior"), (0.52, "close to the prior")])
 def test_mismatch_with_the_prior(results, auc, words):
     for model in results.models:

@@ -28,12 +28,14 @@ class Words:
         loss: The same for the section on methods: "Distortion is the LOSS, summed over pixels".
         meaning: Whether distortions are likelihoods of grey values, in a sentence or two.
         caution: What must not be done with them; "" when nothing need be said.
+        has_bits: Whether distortions are those of whole numbers, so that bits per value mean something.
     """
 
     name: str
     loss: str
     meaning: str
     caution: str = ""
+    has_bits: bool = False
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ class DiscretisedLogistic(_OfWholeNumbers):
             "Bits per value by the discretised logistic distribution are those of the images as the model sees them, "
             "after resizing."
         ),
+        has_bits=True,
     )
 
     def nll(

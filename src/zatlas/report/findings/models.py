@@ -368,6 +368,7 @@ def objective(results: StudyResults) -> Finding | None:
     if len(kinds) > 1:
         each = listing([f"{kind} in {listing(names)}" for kind, names in kinds.items()])
         text = f"The models have different likelihoods, {each}: compare PSNR, SSIM and rate between them. {text}"
+    text += _bits_per_value(results)
     if known:
         text += (
             "Against a noise level that fits the actual reconstruction errors, the rate is weighted "
@@ -385,6 +386,19 @@ def objective(results: StudyResults) -> Finding | None:
             "effective_beta": betas,
         },
     )
+
+
+def _bits_per_value(results: StudyResults) -> str:
+    """Distortion of whole numbers in bits per pixel value, of the models whose likelihood is one of them."""
+    n_values = results.data.channels * results.data.side_px**2
+    nats = {model.name: metric(model, "test", "distortion_nats") for model in results.models
+            if about_likelihood(model.likelihood).has_bits}  # fmt: skip
+    each = [
+        f"{bits(value) / n_values:.2f} in {plain(name)}"
+        for name, value in nats.items()
+        if n_values and math.isfinite(value)
+    ]
+    return f"On test images the distortion in bits per pixel value is {listing(each)}. " if each else ""
 
 
 def _about_likelihood(likelihood: str, models: str) -> str:
