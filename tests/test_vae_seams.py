@@ -269,13 +269,14 @@ def replace_images(x):
 def test_the_page_about_own_networks_runs_as_it_stands(tmp_path, monkeypatch):
     page = Path(__file__).parents[1] / "docs" / "how-to" / "use_your_own_network.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
     exec(compile("\n".join(blocks), page.name, "exec"), names)
     assert names["frames"].shape == (7, 1, 32, 32)
     assert names["vae"].network.likelihood.name == "laplace"
     assert len(names["atlas"]) == 60
+    assert names["study"].state == "complete"
 
 
 def test_samples_are_drawn_like_the_training_latents_alone(tmp_path):

@@ -161,6 +161,12 @@ def _checked(module: object) -> nn.Module:
             f"{type(module).__name__} has no method {' and no '.join(missing)}",
             hint="write encode(x) -> (mean, log_var) and decode(z) -> the numbers of the likelihood",
         )
+    lazy = [name for name, value in module.named_parameters() if nn.parameter.is_lazy(value)]
+    if lazy:
+        raise UsageError(
+            f"{lazy[0]} of {type(module).__name__} has no shape yet",
+            hint="call it once on images of this size before, so that its lazy layers take their shape",
+        )
     odd = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
     if odd:
         raise UsageError(f"{odd[0]} of {type(module).__name__} is no tensor and cannot be saved", hint=_PAGE)
@@ -180,20 +186,28 @@ def _try(network: Network, name: str) -> None:
         try:
             posterior = network.encode(x)
         except _MISFITS as err:
-            raise UsageError(f"{name} cannot encode images of {image}: {_first_line(err)}", hint=_PAGE) from err
+            what = f"{name} cannot encode images of {image}: {_first_line(err)}"
+            raise UsageError(what, hint=_hint_of(network)) from err
         for part, values in zip(("mean", "log_var"), posterior, strict=True):
             _check_shape(values, (_TRIED, shape.latent_dim), f"{name}.encode gives {part}s", _latent_hint(values))
         try:
             params = network.decode(posterior.mean)
         except _MISFITS as err:
             what = f"{name} cannot decode latents of {shape.latent_dim} dimensions: {_first_line(err)}"
-            raise UsageError(what, hint=_PAGE) from err
+            raise UsageError(what, hint=_hint_of(network)) from err
         expected = (_TRIED, p, shape.size, shape.size)
         words = f"for images of {image} and the likelihood {network.likelihood.name}"
         _check_shape(params, expected, f"{name}.decode gives numbers {words}", f"let decode return {expected[1:]}")
         _check_alike(network.encode, x, posterior, f"{name}.encode gives other latents")
         _check_alike(lambda z: (network.decode(z),), posterior.mean, (params,), f"{name}.decode gives other numbers")
         _try_likelihood(network.likelihood, params, x)
+
+
+def _hint_of(network: Network) -> str:
+    """What mends a module that fails: the usual cause is weights of another number format."""
+    if any(one.is_floating_point() and one.dtype != torch.float32 for one in network.parameters()):
+        return "call .float() on the module"
+    return _PAGE
 
 
 def _tried_images(shape: Shape) -> Float[Tensor, "b c h w"]:

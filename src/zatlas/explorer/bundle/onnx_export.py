@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -35,6 +36,8 @@ TOLERANCE = 1e-4
 N_CHECKED = 64
 _LIVE, _ON_RELEASE = 300_000_000, 2_000_000_000  # measured: about 0.1 ms per million in a browser
 _CHECK_BATCH = 16
+_TROUBLES = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, AssertionError)
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ExportError(ZatlasError):
@@ -190,14 +193,24 @@ def _exported(module: nn.Module, example: np.ndarray, inputs: tuple[str, ...], o
             if program is None:
                 raise ExportError("torch gave no ONNX program")
             model = program.model_proto
-    except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as err:
-        words = str(err).strip().splitlines() or [type(err).__name__]
+    except (torch.onnx.OnnxExporterError, *_TROUBLES) as err:
         raise ExportError(
-            f"the network cannot be written as ONNX: {words[0]}", hint="open the study with zatlas explore"
+            f"the network cannot be written as ONNX: {_cause(err)}", hint="open the study with zatlas explore"
         ) from err
+    stored = {tensor.name for tensor in model.graph.initializer}
+    if any(value.name in stored for value in model.graph.output):
+        raise ExportError("the network gives the same numbers whatever it is given", hint="train it anew")
     _strip(model)
     content: bytes = model.SerializeToString(deterministic=True)
     return content
+
+
+def _cause(err: BaseException) -> str:
+    """The first line of what made an export fail, without colours: torch wraps it in advice."""
+    while err.__cause__ is not None:
+        err = err.__cause__
+    lines = [line.strip() for line in _COLOURS.sub("", str(err)).splitlines() if line.strip()]
+    return (lines or [type(err).__name__])[0].rstrip(".")
 
 
 def _strip(model: Any) -> None:
