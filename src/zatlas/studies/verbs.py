@@ -196,5 +196,6 @@ def _gains_line(numbers: dict[str, float], n_components: int) -> str:
         return gain_text(Gain(*ends), n_components)
 
     n_empty = int(numbers["test_n_empty"])
-    content = f"; without {n_empty} nearly empty tiles {text('content_')}" if n_empty else ""
+    has_content = n_empty > 0 and "test_content_gain_db" in numbers
+    content = f"; without {n_empty} nearly empty tiles {text('content_')}" if has_content else ""
     return f"{text('')}{content}; by the pooled error {text('pooled_')}"
