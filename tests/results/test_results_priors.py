@@ -37,7 +37,7 @@ def compared():
 
 def test_own_and_fitted_priors_stand_side_by_side(compared):
     table, priors = compared
-    assert list(table.columns) == ["name", "words", "when", "rate_nats", "auc", "n"]
+    assert list(table.columns) == ["name", "words", "when", "validation_rate_nats", "rate_nats", "auc", "n"]
     assert table["name"].tolist() == ["standard", "gaussian", "mixture", "exemplars", "flow"]
     assert table["name"].tolist() == [one.name for one in priors]
     assert table["when"].tolist() == ["with"] + 4 * ["after"]
@@ -59,6 +59,7 @@ def test_test_latents_judge_and_do_nothing_else(compared):
         draws = [each.sample(5, np.random.default_rng(0)) for each in (one, before)]
         np.testing.assert_array_equal(*draws)
     assert (table["rate_nats"] > compared[0]["rate_nats"] + 5).all()
+    assert table["validation_rate_nats"].tolist() == compared[0]["validation_rate_nats"].tolist()
 
 
 def test_without_enough_test_images_nothing_is_compared():

@@ -34,7 +34,17 @@ from zatlas.errors import DataError, UsageError
 from zatlas.model.priors import Flow, Prior
 from zatlas.randomness import derived_seed, generator
 
-__all__ = ["FITTED", "FittedPrior", "Latents", "fit_prior", "judge_prior", "of_model", "split_latents", "telling_apart"]
+__all__ = [
+    "FITTED",
+    "FittedPrior",
+    "Latents",
+    "fit_prior",
+    "judge_prior",
+    "of_model",
+    "rate_against",
+    "split_latents",
+    "telling_apart",
+]
 
 _LOG_2PI = math.log(2 * math.pi)
 _MOST_COMPONENTS = 2000
@@ -290,14 +300,22 @@ def judge_prior(
         - auc: See `telling_apart`; the mean over three of the draws.
         - n: Images judged.
     """
-    rng = generator(seed, "prior judged")
-    entropy = 0.5 * (judged.log_vars.astype(np.float64) + 1 + _LOG_2PI).sum(axis=1).mean()
-    draws = [judged.draw(rng) for _ in range(_RATE_DRAWS)]
-    rate = -entropy - np.mean([prior.log_prob(z).mean() for z in draws])
+    draws = _draws(judged, seed)
     aucs = [
         telling_apart(z, prior, groups, seed=derived_seed(seed, "prior repeat", i)) for i, z in enumerate(draws[:3])
     ]
-    return {"rate_nats": float(rate), "auc": float(np.mean(aucs)), "n": len(judged)}
+    return {"rate_nats": rate_against(prior, judged, seed=seed), "auc": float(np.mean(aucs)), "n": len(judged)}
+
+
+def rate_against(prior: FittedPrior, judged: Latents, *, seed: int = 0) -> float:
+    """Mean KL of posteriors from a prior, by 8 draws of each [nats]; see `judge_prior`."""
+    entropy = 0.5 * (judged.log_vars.astype(np.float64) + 1 + _LOG_2PI).sum(axis=1).mean()
+    return float(-entropy - np.mean([prior.log_prob(z).mean() for z in _draws(judged, seed)]))
+
+
+def _draws(judged: Latents, seed: int) -> list[np.ndarray]:
+    rng = generator(seed, "prior judged")
+    return [judged.draw(rng) for _ in range(_RATE_DRAWS)]
 
 
 def telling_apart(

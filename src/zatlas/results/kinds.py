@@ -142,7 +142,7 @@ class Samples(_Saved):
         mismatch: kl_nats (aggregate posterior from N(0, I); not a number for another prior) and auc (of a classifier
             between latents and draws of the model's own prior), of training latents.
         priors: The model's own prior and those fitted to its training latents, judged on test latents: name, words,
-            when ("with" or "after" training), rate_nats, auc, n (may be empty).
+            when ("with" or "after" training), validation_rate_nats, rate_nats, auc, n (may be empty).
         strips: A few images decoded from draws of each, by name, (m, c, h, w) (may be empty).
     """
 

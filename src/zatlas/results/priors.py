@@ -8,11 +8,20 @@ import logging
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import prior_mismatch
-from zatlas.atlas.fitted_priors import FITTED, FittedPrior, Latents, fit_prior, judge_prior, of_model, split_latents
+from zatlas.atlas.fitted_priors import (
+    FITTED,
+    FittedPrior,
+    Latents,
+    fit_prior,
+    judge_prior,
+    of_model,
+    rate_against,
+    split_latents,
+)
 from zatlas.model.priors import Prior, StandardNormal
 from zatlas.randomness import generator
 
@@ -25,6 +34,7 @@ LATENTS = "latents"
 OWN = "own"
 """The prior that the model was trained with, among those fitted after it."""
 _LEAST_JUDGED = 20
+_LEAST_GROUPS = 5
 _LARGEST_DIM = 128
 
 
@@ -71,20 +81,28 @@ def compare_priors(own: Prior, atlas: Atlas, seed: int = 0) -> tuple[pd.DataFram
         seed: Of all draws.
 
     Returns:
-        A table with the columns name, words, when ("with" the model, "after" it), rate_nats, auc, n; and the priors in
-        its order. Both empty without 20 test images, or with more than 128 dimensions, where fits take long.
+        A table with the columns name, words, when ("with" the model, "after" it), validation_rate_nats, which may
+        choose among them, and of test latents rate_nats, auc, n; and the priors in its order. Both empty without 20
+        test images, or with more than 128 dimensions, where fits take long.
     """
     parts, d = latents_of(atlas, seed), atlas.latent_dim
     judged = parts.get("test")
     if judged is None or len(judged) < _LEAST_JUDGED or len(parts["train"]) < _LEAST_JUDGED or d > _LARGEST_DIM:
         log.info("priors are not compared: they need 20 training and 20 test images and at most 128 dimensions")
         return pd.DataFrame(), []
-    names = atlas.table["group"].astype(str).to_numpy()[atlas.table["split"].astype(str).to_numpy() == "test"]
-    groups = np.unique(names, return_inverse=True)[1]
+    groups = _whole(atlas.table[atlas.table["split"].astype(str).to_numpy() == "test"])
     priors = [of_model(own, d), *(fit_prior(name, parts["train"], parts["validation"], seed=seed) for name in FITTED)]
-    rows = [
-        {"name": one.name, "words": one.words, "when": "after" if place else "with"}
-        | judge_prior(one, judged, groups, seed=seed)
-        for place, one in enumerate(priors)
-    ]
+    rows = []
+    for place, one in enumerate(priors):
+        facts = {"name": one.name, "words": one.words, "when": "after" if place else "with"}
+        chosen_by = {"validation_rate_nats": rate_against(one, parts["validation"], seed=seed)}
+        rows.append({**facts, **chosen_by, **judge_prior(one, judged, groups, seed=seed)})
     return pd.DataFrame(rows), priors
+
+
+def _whole(table: pd.DataFrame) -> Int[np.ndarray, " n"]:
+    """What folds keep whole, as numbers: groups, or the images that tiles come from where there are fewer than 5."""
+    names = table["group"].astype(str).to_numpy()
+    if len(np.unique(names)) < _LEAST_GROUPS:
+        names = table["image"].astype(str).to_numpy()
+    return np.unique(names, return_inverse=True)[1]
