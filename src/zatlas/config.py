@@ -169,7 +169,7 @@ class LayersConfig:
     """What a network is built of, whatever its latent size and its images."""
 
     widths: tuple[int, ...] = option(
-        (), "channels of the stages, each of which halves the image (default: by its size, 16 32 64 128 256 at 128 px)"
+        (), "channels of the stages, each of which halves the image (default: by its size, 24 48 96 192 256 at 128 px)"
     )
     blocks: int = option(0, "residual blocks after each stage")
     norm: str = option("none", "none | group (GroupNorm)")

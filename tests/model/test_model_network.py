@@ -228,3 +228,13 @@ def test_a_network_in_float32_is_equal_to_a_millionth(decoder, monkeypatch):
     difference = torch.cat([(a - b).flatten() for a, b in zip(gradients, wanted, strict=True)]).norm()
     assert float((params - expected).abs().max() / expected.abs().max()) < 2e-6
     assert 0 < float(difference / length) < 2e-6, "the plain layers have other last bits"
+
+
+@given(size=st.integers(8, 1100))
+def test_stages_follow_from_the_size_of_the_images(size):
+    config = NetworkConfig(latent_dim=2, channels=1, size=size)
+    assert 4 <= config.coarse_size <= 8 or size > 1023
+    assert list(config.widths) == sorted(config.widths)
+    assert config.widths[0] >= 24
+    assert config.widths[-1] == 256
+    assert NetworkConfig(latent_dim=2, channels=1, size=size, widths=(4,)).widths == (4,)

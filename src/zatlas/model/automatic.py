@@ -4,21 +4,22 @@ import math
 
 __all__ = ["SHORT_TRAINING", "automatic_widths", "resolved_linear_path"]
 
+_NARROWEST, _WIDEST = 24, 256  # channels
+
 SHORT_TRAINING = 1000
 """Steps up to which whole images too begin at principal components: later the network alone is ahead (defaults.md)."""
 
 
 def automatic_widths(size: int) -> tuple[int, ...]:
-    """Channels of the stages for images of `size` px: as many stages as leave 4 to 7 px, doubling up to 256 channels.
+    """Channels of the stages for images of `size` px: as many stages as leave 4 to 7 px, doubling up to 256.
 
     Example:
         >>> automatic_widths(64), automatic_widths(128)
-        ((32, 64, 128, 256), (16, 32, 64, 128, 256))
+        ((32, 64, 128, 256), (24, 48, 96, 192, 256))
     """
     n_stages = min(max(int(math.log2(max(size, 1))) - 2, 1), 7)
-    widest, narrowest = 256, 16
-    first = max(widest >> (n_stages - 1), narrowest)
-    return tuple(min(first << stage, widest) for stage in range(n_stages))
+    first = max(_WIDEST >> (n_stages - 1), _NARROWEST)
+    return tuple(min(first << stage, _WIDEST) for stage in range(n_stages))
 
 
 def resolved_linear_path(asked: str, sampler: str, n_steps: int) -> str:
