@@ -20,7 +20,9 @@ ROOMS = {
         "phantom",
     ),
     "tiles": ("samplers", "transforms", "loader", "pixel_pca"),
-    "model": ("automatic", "priors", "likelihoods", "objective", "layers", "linear_path", "network", "own"),
+    "model": (
+        "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "network", "own",
+    ),
     "training": (
         "adam", "weights", "muon", "optimizer", "average", "shards", "linear", "checkpoints", "pace", "rehearsal",
         "devices", "start", "fit",

@@ -11,6 +11,7 @@ from page_ground import TABS, View
 from zatlas.atlas.clusters import assess
 
 VERDICT = Path(__file__).resolve().parents[2] / "web" / "src" / "verdict.ts"
+CONTINUUM = "A continuum, not clusters: 3 regions divide it (mean Jaccard 0.80 over halves of the images)."
 CLUSTERED = "3 clusters, stable and parted by valleys: mean Jaccard 0.98 over halves of the images."
 # All that is seen, heard or shown on hover, outside of the sentences of the study and of the names of settings.
 SAID = """() => {
@@ -49,8 +50,22 @@ def said(view: View) -> dict[str, str]:
     return told
 
 
+@pytest.fixture
+def continuum(browser, site):
+    """The page of a study in which no model has clusters, whatever its training has led to."""
+    opened = View(browser, site)
+    opened.page.route("**/data/manifest.json", lambda route: _with_verdicts(route, {"z2": CONTINUUM, "z6": CONTINUUM}))
+    opened.page.reload()
+    opened.page.wait_for_selector("header.head")
+    opened.rested()
+    yield opened
+    opened.close()
+    assert opened.errors == []
+
+
 @pytest.mark.browser
-def test_a_continuum_has_regions_wherever_it_is_spoken_of(view, tmp_path):
+def test_a_continuum_has_regions_wherever_it_is_spoken_of(continuum, tmp_path):
+    view = continuum
     view.set("{focus: 0, selection: {rows: [0, 1, 2, 3], recipe: []}}")
     assert view.page.inner_text("#tab-clusters") == "Regions"
     assert "Region 0" in view.page.inner_text(".legend")
@@ -73,7 +88,7 @@ def test_a_continuum_has_regions_wherever_it_is_spoken_of(view, tmp_path):
 @pytest.mark.browser
 def test_clusters_are_called_so_model_by_model(browser, site):
     opened = View(browser, site)
-    opened.page.route("**/data/manifest.json", _with_clusters_in_z6)
+    opened.page.route("**/data/manifest.json", lambda route: _with_verdicts(route, {"z2": CONTINUUM, "z6": CLUSTERED}))
     opened.page.reload()
     opened.page.wait_for_selector("header.head")
     opened.rested()
@@ -90,9 +105,10 @@ def test_clusters_are_called_so_model_by_model(browser, site):
     assert opened.errors == []
 
 
-def _with_clusters_in_z6(route) -> None:
+def _with_verdicts(route, sentences: dict[str, str]) -> None:
     manifest = route.fetch().json()
-    next(model for model in manifest["models"] if model["name"] == "z6")["clusters"]["text"] = CLUSTERED
+    for model in manifest["models"]:
+        model["clusters"]["text"] = sentences[model["name"]]
     route.fulfill(body=json.dumps(manifest), content_type="application/json")
 
 

@@ -98,6 +98,27 @@ def test_convolutions_learn_beside_the_path_which_stays():
     assert torch.equal(path[1], network.decoder.linear.weight)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_training_stopped_in_its_first_epoch_goes_on_with_the_path(precision, tmp_path):
+    def fitted(run, stop_after=0):
+        done = []
+        vae = za.VAE(latent_dim=2, widths=(4,))
+        settings = TrainConfig(epochs=2, batch_size=10, threads=1, precision=precision)
+        vae.fit(
+            tiles_of(images(40), sampler="whole"), validation=tiles_of(images(6, seed=2)), train=settings, run=run,
+            on_step=done.append, stop_requested=lambda: len(done) == stop_after,
+        )  # fmt: skip
+        return vae
+
+    whole = fitted(tmp_path / "whole")
+    fitted(tmp_path / "stopped", stop_after=2)
+    fitted(tmp_path / "stopped")
+    names = ("whole", "stopped")
+    first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in names)
+    assert first == second
+    assert float(whole.network.encoder.linear.weight.abs().max()) > 0
+
+
 def test_components_that_the_images_do_not_have_stay_silent():
     network, pca, x = started(latent_dim=8, n=5)
     assert len(pca.components) == 4

@@ -191,15 +191,20 @@ class Network(nn.Module):
         """
         other = copy.deepcopy(self)
         other.likelihood, other.prior = self.likelihood, self.prior.beside(other.encoder)
-        if not isinstance(other.encoder, Encoder):
+        encoder, decoder = other.encoder, other.decoder
+        if not isinstance(encoder, Encoder):
             raise UsageError(
-                f"an encoder of class {type(other.encoder).__name__} computes in float32 alone",
+                f"an encoder of class {type(encoder).__name__} computes in float32 alone",
                 hint="leave the precision out",
             )
-        other.encoder.stages.to(dtype)
-        for name, part in other.decoder.named_children():
+        encoder.stages.to(dtype)
+        for name, part in decoder.named_children():
             if name != "linear":
                 part.to(dtype)
+        for mine, copied in ((self.encoder, encoder), (self.decoder, decoder)):
+            # Shared, because weights are loaded into it after the copy is made.
+            if isinstance(mine, Encoder | Decoder) and mine.linear is not None:
+                copied.add_module("linear", mine.linear)
         return other
 
     def save_weights(self, path: Path) -> None:

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zatlas.errors import UsageError
+from zatlas.model.prior_words import STANDARD, WORDS
 
 __all__ = [
     "PRIORS",
@@ -36,7 +37,6 @@ __all__ = [
     "StandardNormal",
     "VampPrior",
     "new_prior",
-    "prior_words",
 ]
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -119,8 +119,8 @@ class StandardNormal(Prior):
         tensor([1., 1., 1.])
     """
 
-    name = "standard"
-    words = "the standard normal N(0, I)"
+    name = STANDARD
+    words = WORDS[name]
 
     def log_prob(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """-0.5 * (z^2 + log 2 pi), summed over dimensions [nats]."""
@@ -182,7 +182,7 @@ class GaussianMixture(_Mixture):
     """
 
     name = "mixture"
-    words = "a mixture of Gaussians that was trained with the model"
+    words = WORDS[name]
 
     def __init__(self, d: int, generator: torch.Generator, k: int = _COMPONENTS) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class VampPrior(_Mixture):
     """
 
     name = "vamp"
-    words = "a mixture of the posteriors of images that were learned with the model (VampPrior)"
+    words = WORDS[name]
 
     def __init__(
         self, encoder: nn.Module, channels: int, size: int, generator: torch.Generator, k: int = _PSEUDO_IMAGES
@@ -292,7 +292,7 @@ class Flow(Prior):
     """
 
     name = "flow"
-    words = "a normalising flow that was trained with the model"
+    words = WORDS[name]
 
     def __init__(self, d: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -361,8 +361,3 @@ def new_prior(name: str, encoder: nn.Module, *, d: int, channels: int, size: int
     if name == Flow.name:
         return Flow(d, generator)
     raise UsageError(f"--prior is {name}, expected {' or '.join(PRIORS)}", hint="leave --prior out for N(0, I)")
-
-
-def prior_words(name: str) -> str:
-    """What the prior of a model is, by the name in its results."""
-    return PRIORS[name].words if name in PRIORS else f"the prior {name}"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas.model.priors import StandardNormal
+from zatlas.model.prior_words import STANDARD
 from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.words import by_likelihood, gain, groups_of_test, metric
 from zatlas.report.tables import table_block
@@ -80,7 +80,7 @@ def _gain_cell(found: Gain) -> str:
 
 def _training_rate(model: ModelResults) -> float:
     """Mean rate of the training latents; the sum over dimensions where the prior has a rate by dimension."""
-    is_standard = model.prior == StandardNormal.name
+    is_standard = model.prior == STANDARD
     return float(np.sum(model.rate_per_dim)) if is_standard else metric(model, "train", "rate_nats")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zatlas.model.priors import StandardNormal, prior_words
+from zatlas.model.prior_words import STANDARD, prior_words
 from zatlas.report.figures.style import plain
 from zatlas.report.findings.words import listing, metric
 from zatlas.report.tables import table_block
@@ -21,7 +21,7 @@ def divergence_words(results: StudyResults) -> str:
     kinds: dict[str, list[str]] = {}
     for model in results.models:
         kinds.setdefault(model.prior, []).append(plain(model.name))
-    if set(kinds) <= {StandardNormal.name}:
+    if set(kinds) <= {STANDARD}:
         return "N(0, I), summed over latent dimensions"
     names = [
         f"{prior_words(kind)}{f' ({listing(models)})' if len(kinds) > 1 else ''}" for kind, models in kinds.items()

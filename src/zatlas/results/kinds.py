@@ -16,7 +16,7 @@ import pandas as pd
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.projection import Projection
 from zatlas.errors import DataError
-from zatlas.model.priors import StandardNormal
+from zatlas.model.prior_words import STANDARD
 from zatlas.results.maps import maps_of
 from zatlas.results.records import read_record, write_record
 
@@ -238,7 +238,7 @@ class ModelResults(_Saved):
     projection_info: dict[str, Any]
     probes: pd.DataFrame
     neighbours: dict[str, Any]
-    prior: str = StandardNormal.name
+    prior: str = STANDARD
     amortisation: dict[str, Any] = field(default_factory=dict)
     pca_facts: dict[str, Any] = field(default_factory=dict)
 

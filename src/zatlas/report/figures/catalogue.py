@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zatlas.atlas.projection import Projection, listed
-from zatlas.model.priors import StandardNormal, prior_words
+from zatlas.model.prior_words import STANDARD, prior_words
 from zatlas.report.figures import collection, curves, latent_maps, pictures
 from zatlas.report.figures.style import count, number, plain
 from zatlas.results.kinds import DataSummary, ModelResults, StudyResults, Walk
@@ -260,7 +260,7 @@ def _have_same_examples(models: list[ModelResults]) -> bool:
 
 
 def _rate_words(model: ModelResults) -> str:
-    if model.prior == StandardNormal.name:
+    if model.prior == STANDARD:
         return "KL divergence from the prior"
     return "its prior has none by dimension; KL divergence from the Gaussian of all latents along it"
 
@@ -424,7 +424,7 @@ def _walk_caption(one: Walk) -> str:
 
 def _samples(model: ModelResults) -> Iterator[Recipe]:
     name, key, drawn = plain(model.name), safe_id(model.name), model.samples
-    is_standard = model.prior == StandardNormal.name
+    is_standard = model.prior == STANDARD
     prior_name = "the prior N(0, I)" if is_standard else f"the prior of the model, {prior_words(model.prior)}"
     if len(drawn.frames):
         yield Recipe(
