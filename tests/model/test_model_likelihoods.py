@@ -161,6 +161,7 @@ def test_each_channel_has_its_own_noise():
     params = torch.zeros(4, 3, 32, 32)
     x, mask = scales * torch.randn(params.shape, generator=generator), torch.ones(4, 1, 32, 32)
     one = LIKELIHOODS["gaussian_per_channel"]()
+    one.set_greys(Greys(channels=3, offset=0.0, factor=1.0, lowest=0.0, highest=1.0, are_whole=False))
     one.observe(one.residuals(params, x, mask), step=0)
     assert torch.exp(0.5 * one.log_noise_var).tolist() == pytest.approx([0.05, 0.2, 1.0], rel=0.05)
     found = one.calibrate(tuple(total.double() for total in one.residuals(params, x, mask)))

@@ -11,7 +11,7 @@ import torch
 import zatlas as za
 from zatlas.config import TrainConfig
 from zatlas.model.automatic import resolved_linear_path
-from zatlas.model.likelihoods import LIKELIHOODS
+from zatlas.model.likelihoods import LIKELIHOODS, Greys
 from zatlas.model.network import NetworkConfig, build, load_weights
 from zatlas.model.objective import effective_beta
 from zatlas.tiles.pixel_pca import fit_pixel_pca
@@ -35,6 +35,7 @@ def images(n=60, seed=0):
 
 def started(likelihood="gaussian", beta=1.0, latent_dim=3, n=60):
     network = build(dataclasses.replace(CONFIG, likelihood=likelihood, latent_dim=latent_dim), seed=0)
+    network.likelihood.set_greys(Greys(channels=2, offset=0.0, factor=255.0, lowest=0.0, highest=255.0, are_whole=True))
     pca = fit_pixel_pca(images(n), latent_dim)
     x = torch.from_numpy(images(n))
     start_from_pca(network, pca, x, torch.ones_like(x[:, :1]), beta=beta)

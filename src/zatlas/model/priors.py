@@ -313,7 +313,7 @@ class Flow(Prior):
         return u
 
     def log_prob(self, z: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
-        """log N(u; 0, I) + log |du / dz| [nats]."""
+        """log N(u; 0, I) + log ``|du / dz|`` [nats]."""
         u, log_det = self.towards_normal(z)
         return log_det - 0.5 * (u.square() + _LOG_2PI).sum(dim=1)
 

@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import safetensors
 import safetensors.torch
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _KEPT = 2
 
 
+@runtime_checkable
 class Part(Protocol):
     """What a checkpoint holds beside the weights, as tensors with names of their own."""
 

@@ -22,7 +22,7 @@ def amortisation_gap(
     losses: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
     psnr_db: tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]],
     units: Sequence[str],
-) -> dict[str, float]:
+) -> dict[str, int | float]:
     """What refining gains, means over images with 95 % intervals.
 
     Args:
@@ -40,7 +40,7 @@ def amortisation_gap(
         (2.0, 2.0, 1.0, 2)
     """
     nats, db = losses[0] - losses[1], psnr_db[1] - psnr_db[0]
-    numbers: dict[str, float] = {"n": len(nats), "n_units": len(set(units))}
+    numbers: dict[str, int | float] = {"n": len(nats), "n_units": len(set(units))}
     for name, gains in (("nats", nats), ("db", db)):
         low, high = mean_interval(gains, units)
         numbers |= {name: float(np.mean(gains)), f"{name}_low": low, f"{name}_high": high}
@@ -67,7 +67,7 @@ def mean_interval(values: Float[np.ndarray, " n"], units: Sequence[str]) -> tupl
         return float("nan"), float("nan")
     centre = float(np.mean(values))
     sums = np.bincount(code, weights=np.asarray(values, np.float64) - centre) * n_units / len(values)
-    error = standard_error(float(np.sqrt((sums**2).sum() / (n_units - 1))), n_units)
+    error = standard_error(float(np.sqrt((sums**2).sum() / (n_units - 1))), float(n_units))
     half = float(stats.t.ppf(0.975, n_units - 1)) * error
     return centre - half, centre + half
 
