@@ -14,8 +14,8 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_is_one_notebook_for_each_job() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["brain_sections", "chest_xrays"]
+def test_there_is_one_notebook_for_each_job_and_one_for_a_network_of_ones_own() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["brain_sections", "chest_xrays", "own_network"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
