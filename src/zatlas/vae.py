@@ -18,6 +18,7 @@ import logging
 import tempfile
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -220,11 +221,14 @@ class VAE:
             folder = files.make_folder(Path(run) if run is not None else Path(spare))
             if not (folder / "checkpoints").is_dir():  # else `fit` says first whether it is the same training
                 _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
-                if getattr(network.config, "linear_path", "off") == "on":
-                    start_from_tiles(network, tiles, validation, settings, beta=self.model.beta, seed=self.seed)
+            start = partial(
+                start_from_tiles, network, tiles, validation, settings, beta=self.model.beta, seed=self.seed
+            )
+            has_path = getattr(network.config, "linear_path", "off") == "on"
             self.history = fit(
                 network, tiles, validation=validation, test=test, config=settings, beta=self.model.beta,
-                seed=self.seed, run=folder, on_step=on_step, on_epoch=on_epoch, stop_requested=stop_requested,
+                seed=self.seed, run=folder, start=start if has_path else None, on_step=on_step, on_epoch=on_epoch,
+                stop_requested=stop_requested,
             )  # fmt: skip
             load_weights(network, folder / "weights.safetensors")
         self._network, self._scaling = network.cpu().eval(), tiles.scaling

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 
 from zatlas import files
@@ -501,3 +502,27 @@ def test_training_ends_without_a_gain_and_goes_on_to_the_same_bytes_when_asked(t
     assert outcome(tmp_path / "run") == outcome(tmp_path / "undisturbed")
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert (record["epochs"], record["stopped"]) == (24, "")
+
+
+def test_a_training_of_0_1_0_goes_on_by_its_own_optimizer_alone(tmp_path):
+    """Its checkpoints know neither Muon nor a mean of the weights."""
+    old = {"optimizer": "adam", "ema_decay": 0.0}
+    done = []
+    train(tmp_path / "run", on_step=done.append, stop_requested=lambda: len(done) == 4, **old)
+    path = max((tmp_path / "run" / "checkpoints").iterdir())
+    tensors = safetensors.torch.load_file(path / "optimizer.safetensors")
+    kept = {name: value for name, value in tensors.items() if not name.endswith(":average")}
+    assert len(kept) < len(tensors)
+    safetensors.torch.save_file(kept, path / "optimizer.safetensors")
+    record = json.loads((path / "state.json").read_text())
+    del record["settings"]["train"]["optimizer"], record["settings"]["train"]["ema_decay"]
+    del record["settings"]["network"]["linear_path"], record["settings"]["network"]["prior"]
+    record["sha256"]["optimizer.safetensors"] = files.sha256(path / "optimizer.safetensors")
+    (path / "state.json").write_text(json.dumps(record))
+    before = files.sha256(tmp_path / "run" / "weights.safetensors")
+    with pytest.raises(UsageError, match=r"train\.optimizer: adam -> muon; train\.ema_decay: 0\.0 -> 0\.998"):
+        train(tmp_path / "run")
+    assert files.sha256(tmp_path / "run" / "weights.safetensors") == before
+    train(tmp_path / "run", **old)
+    train(tmp_path / "whole", **old)
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")

@@ -118,6 +118,11 @@ def test_a_training_stopped_in_its_first_epoch_goes_on_with_the_path(precision, 
     first, second = ((tmp_path / name / "weights.safetensors").read_bytes() for name in names)
     assert first == second
     assert float(whole.network.encoder.linear.weight.abs().max()) > 0
+    fitted(tmp_path / "lost", stop_after=2)
+    for path in (tmp_path / "lost" / "checkpoints").glob("*/state.json"):
+        path.write_text("{")  # damaged: it begins again, with the path
+    fitted(tmp_path / "lost")
+    assert (tmp_path / "lost" / "weights.safetensors").read_bytes() == first
 
 
 def test_components_that_the_images_do_not_have_stay_silent():

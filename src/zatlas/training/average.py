@@ -66,6 +66,9 @@ class Average:
         return {f"{name}:average": part.clone(memory_format=torch.contiguous_format) for name, part in views.items()}
 
     def fill(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `tensors`."""
+        """The inverse of `tensors`; without them the mean begins with the weights as they are, as of 0.1.0."""
+        if not any(name.endswith(":average") for name in tensors):
+            self.restart()
+            return
         for name, part in self._weights.views(self._mean).items():
             part.copy_(tensors[f"{name}:average"])

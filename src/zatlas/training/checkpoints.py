@@ -10,7 +10,7 @@ outside, in the run's weights.safetensors.
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,8 +61,21 @@ def save(folder: Path, network: Network, parts: Sequence[Part], state: dict[str,
     return path
 
 
-def load_newest(folder: Path, network: Network, weights: Weights, parts: Sequence[Part]) -> dict[str, Any] | None:
-    """Load the newest intact checkpoint into network and parts; returns its record, None when there is none."""
+def load_newest(
+    folder: Path, network: Network, weights: Weights, parts: Sequence[Part], check: Callable[[dict[str, Any]], None]
+) -> dict[str, Any] | None:
+    """Load the newest intact checkpoint into network and parts.
+
+    Args:
+        folder: With the checkpoints, or not there yet.
+        network: Is filled with the weights.
+        weights: Its parameters.
+        parts: Are filled with the rest.
+        check: Called with the record before anything is changed; may refuse it by an error.
+
+    Returns:
+        The record; None when there is no intact checkpoint.
+    """
     for path in sorted(folder.glob("step-*"), reverse=True):
         try:
             record: dict[str, Any] = files.read_json(path / "state.json")
@@ -72,6 +85,7 @@ def load_newest(folder: Path, network: Network, weights: Weights, parts: Sequenc
         except (ZatlasError, KeyError, TypeError) as err:
             log.warning("checkpoint %s is damaged (%s) and is left out", path.name, str(err).splitlines()[0])
             continue
+        check(record)
         load_weights(network, path / "weights.safetensors")
         weights.renew()
         tensors = safetensors.torch.load_file(path / "optimizer.safetensors")

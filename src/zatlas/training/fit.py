@@ -90,6 +90,7 @@ def fit(
     beta: float,
     seed: int,
     run: Path,
+    start: Callable[[], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     stop_requested: Callable[[], bool] | None = None,
@@ -105,6 +106,7 @@ def fit(
         beta: Weight of the rate.
         seed: From which noise derives.
         run: Folder for weights, history and checkpoints.
+        start: Called when the training begins, not when it goes on: gives the network other initial weights.
         on_step: Called after each step.
         on_epoch: Called after each epoch with its row of the history, a dictionary; what is not known is None.
         stop_requested: Asked after each step; when it says yes, a checkpoint is written and training returns early,
@@ -123,7 +125,7 @@ def fit(
         one_thread_per_operator(),
         Shards(network, precision=devices.precision, threads=devices.threads, device=devices.device) as shards,
     ):
-        training = _Training(network, train, validation, test, config, beta, seed, run, devices, shards)
+        training = _Training(network, train, validation, test, config, beta, seed, run, devices, shards, start)
         if not training.resume():
             return training.history()
         while not training.is_over():
@@ -226,8 +228,9 @@ class _Training:
 
     def __init__(
         self, network: Network, train: Tiles, validation: Tiles, test: Tiles | None, config: TrainConfig, beta: float,
-        seed: int, run: Path, devices: Devices, shards: Shards,
+        seed: int, run: Path, devices: Devices, shards: Shards, start: Callable[[], None] | None,
     ) -> None:  # fmt: skip
+        self.start = start
         self.network, self.train, self.validation, self.test = network, train, validation, test
         self.config, self.beta, self.seed, self.run = config, beta, seed, run
         self.devices, self.shards = devices, shards
@@ -244,11 +247,12 @@ class _Training:
         files.make_folder(self.run)
         files.remove_leftovers(self.run)
         parts = (self.optimizer, self.average)
-        record = checkpoints.load_newest(self.run / "checkpoints", self.network, self.shards.weights, parts)
+        record = checkpoints.load_newest(
+            self.run / "checkpoints", self.network, self.shards.weights, parts, self._refuse_other_settings
+        )
         if record is None:
-            self._save_best()
+            self._begin()
         else:
-            self._refuse_other_settings(record["settings"])
             self.state = _State(**{name.name: record[name.name] for name in dataclasses.fields(_State)})
             log.info("training goes on after step %d (epoch %d)", self.state.step, self.state.epoch + 1)
             is_older = any("validation_objective_nats" not in row for row in self.state.history)
@@ -262,6 +266,14 @@ class _Training:
             return False
         self.record("running")
         return True
+
+    def _begin(self) -> None:
+        """The network as it is before the first step."""
+        if self.start is not None:
+            self.start()
+            self.shards.weights.renew()
+            self.average.restart()
+        self._save_best()
 
     def is_over(self) -> bool:
         """Whether all epochs are done, or validation has gained nothing for so long that more are not worth it."""
@@ -502,9 +514,10 @@ class _Training:
         plain: dict[str, Any] = json.loads(json.dumps(settings))
         return plain
 
-    def _refuse_other_settings(self, stored: dict[str, Any]) -> None:
+    def _refuse_other_settings(self, record: dict[str, Any]) -> None:
         own = _flat(self._settings())
-        changed = [f"{k}: {v} -> {own.get(k)}" for k, v in _flat(stored).items() if own.get(k) != v]
+        stored = {**{k: v for k, v in _OF_0_1_0.items() if k in own}, **_flat(record["settings"])}
+        changed = [f"{k}: {v} -> {own.get(k)}" for k, v in stored.items() if own.get(k) != v]
         if changed:
             raise UsageError(
                 f"this training was begun with other settings ({'; '.join(changed)})",
@@ -514,6 +527,10 @@ class _Training:
 
 
 _QUANTITIES = ("distortion", "rate", "elbo")
+# What a training meant that was begun before these options were there.
+_OF_0_1_0 = {
+    "train.optimizer": "adam", "train.ema_decay": 0.0, "network.linear_path": "off", "network.prior": "standard",
+}  # fmt: skip
 # On what a resumed training gives; patience says when it ends, not where it goes.
 _WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic", "patience")
 
