@@ -1,4 +1,4 @@
-"""A study that 0.1.0 made is opened, drawn, explored and made again, with the numbers that it had.
+"""A study that 0.1.0 made is opened, drawn and explored, with the numbers that it had.
 
 `study/` and `cell_data.h5` are what `make.py` wrote then, without figures, pages and caches, whose sha256 stand in the
 manifest. `compare.py STUDY OTHER` holds any two studies against each other.
@@ -19,7 +19,6 @@ from zatlas.cli.main import main
 from zatlas.explorer.bundle.writing import write_bundle
 
 GOLDEN = Path(__file__).parent / "study"
-TOLERANCE = 2e-3  # other processors round convolutions in another order; measured on one machine it is 0
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +72,10 @@ def test_explorer_files_are_written(study):
 
 
 @pytest.mark.slow
-def test_made_again_it_is_the_same_file_by_file(tmp_path):
-    again = make.make(tmp_path)
-    differing = [row for row in compare.compare(GOLDEN, again) if row.kind not in ("same", "clocks")]
-    drawn = [row for row in differing if row.name.endswith((*compare.DRAWN, ".html"))]
-    assert compare.differences([row for row in differing if row not in drawn], tolerance=TOLERANCE) == []
-    assert all(row.kind != "only one" for row in drawn)
+def test_made_twice_it_is_the_same_file_by_file(tmp_path):
+    """With the defaults of today, which train otherwise than those of 0.1.0."""
+    one, two = (make.make(tmp_path / name) for name in ("one", "two"))
+    assert {row.kind for row in compare.compare(one, two)} <= {"same", "clocks"}
 
 
 def test_a_changed_weight_a_lost_file_and_another_word_are_seen(tmp_path):
