@@ -339,7 +339,9 @@ class TrainConfig:
     ema_decay: float = option(
         0.998, "share that the running mean of the weights keeps at each step, at most; 0 keeps the weights themselves"
     )
-    weight_decay: float = option(0.0, "decoupled weight decay (AdamW)")
+    weight_decay: float = option(
+        0.1, "decoupled weight decay, of inner convolutions with muon, of all parameters with adam"
+    )
     warmup_epochs: float = option(
         1.0, "epochs over which the learning rate rises linearly from 0; at most an eighth of all epochs"
     )

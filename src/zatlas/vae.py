@@ -72,6 +72,8 @@ class VAE:
         widths: Channels of the stages; each halves the image. Without them they follow from its size. Without effect on
             a network of your own.
         decoder: "transposed" or "upsample". Without effect on a network of your own.
+        linear_path: "on" begins at principal components, which stay beside the convolutions; "off"; "auto": on for
+            tiles and for trainings of up to 1000 steps. Without effect on a network of your own.
         network: A torch module of your own to train instead of the network of zatlas, with `encode(x)`, which returns
             mean and log-variance of the latents, and `decode(z)`, which returns the numbers of the likelihood. It is
             copied, with the weights it has, at each `fit`; the trained copy is `vae.network.module`.
@@ -90,13 +92,14 @@ class VAE:
         beta: float = ModelConfig.beta,
         widths: tuple[int, ...] = ModelConfig.widths,
         decoder: str = ModelConfig.decoder,
+        linear_path: str = ModelConfig.linear_path,
         network: nn.Module | None = None,
         seed: int = 0,
     ) -> None:
         self._own, self._likelihood = network, _likelihood_of(likelihood, network)
         self.model = ModelConfig(
             latent_dim=(latent_dim,), likelihood=self._likelihood.name, prior=prior, beta=beta, widths=tuple(widths),
-            decoder=decoder,
+            decoder=decoder, linear_path=linear_path,
         )  # fmt: skip
         self.seed = seed
         self.history: pd.DataFrame | None = None
@@ -239,7 +242,10 @@ class VAE:
         if self._own is not None:
             return Shape(latent_dim=self.latent_dim, channels=channels, size=size)
         n_steps = train.epochs * -(-tiles.epoch_length(0) // train.batch_size)
-        path = resolved_linear_path(self.model.linear_path, tiles.sampler, n_steps)
+        asked = self.model.linear_path
+        if asked == "auto" and self.model.prior == VampPrior.name:
+            asked = "off"  # posteriors as narrow as those of PCA are no prior: eight of them leave all images out
+        path = resolved_linear_path(asked, tiles.sampler, n_steps)
         model = dataclasses.replace(self.model, linear_path=path)
         return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size)
 

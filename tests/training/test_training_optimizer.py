@@ -128,11 +128,15 @@ def test_matrices_have_the_same_bits_on_any_number_of_threads():
     assert torch.equal(ends[0], ends[2])
 
 
-def test_weight_decay_shrinks_matrices_and_the_rest_alike():
+def test_weight_decay_shrinks_the_matrices_and_with_adam_alone_all_parameters():
     weights = Weights(build(CONFIG, seed=0), torch.float32)
-    before = weights.values.detach().clone()
-    Optimizer(weights, kind="muon", weight_decay=0.5).step(torch.zeros(len(before)), 0.1)
-    torch.testing.assert_close(weights.values.detach(), before * (1 - 0.1 * 0.5))
+    before, n = weights.values.detach().clone(), weights.n_plain
+    Optimizer(weights, kind="muon", weight_decay=0.5).step(torch.zeros(len(before)), 0.01)
+    after = weights.values.detach()
+    assert torch.equal(after[:n], before[:n])
+    torch.testing.assert_close(after[n:], before[n:] * (1 - 0.1 * 0.5))
+    Optimizer(weights, kind="adam", weight_decay=0.5).step(torch.zeros(len(before)), 0.1)
+    torch.testing.assert_close(weights.values.detach()[:n], before[:n] * (1 - 0.1 * 0.5))
 
 
 def moved(weights, amount):

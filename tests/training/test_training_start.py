@@ -1,6 +1,7 @@
 """A network with a linear path begins at PCA, exactly, and stays a network of zatlas in all else."""
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -167,6 +168,33 @@ def test_fit_counts_its_steps(n_images, epochs, path, tmp_path):
         run=tmp_path, stop_requested=lambda: epochs > 2,
     )  # fmt: skip
     assert vae.network.config.linear_path == path
+
+
+def test_what_training_began_with_is_kept_when_no_epoch_is_better(tmp_path, caplog):
+    """A learning rate that destroys the network: the first epoch must not win for want of a rival."""
+    x = images(40)
+    vae = za.VAE(latent_dim=3, widths=(4,), linear_path="on")
+    settings = TrainConfig(epochs=3, batch_size=10, threads=1, learning_rate=0.5, precision="float32", ema_decay=0.0)
+    vae.fit(tiles_of(x, sampler="whole"), validation=tiles_of(images(20, seed=2)), train=settings, run=tmp_path)
+    assert json.loads((tmp_path / "training.json").read_text())["best_epoch"] == 0
+    assert "no epoch was better on validation" in caplog.text
+    mean = vae.scaling.invert(vae.network.decoder.linear.bias.view(1, 2, 18, 18).numpy())
+    fresh = images(10, seed=5)
+    error = np.mean((vae.reconstruct(fresh) - fresh) ** 2)
+    assert error < 0.5 * np.mean((mean - fresh) ** 2)
+
+
+def test_one_image_has_no_components_to_begin_with():
+    one = tiles_of(images(1), sampler="whole")
+    vae = za.VAE(latent_dim=2, widths=(4,))
+    vae.fit(one, validation=tiles_of(images(2, seed=2)), train=TrainConfig(epochs=2, batch_size=2, threads=1))
+    assert np.isfinite(vae.reconstruct(images(2, seed=3))).all()
+
+
+def test_a_vamp_prior_begins_without_the_path(tmp_path):
+    vae = za.VAE(latent_dim=2, widths=(4,), prior="vamp")
+    vae.fit(tiles_of(images(20), sampler="whole"), validation=tiles_of(images(4, seed=2)), epochs=1, run=tmp_path)
+    assert vae.network.config.linear_path == "off"
 
 
 def test_without_a_path_there_is_nothing_to_start():

@@ -45,7 +45,7 @@ def check_steps(steps: int) -> None:
     Raises:
         UsageError: it is not a whole number from 0 to 10 000.
     """
-    if not isinstance(steps, int) or isinstance(steps, bool) or not 0 <= steps <= _MOST_STEPS:
+    if not hasattr(steps, "__index__") or isinstance(steps, bool) or not 0 <= steps <= _MOST_STEPS:
         raise UsageError(
             f"refine is {steps}, expected a whole number of steps from 0 to {_MOST_STEPS}",
             hint="0 takes the encoder as it is; 40 is usually enough",

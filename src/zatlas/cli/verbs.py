@@ -147,7 +147,8 @@ def sample(options: argparse.Namespace, command: list[str]) -> None:
         talk=_talk(options),
     )
     _show(options, found, f"{target}: {found['text']}")
-    _next(options, f"zatlas sample {shlex.quote(options.study)} --from prior")
+    other = "latents" if options.source == "prior" else "prior"
+    _next(options, f"zatlas sample {shlex.quote(options.study)} --from {other}")
 
 
 def report(options: argparse.Namespace, command: list[str]) -> None:

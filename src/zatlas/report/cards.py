@@ -44,7 +44,7 @@ def keys(results: StudyResults) -> list[dict[str, str]]:
         {
             "name": "Active dimensions",
             "value": f"{active} of {best.latent_dim}",
-            "more": f"rate {number(_training_rate(best))} nats per image",
+            "more": f"rate {number(_training_rate(best))} nats per training image",
         }
     )
     if best.cluster_info.get("k"):

@@ -116,10 +116,12 @@ def sample(made: Study, name: str, target: Path, *, n: int, source: str, seed: i
     usual = f"a density fitted to {len(training)} training latents"
     words = {"prior": f"the prior of the model, {view.network.prior.words}", LATENTS: usual}
     origin = words.get(source) or drawn.density["text"]
-    text = (
-        f"{n} images from {origin}; a classifier tells training latents from draws of the prior of the model with AUC "
-        f"{drawn.mismatch['auc']:.2f}"
-    )
+    text = f"{n} images from {origin}"
+    if is_prior or source == LATENTS:
+        text += (
+            "; a classifier tells training latents from draws of the prior of the model with AUC "
+            f"{drawn.mismatch['auc']:.2f}"
+        )
     return {"folder": str(target), "n": n, "from": origin, "mismatch": drawn.mismatch, "text": text}
 
 

@@ -144,6 +144,8 @@ def fit(
                 on_epoch(row)
         training.checkpoint()
         training.record("complete")
+        if training.state.best_epoch == 0 and training.state.best_loss is not None:
+            log.warning("no epoch was better on validation than the principal components that training began with")
         if training.stopped():
             log.info("stopped after epoch %d: %s", training.state.epoch, training.stopped())
         return training.history()
@@ -268,12 +270,15 @@ class _Training:
         return True
 
     def _begin(self) -> None:
-        """The network as it is before the first step."""
+        """The network as it is before the first step; one that was given a start is the first to beat."""
+        residuals: Residuals = ()
         if self.start is not None:
             self.start()
             self.shards.weights.renew()
             self.average.restart()
-        self._save_best()
+            found, residuals = self._evaluate(self.validation)
+            self.state.best_loss = found["fitted_distortion_nats"] + self.beta * found["rate_nats"]
+        self._save_best(residuals)
 
     def is_over(self) -> bool:
         """Whether all epochs are done, or validation has gained nothing for so long that more are not worth it."""

@@ -88,7 +88,7 @@ def fit_settled_pca(
     most = min(most_draws, _MOST_DRAWS)
     found = _settled(train, amount, validation, n_components, seed, most, limits)
     has_validation = validation is not None and len(validation) > 0
-    if not (found.is_augmented and train.sampler == "whole" and has_validation):
+    if not (found.is_augmented and train.sampler == "whole" and has_validation and len(train.images) > 1):
         return found
     still = copy.copy(train)
     still.augment = False

@@ -26,7 +26,8 @@ class Optimizer:
     Args:
         weights: What is trained; whoever steps calls `weights.renew()` afterwards.
         kind: "muon" for the inner matrices, with Adam for the rest; "adam" for Adam alone.
-        weight_decay: Decoupled, of all parameters, relative to the learning rate of Adam.
+        weight_decay: Decoupled, relative to the rate: of the inner matrices alone with "muon", of all parameters with
+            "adam".
         each: Calls a function for each of several things, such as `map` or that of a pool of threads; without effect on
             the result.
     """
@@ -38,7 +39,7 @@ class Optimizer:
         values = weights.values.detach()
         has_muon = kind == "muon" and weights.n_plain < len(values)
         self._n_adam = weights.n_plain if has_muon else len(values)
-        self._adam = AdamW(values[: self._n_adam], weight_decay=weight_decay)
+        self._adam = AdamW(values[: self._n_adam], weight_decay=0.0 if has_muon else weight_decay)
         self._inner = values[self._n_adam :]
         self._muon = Muon(self._inner, _matrices_of(weights), weights.computing_dtype) if has_muon else None
 
@@ -52,8 +53,9 @@ class Optimizer:
         self._adam.learning_rate = learning_rate
         self._adam.step(gradients[: self._n_adam])
         if self._muon is not None:
-            self._inner.mul_(1 - learning_rate * self._weight_decay)
-            self._muon.step(gradients[self._n_adam :], _MUON_RATE * learning_rate, self._each)
+            rate = _MUON_RATE * learning_rate
+            self._inner.mul_(1 - rate * self._weight_decay)
+            self._muon.step(gradients[self._n_adam :], rate, self._each)
 
     def tensors(self) -> dict[str, Tensor]:
         """The state as tensors named `PARAMETER:exp_avg`, and so on, for a checkpoint."""

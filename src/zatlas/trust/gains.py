@@ -33,6 +33,7 @@ _TYPICAL = 0.9
 _DRAWS = 2000
 _AT_ONCE = 2_000_000  # counts of groups drawn at a time: 16 MB
 _SAME_DB = 0.1
+_SHOWN_DB = 0.005  # less is 0.00 in two digits
 
 GAINS = {"": "mean over tiles", "content_": "tiles with content", "pooled_": "pooled error"}
 """Prefixes of the columns of each measure, and what it is called."""
@@ -190,12 +191,15 @@ def interval_over_groups(
 def gain_verdict(gain: Gain) -> str:
     """What a gain says: "beats", "level with" or "stays below".
 
-    By its interval where there is one: level where it holds 0. Otherwise a tenth of a decibel counts as level.
+    By its interval where there is one: level where it holds 0, or the gain is below what two digits show. Otherwise a
+    tenth of a decibel counts as level.
 
     Example:
         >>> gain_verdict(Gain(0.81, 0.75, 0.88)), gain_verdict(Gain(0.05, float("nan"), float("nan")))
         ('beats', 'level with')
     """
+    if abs(gain.db) < _SHOWN_DB:
+        return "level with"
     low, high = (gain.low, gain.high) if np.isfinite(gain.low) else (gain.db - _SAME_DB, gain.db + _SAME_DB)
     return "beats" if low > 0 else "stays below" if high < 0 else "level with"
 
