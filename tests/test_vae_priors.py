@@ -10,7 +10,7 @@ import zatlas as za
 from zatlas.atlas.encode import encode
 from zatlas.atlas.fitted_priors import fit_prior, split_latents
 from zatlas.config import StudyConfig, TrainConfig
-from zatlas.errors import DataError, UsageError
+from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, build
 from zatlas.model.priors import VampPrior
 from zatlas.randomness import derived_seed
@@ -45,7 +45,7 @@ def test_threads_and_interruptions_change_no_bit(tmp_path, prior):
     assert weights(tmp_path / "resumed") != weights(tmp_path / "one")
     fitted(tmp_path / "resumed", prior)
     assert weights(tmp_path / "one") == weights(tmp_path / "two") == weights(tmp_path / "resumed")
-    with pytest.raises(DataError, match="another shape"):
+    with pytest.raises(UsageError, match=rf"network\.prior: {prior} -> standard"):
         fitted(tmp_path / "one", "standard")
 
 
