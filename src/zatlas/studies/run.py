@@ -111,7 +111,7 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     collection = open_collection(config, folder)
     config = resolve(config, collection)
     if (folder / "study.toml").is_file():
-        changes = _changes(Study(folder), _with_patience_of(Study(folder), config), collection)
+        changes = _changes(Study(folder), config, collection)
         if not changes:
             return Study(folder)
         if not force:
@@ -126,11 +126,6 @@ def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
     files.make_folder(folder)
     _write_config(folder, config)
     return Study(folder)
-
-
-def _with_patience_of(old: Study, config: StudyConfig) -> StudyConfig:
-    """How long a training waits for a gain may change: it then goes on from where it stopped."""
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, patience=old.config.train.patience))
 
 
 def _ask_for_patience(made: Study, patience: int) -> Study:
@@ -160,11 +155,16 @@ def _write_config(folder: Path, config: StudyConfig) -> None:
 
 
 def _changes(old: Study, config: StudyConfig, collection: Collection) -> list[str]:
-    """What differs between a study and a configuration; where the images lie does not count, what they are does."""
+    """What differs between a study and a configuration.
+
+    Where the images lie does not count, what they are does. How long a training waits for a gain may change: it then
+    goes on from where it stopped.
+    """
     same_place = dataclasses.replace(
         config.data, input=old.config.data.input, labels=old.config.data.labels if config.data.labels else ""
     )
-    changes = difference(old.config, dataclasses.replace(config, data=same_place))
+    same_patience = dataclasses.replace(config.train, patience=old.config.train.patience)
+    changes = difference(old.config, dataclasses.replace(config, data=same_place, train=same_patience))
     if not made_from(old.folder, collection):
         changes.append("the images (their content differs)")
     return changes

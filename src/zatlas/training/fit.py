@@ -277,7 +277,7 @@ class _Training:
             self.shards.weights.renew()
             self.average.restart()
             found, residuals = self._evaluate(self.validation)
-            self.state.best_loss = found["fitted_distortion_nats"] + self.beta * found["rate_nats"]
+            self.state.best_loss = self._objective(found)
         self._save_best(residuals)
 
     def is_over(self) -> bool:
@@ -349,7 +349,7 @@ class _Training:
         while not math.isfinite(found["elbo_nats"]):
             self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)
             found, residuals = self._evaluate(self.validation)
-        loss = found["fitted_distortion_nats"] + self.beta * found["rate_nats"]
+        loss = self._objective(found)
         tested = self._evaluate(self.test).numbers if self.test is not None else {}
         train = {"distortion_nats": state.sum_distortion / n_trained, "rate_nats": state.sum_rate / n_trained}
         train["elbo_nats"] = -train["distortion_nats"] - train["rate_nats"]
@@ -494,6 +494,10 @@ class _Training:
 
     def _evaluate(self, tiles: Tiles) -> _Evaluation:
         return _evaluate(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
+
+    def _objective(self, found: dict[str, float]) -> float:
+        """What chooses the epoch [nats]: at the full weight of the rate, also while training warms up."""
+        return found["fitted_distortion_nats"] + self.beta * found["rate_nats"]
 
     def _save_best(self, residuals: Residuals = ()) -> None:
         """Keep the weights, with the noise that fits these residuals of the validation part best.

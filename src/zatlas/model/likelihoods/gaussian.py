@@ -49,9 +49,7 @@ class Gaussian(Likelihood):
         self, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
     ) -> Float[Tensor, " b"]:
         """Nats of each image under the shared variance."""
-        log_var = self.log_noise_var
-        per_pixel = 0.5 * ((x - params).square() * torch.exp(-log_var) + log_var + math.log(2 * math.pi))
-        return (per_pixel * mask).sum(dim=(1, 2, 3))
+        return _gaussian_nats(x - params, self.log_noise_var, mask)
 
     def mean(self, params: Float[Tensor, "b p h w"]) -> Float[Tensor, "b c h w"]:
         """The parameters themselves."""
@@ -59,8 +57,7 @@ class Gaussian(Likelihood):
 
     def sample(self, params: Float[Tensor, "b p h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
         """The mean with noise of the shared variance."""
-        noise = torch.randn(params.shape, generator=generator, dtype=params.dtype)
-        return params + torch.exp(0.5 * self.log_noise_var) * noise.to(params.device)
+        return params + torch.exp(0.5 * self.log_noise_var) * _normal_like(params, generator)
 
     def implied_variance(self, params: Float[Tensor, "b p h w"]) -> Float[Tensor, "b c h w"]:
         """The shared variance."""
