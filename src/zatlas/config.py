@@ -351,7 +351,8 @@ class TrainConfig:
     clip_norm: float = option(0.0, "largest norm of the gradient, relative to its running median; 0 does not clip")
     jitter: float = option(
         0.06,
-        "largest random shift and zoom of training images, as a share of their side; tiles, cut anywhere, have none",
+        "largest random shift and zoom of training images, as a share of their side, with bends of a sixth of it; "
+        "tiles, cut anywhere, have none",
     )
     checkpoint_minutes: float = option(1.0, "longest time between two checkpoints", unit="min")
     device: str = option("auto", "auto | cpu | cuda (auto: cpu; cuda has not been measured yet)")

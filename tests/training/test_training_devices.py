@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 import re
 import sys
 
@@ -17,8 +16,9 @@ from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, build
 from zatlas.training import devices
 from zatlas.training.devices import choose, raise_allocator_thresholds
+from zatlas.training.jitter import jittered, keyed_jitter
 from zatlas.training.rehearsal import Rehearsal, rehearse
-from zatlas.training.shards import Shards, brought, jittered, keyed_jitter, keyed_noise
+from zatlas.training.shards import Shards, brought, keyed_noise
 from zatlas.training.weights import Weights
 
 SMALL = NetworkConfig(
@@ -179,35 +179,6 @@ def test_noise_is_a_function_of_its_key():
     many = keyed_noise(20_000, 2, seed=0, stream="jitter", index=3)
     assert abs(float(many.mean())) < 0.02
     assert abs(float(many.std()) - 1) < 0.02
-
-
-def test_jitter_moves_and_zooms_within_its_amount():
-    x = torch.rand((64, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(jittered(x, keyed_jitter(64, amount=0.0, seed=0, stream="jitter", index=0)), x)
-    moves = keyed_jitter(64, amount=0.1, seed=0, stream="jitter", index=0)
-    assert torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream="jitter", index=0))
-    assert not torch.equal(moves, keyed_jitter(64, amount=0.1, seed=0, stream="jitter", index=1))
-    scales, shifts = moves[:, :, 0], moves[:, :, 1] / 2
-    assert 0.08 < float(shifts.abs().max()) <= 0.1
-    assert 1.08 < float(scales.max()) <= math.exp(0.1)
-    assert math.exp(-0.1) <= float(scales.min()) < 0.93
-
-
-def test_jitter_is_the_affine_map_of_torch():
-    x = torch.rand((5, 2, 16, 24), generator=torch.Generator().manual_seed(0))
-    moves = keyed_jitter(5, amount=0.2, seed=0, stream="jitter", index=0)
-    matrices = torch.zeros(5, 2, 3)
-    matrices[:, [0, 1], [0, 1]], matrices[:, :, 2] = moves[:, :, 0], moves[:, :, 1]
-    grid = F.affine_grid(matrices, list(x.shape), align_corners=False)
-    expected = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-    torch.testing.assert_close(jittered(x, moves), expected, atol=1e-5, rtol=0)
-
-
-def test_jitter_of_whole_pixels_is_a_shift():
-    x = torch.rand((1, 2, 16, 16), generator=torch.Generator().manual_seed(0))
-    move = torch.tensor([[[1.0, 2 * 3 / 16], [1.0, 2 * 1 / 16]]])  # 3 px along x, 1 px along y
-    torch.testing.assert_close(jittered(x, move)[:, :, :15, :13], x[:, :, 1:, 3:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(jittered(x, move)[:, :, 3, 15], x[:, :, 4, 15], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("decoder", ["transposed", "upsample"])

@@ -44,9 +44,10 @@ from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints
 from zatlas.training.average import Average
 from zatlas.training.devices import Devices, choose
+from zatlas.training.jitter import Moves, keyed_jitter
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.pace import Pace
-from zatlas.training.shards import Evaluated, Shards, keyed_jitter, keyed_noise
+from zatlas.training.shards import Evaluated, Shards, keyed_noise
 
 __all__ = ["evaluate", "fit", "learning_rate_at"]
 
@@ -326,7 +327,7 @@ class _Training:
             self.shards.resize(self.pace.threads)
         return self._describe(found, learning_rate)
 
-    def _chance(self, n: int) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _chance(self, n: int) -> tuple[torch.Tensor, Moves | None]:
         """Noise and jitter of this step. Tiles are not moved: they are cut anywhere as it is."""
         step, amount = self.state.step, self.config.jitter if self.train.sampler == "whole" else 0.0
         noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream="training noise", index=step)

@@ -19,7 +19,7 @@ from zatlas.compute import one_thread_per_operator
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PcaStream, PixelPca
 from zatlas.tiles.transforms import as_shown
-from zatlas.training.shards import jittered, keyed_jitter
+from zatlas.training.jitter import jittered, keyed_jitter
 
 __all__ = ["SettledPca", "fit_settled_pca"]
 
@@ -75,7 +75,7 @@ def fit_settled_pca(
         validation: Fixed tiles, of which at most 1000 evenly spaced ones say when to stop; without them all
             `most_draws` are made.
         n_components: k.
-        seed: From which shifts and zooms derive.
+        seed: From which shifts, zooms and bends derive.
         jitter: Their largest amount as a share of the side, for whole images; tiles, cut anywhere, are not moved.
         most_draws: After so many draws it ends in any case, such as those of the training; at most 65 536.
         limits: What is shown as black and as white on the scale of the tiles; images are put on 0..1 and clipped to it

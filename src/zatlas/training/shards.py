@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,10 +20,11 @@ from zatlas.compute import pool_of, shard_images
 from zatlas.model.likelihoods import Residuals
 from zatlas.model.network import Network
 from zatlas.randomness import torch_seed
+from zatlas.training.jitter import Moves, jittered
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.weights import Weights
 
-__all__ = ["Evaluated", "Shards", "brought", "jittered", "keyed_jitter", "keyed_noise"]
+__all__ = ["Evaluated", "Shards", "brought", "keyed_noise"]
 
 
 class Evaluated(NamedTuple):
@@ -44,45 +44,7 @@ class Evaluated(NamedTuple):
 
 def keyed_noise(n: int, d: int, *, seed: int, stream: str, index: int) -> Float[Tensor, "n d"]:
     """Standard normal noise as a pure function of (seed, stream, index); the global random state is not used."""
-    return torch.randn((n, d), generator=_generator(seed, stream, index))
-
-
-def keyed_jitter(n: int, *, amount: float, seed: int, stream: str, index: int) -> Float[Tensor, "n 2 2"]:
-    """Small shifts and zooms, as a pure function of (seed, stream, index).
-
-    Args:
-        n: Number of images.
-        amount: Largest shift as a share of the side, and largest change of each side's scale; height and width are
-            drawn apart.
-        seed: The one seed.
-        stream: Name of the purpose, in `zatlas.randomness.STREAMS`.
-        index: Number of the step.
-
-    Returns:
-        For each image and axis (x, y) a scale and a shift, as `jittered` takes them.
-    """
-    draws = amount * (2 * torch.rand((4, n), generator=_generator(seed, stream, index)) - 1)
-    scales, shifts = torch.exp(draws[:2]), 2 * draws[2:]  # the side is 2 long in torch's coordinates
-    return torch.stack([scales, shifts], dim=2).transpose(0, 1)
-
-
-def jittered(x: Float[Tensor, "b c h w"], moves: Float[Tensor, "b 2 2"]) -> Float[Tensor, "b c h w"]:
-    """Images that take their value at (x, y) from (scale * x + shift, scale * y + shift), the middle being 0.
-
-    Interpolation is bilinear; pixels beyond the border repeat it. The grid is made here because torch.affine_grid
-    multiplies matrices for it, which takes twice as long as the interpolation itself (speed.md).
-    """
-    b, _, h, w = x.shape
-    grid = x.new_empty(b, h, w, 2)
-    for axis, n in enumerate((w, h)):
-        middles = (2 * torch.arange(n, dtype=x.dtype, device=x.device) + 1) / n - 1
-        places = moves[:, axis, :1] * middles + moves[:, axis, 1:]
-        grid[..., axis] = places[:, None, :] if axis == 0 else places[:, :, None]
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def _generator(seed: int, stream: str, index: int) -> torch.Generator:
-    return torch.Generator().manual_seed(torch_seed(seed, stream, index))
+    return torch.randn((n, d), generator=torch.Generator().manual_seed(torch_seed(seed, stream, index)))
 
 
 def brought(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -146,7 +108,7 @@ class Shards:
         noise: Float[Tensor, "b d"],
         *,
         rate_weight: float | None = None,
-        jitter: Float[Tensor, "b 2 2"] | None = None,
+        jitter: Moves | None = None,
     ) -> Evaluated:
         """Distortion and rate of a batch, of which each image may first be moved.
 
@@ -155,10 +117,10 @@ class Shards:
         """
         n = len(x)
         x, mask, noise = (tensor.to(self._device, non_blocking=True) for tensor in (x, mask, noise))
-        jitter = None if jitter is None else jitter.to(self._device, non_blocking=True)
+        jitter = None if jitter is None else jitter.to(self._device)
         size = shard_images(n, x.shape[-1]) if self._device.type == "cpu" else n
         cuts = [slice(start, start + size) for start in range(0, n, size)]
-        moves = [None if jitter is None else jitter[cut] for cut in cuts]
+        moves = [None if jitter is None else jitter.of(cut) for cut in cuts]
         jobs = [
             self._pool.submit(self._one, x[cut], mask[cut], noise[cut], n, rate_weight, move)
             for cut, move in zip(cuts, moves, strict=True)
@@ -187,7 +149,7 @@ class Shards:
         return part
 
     def _one(
-        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None, jitter: Tensor | None
+        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None, jitter: Moves | None
     ) -> "_Part":
         network = self.weights.computing
         x = x if jitter is None else jittered(x, jitter)

@@ -28,7 +28,7 @@ def start_from_tiles(
         validation: Fixed tiles that say when PCA has seen enough.
         config: How it will be trained: PCA sees no more images than that.
         beta: Weight of the rate in the objective.
-        seed: From which shifts and zooms derive.
+        seed: From which shifts, zooms and bends derive.
     """
     draws = max(2, config.epochs * train.epoch_length(0))  # a variance takes two
     found = fit_settled_pca(
