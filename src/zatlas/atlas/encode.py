@@ -4,9 +4,11 @@ The atlas holds the posterior mean, never a sample of it, and beside each latent
 image comes back from it (distortion, PSNR). Pixels of padding count in none of them.
 
 Notable:
-    - Images are computed in shards of 16, each by one thread of a small pool with one thread per operator, and a shard
-      that is not full is filled up. So an atlas has the same bits on any number of threads and with any batch size, and
-      a busy neighbour costs its share of a core and no more (measured in speed.md).
+    - Images are computed in shards of 16, each by one thread of a small pool with one thread per operator. Batches are
+      whole shards, and the last one is filled up: a row has other last bits among fewer rows (matrix products take
+      other kernels) and at another place (exponentials of the last numbers of a tensor are not computed by the vector
+      unit). So an atlas has the same bits on any number of threads and with any batch size, and a busy neighbour costs
+      its share of a core and no more (measured in speed.md).
     - float32 by default, although bfloat16 is 1.7 times faster: it moves latents by 1 to 4 % of their spread.
 """
 
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from zatlas.atlas.atlas import OWN_COLUMNS, Atlas
 from zatlas.atlas.refinement import check_steps, filled, refined
-from zatlas.compute import operator_pool, shards_of
+from zatlas.compute import SHARD_IMAGES, operator_pool, shards_of
 from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network
 from zatlas.model.priors import Posterior
@@ -65,7 +67,8 @@ def encode(
     Args:
         network: The trained network; its mode (train or eval) is what it was afterwards.
         tiles: Tiles with sampler "grid", on the grey scale that the network was trained on.
-        batch_size: Tiles per step; changes memory and how often progress is told, never a bit of the atlas.
+        batch_size: Tiles per step, rounded up to whole shards of 16; changes memory and how often progress is told,
+            never a bit of the atlas.
         precision: "float32", or "bfloat16" for the convolutions: on processors that compute in it 1.7 times as fast,
             with latents that differ by 1 to 4 % of their spread (speed.md). The atlas says so in `info`.
         refine: Gradient steps by which the posterior of each tile is refined on its own ELBO (refinement.py), in
@@ -98,8 +101,9 @@ def encode(
     computing.eval()
     refining = partial(refined, network, steps=refine, beta=beta)
     compute = partial(_encode_shard, computing, grey_limits(tiles), _rate_noise(d), refining)
+    whole_shards = -(-batch_size // SHARD_IMAGES) * SHARD_IMAGES
     try:
-        with operator_pool() as pool, contextlib.closing(tiles.batches(0, batch_size)) as batches:
+        with operator_pool() as pool, contextlib.closing(tiles.batches(0, whole_shards)) as batches:
             for batch in batches:
                 for part in pool.map(compute, shards_of(batch.x), shards_of(batch.mask)):
                     rows = slice(done, done + len(part.mean))
