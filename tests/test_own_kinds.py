@@ -122,6 +122,7 @@ class Lazy(nn.Module):
         (lambda: Residual().double(), "cannot encode images", r"call \.float\(\)"),
         (lambda: Residual().to(torch.bfloat16), "cannot encode images", r"call \.float\(\)"),
         (Lazy, r"into\.1\.weight of Lazy has no shape yet", "call it once on images"),
+        (lambda: Residual().to("meta"), "the weights of Residual have no values.*'meta'", r"to_empty\(device='cpu'\)"),
         (lambda: nn.DataParallel(Residual()), "DataParallel has no method encode and no decode", "write encode"),
         (lambda: Residual(n_params=2), r"of shape \(2, 2, 16, 16\), expected \(2, 1, 16, 16\)", "let decode return"),
     ],

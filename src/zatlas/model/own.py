@@ -167,6 +167,11 @@ def _checked(module: object) -> nn.Module:
             f"{lazy[0]} of {type(module).__name__} has no shape yet",
             hint="call it once on images of this size before, so that its lazy layers take their shape",
         )
+    if any(value.is_meta for value in (*module.parameters(), *module.buffers())):
+        raise UsageError(
+            f"the weights of {type(module).__name__} have no values: they are on torch's device 'meta'",
+            hint="make it without torch.device('meta'), or call its to_empty(device='cpu') and draw its weights",
+        )
     odd = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
     if odd:
         raise UsageError(f"{odd[0]} of {type(module).__name__} is no tensor and cannot be saved", hint=_PAGE)
