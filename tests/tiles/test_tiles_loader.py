@@ -267,6 +267,24 @@ class TestScale:
         assert tiles.scaling == Scaling("minmax", 300.0, 400.0)
         assert sorted(tiles.batch(0, np.arange(3)).x[:, 0, 0, 0].tolist()) == [0, 0.5, 1]
 
+    def test_can_be_named_and_is_then_fitted_to_the_images(self):
+        images = noise([(8, 9), (10, 8)], dtype="uint16")
+        pixels = np.concatenate([image.ravel() for image in images]).astype(np.float64)
+        named = Tiles(collection(images), size=8, scaling="standardise").scaling
+        assert (named.kind, named.offset) == ("standardise", pytest.approx(pixels.mean(), rel=1e-12))
+        assert named.factor == pytest.approx(pixels.std(), rel=1e-12)
+        assert Tiles(collection(images), size=8, scaling="minmax").scaling == Tiles(collection(images), size=8).scaling
+
+    @pytest.mark.parametrize("wrong", ["standardize", 1.0, {"kind": "minmax"}, np.ones(2)])
+    def test_that_is_none_is_refused_in_a_sentence(self, wrong):
+        with pytest.raises(UsageError, match=r"scaling is .*, expected 'minmax' or 'standardise', or the Scaling of"):
+            Tiles(collection(noise([(8, 8)])), size=8, scaling=wrong)
+
+    def test_of_pixels_without_a_mean_is_refused_by_the_name_of_the_image(self):
+        images = [np.ones((1, 8, 8), np.float32), np.full((1, 8, 8), np.nan, np.float32)]
+        with pytest.raises(DataError, match="1 holds NaN or infinite pixels\nhint: replace these pixels"):
+            Tiles(collection(images), size=8, scaling="standardise")
+
     def test_pixels_outside_it_are_clipped_with_one_warning(self, caplog):
         tiles = Tiles(collection(noise([(8, 8)] * 6)), size=8, sampler="grid", scaling=Scaling("minmax", 50.0, 100.0))
         with caplog.at_level(logging.WARNING):

@@ -25,7 +25,7 @@ from zatlas.images.resizing import row_blocks
 from zatlas.images.source import ImageSource, Pixels
 from zatlas.images.splits import MOST_GROUPS_TO_COMPARE
 
-__all__ = ["Histogram", "Statistics", "Summary", "grey_level_outliers", "statistics"]
+__all__ = ["Histogram", "Statistics", "Summary", "grey_level_outliers", "pooled", "statistics"]
 
 _MOST_BINS = 1024
 _SHOWN_BINS = 256
@@ -148,6 +148,22 @@ def statistics(
         training.summary() if is_training.any() else None,
         pd.DataFrame(columns),
     )
+
+
+def pooled(collection: Collection, level: int = 0) -> Summary:
+    """Statistics of all images alone, at a level of images that have several; see `statistics`.
+
+    Raises:
+        DataError: an image cannot be decoded, or holds NaN or infinity.
+    """
+    pool = _Pool()
+    for source, image in zip(collection.sources, collection.table["image"].astype(str), strict=True):
+        try:
+            for block in row_blocks(source, level):
+                pool.add(_Pool.of(block))
+        except DataError as err:
+            raise DataError(f"{image} {err.what}", hint="replace these pixels, or leave the image out") from err
+    return pool.summary()
 
 
 def _pool_of(source: ImageSource, image: str) -> tuple["_Pool", str]:

@@ -23,9 +23,10 @@ from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.resizing import row_blocks
 from zatlas.images.source import ArraySource, ImageSource
+from zatlas.images.statistics import pooled
 from zatlas.tiles import samplers
 from zatlas.tiles.samplers import Draws
-from zatlas.tiles.transforms import Scaling, symmetries, turn_each, turned_spans
+from zatlas.tiles.transforms import SCALINGS, Scaling, symmetries, turn_each, turned_spans
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,7 +79,8 @@ class Tiles:
             order, for validation and encoding.
         seed: The one seed.
         stride: Largest distance between tiles of sampler "grid"; 0 takes `size` [px].
-        scaling: Grey scale; by default minimum and maximum of these images become 0 and 1.
+        scaling: Grey scale, such as that of other tiles (`scaling=training.scaling`); or "minmax" or "standardise",
+            fitted to these images. By default "minmax": their minimum and maximum become 0 and 1.
         augment: Show each tile in one of the 8 symmetries of the square.
         level: Level of the images from which tiles are cut, where they have several; all numbers of pixels are of it.
         tiles_per_epoch: Length of an epoch; 0 draws as many tiles as cover each pixel once (sampler "whole": each
@@ -101,12 +103,13 @@ class Tiles:
         sampler: str = "by_pixel",
         seed: int = 0,
         stride: int = 0,
-        scaling: Scaling | None = None,
+        scaling: Scaling | str | None = None,
         augment: bool = False,
         tiles_per_epoch: int = 0,
         level: int = 0,
     ) -> None:
         _check_settings(size, sampler, seed=seed, stride=stride, augment=augment, tiles_per_epoch=tiles_per_epoch)
+        _check_scaling(scaling)
         self._arrays, self.level = _arrays(images, level), level
         self._sizes = np.array([array.shape[1:] for array in self._arrays], dtype=np.int64)
         self._groups = images.table["group"].to_numpy(dtype=str)
@@ -115,7 +118,7 @@ class Tiles:
         self.images, self.size, self.sampler, self.seed = images, size, sampler, seed
         self.stride, self.augment, self.tiles_per_epoch = stride or size, augment, tiles_per_epoch
         self.channels = images.channels
-        self.scaling = scaling if scaling is not None else _fitted_to(images, level)
+        self.scaling = scaling if isinstance(scaling, Scaling) else _fitted_to(images, level, scaling or SCALINGS[0])
         self._dtype = np.result_type(*{array.dtype for array in self._arrays}).newbyteorder("=")
         self._latest: tuple[int, Draws] | None = None
         self._fixed = samplers.grid(self._sizes, size, self.stride) if sampler == "grid" else None
@@ -327,6 +330,15 @@ def _check_settings(size: int, sampler: str, *, seed: int, stride: int, augment:
         )
 
 
+def _check_scaling(scaling: object) -> None:
+    is_name = isinstance(scaling, str) and scaling in SCALINGS
+    if not (scaling is None or is_name or isinstance(scaling, Scaling)):
+        raise UsageError(
+            f"scaling is {scaling!r}, expected {' or '.join(map(repr, SCALINGS))}, or the Scaling of other tiles",
+            hint='leave it out for "minmax", or give scaling=tiles.scaling',
+        )
+
+
 class _Windows:
     """Pixels (c, h, w) of a source at one level, read as they are asked for: what `array[:, rows, columns]` gives."""
 
@@ -387,13 +399,18 @@ def _check_all_have_size(images: Collection, sizes: Int[np.ndarray, "n 2"], size
         )
 
 
-def _fitted_to(images: Collection, level: int) -> Scaling:
+def _fitted_to(images: Collection, level: int, kind: str) -> Scaling:
+    scaling = Scaling.fit(kind, pooled(images, level) if kind == "standardise" else _range(images, level))
+    log.info("grey scale: %s of these images, (pixel - %g) / %g", kind, scaling.offset, scaling.factor)
+    return scaling
+
+
+def _range(images: Collection, level: int) -> dict[str, float]:
     low, high = np.inf, -np.inf
     for source in images.sources:
         for block in row_blocks(source, level):
             low, high = float(np.minimum(low, block.min())), float(np.maximum(high, block.max()))
-    log.info("grey scale: %g to %g, the range of these images, becomes 0 to 1", low, high)
-    return Scaling.fit("minmax", {"min": low, "max": high})
+    return {"min": low, "max": high}
 
 
 def _copy_reflected(array: Pixels, y: int, x: int, tile: Shaped[np.ndarray, "c side side"]) -> None:
