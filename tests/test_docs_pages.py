@@ -141,5 +141,14 @@ def test_pictures_are_small() -> None:
         assert picture.stat().st_size < 400_000, picture
 
 
-def test_changelog_names_this_version() -> None:
-    assert f"[{zatlas.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+def test_the_version_is_the_one_that_the_changelog_is_about() -> None:
+    """A release has the number at the top of the changelog; between releases it is the development of a later one."""
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    version = zatlas.__version__
+    if headings[0] != "Unreleased":
+        assert version == headings[0]
+        return
+    number, _, suffix = version.partition(".dev")
+    assert suffix.isdecimal(), f"{version} was released or is none: main is the development of the next one"
+    assert number not in headings
+    assert [int(part) for part in number.split(".")] > [int(part) for part in headings[1].split(".")]

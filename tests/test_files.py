@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import zatlas
 from zatlas import files
 from zatlas.errors import UsageError, WriteError
 
@@ -249,3 +250,10 @@ def test_lock_of_another_computer_is_respected_whatever_runs_here(tmp_path):
             assert f"remove {holder}" in caught.value.hint
             assert holder.read_text() == text
         assert (tmp_path / ".lock").exists()  # it may be the other computer's
+
+
+def test_the_version_on_record_is_that_of_the_code_that_ran(monkeypatch):
+    monkeypatch.setattr("zatlas.files.metadata.version", lambda name: "0.0.1")
+    found = files.environment()
+    assert found["zatlas"] == zatlas.__version__
+    assert found["numpy"] == "0.0.1"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from zatlas.vae import VAE as VAE
     from zatlas.vae import load as load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOME = {
     "Atlas": "zatlas.atlas.atlas",

@@ -22,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from zatlas import __version__
 from zatlas.errors import DataError, FileAccessError, UsageError, WriteError
 
 __all__ = [
@@ -198,9 +199,10 @@ def sha256(path: Path) -> str:
 
 def environment() -> dict[str, str]:
     """Versions that a result depends on: Python, the platform and the numerical libraries."""
-    packages = ("zatlas", "torch", "numpy", "scikit-learn", "scikit-image", "scipy", "h5py", "anndata", "pandas")
+    packages = ("torch", "numpy", "scikit-learn", "scikit-image", "scipy", "h5py", "anndata", "pandas")
     versions = {name: metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}", **versions}
+    place = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    return {**place, "zatlas": __version__, **versions}  # of the code that runs, not of what pip once installed
 
 
 def write_manifest(study: Path, facts: dict[str, Any]) -> None:
