@@ -39,7 +39,7 @@ ROOMS = {
     "results": (
         "records", "maps", "kinds", "summary", "comparison", "priors", "pictures", "amortisation", "analysis",
     ),
-    "report": ("figures", "findings", "tables", "cards", "priors", "method", "sections", "page"),
+    "report": ("figures", "findings", "tables", "cards", "priors", "training", "method", "sections", "page"),
     "studies": ("data", "study", "plan", "inspect", "run", "verbs", "demo"),
     "explorer": ("greys", "page", "bundle", "server", "share", "notebook"),
     "cli": ("flags", "screen", "verbs", "main"),

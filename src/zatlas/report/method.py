@@ -8,8 +8,9 @@ import pandas as pd
 
 from zatlas.atlas.projection import Projection, listed
 from zatlas.report.figures.style import plain
-from zatlas.report.findings.words import about_likelihood, by_likelihood, listing
+from zatlas.report.findings.words import about_likelihood, by_likelihood, listing, unit_of
 from zatlas.report.priors import divergence_words
+from zatlas.report.training import in_force, training_texts
 from zatlas.results.kinds import StudyResults
 from zatlas.results.maps import without_inverse
 
@@ -49,18 +50,26 @@ def _method_texts(results: StudyResults) -> list[str]:
     kinds = by_likelihood(results.models) or {"bernoulli": []}
     names = [f"{about_likelihood(kind).loss}{f' ({listing(kinds[kind])})' if len(kinds) > 1 else ''}" for kind in kinds]
     return [
-        f"Convolutional variational autoencoders were trained on {seen}. Distortion is the "
+        f"Variational autoencoders were trained on {seen}, to minimise distortion + beta × rate. Distortion is the "
         f"{' or the '.join(names)}, summed over pixels; rate is "
         f"the Kullback-Leibler divergence of the posterior from {divergence_words(results)}; "
-        "both are in nats per "
-        f"{'tile' if data.is_tiled else 'image'}, averaged. Atlases, paths and reconstructions use the posterior mean. "
-        "The weights are those of the epoch with the best validation objective.",
+        f"both are in nats per {unit_of(results)}, averaged. {_betas(results)} Atlases, paths and reconstructions use "
+        "the posterior mean.",
+        *training_texts(results),
         "PSNR is on the grey range of the training pixels. "
         "PCA was fitted on training images with as many components as the model has latent dimensions, "
         "and its reconstructions were clipped to the same range. "
         "Probes are linear and cross-validated, with whole groups left out where there are groups.",
         *_map_texts(results),
     ]
+
+
+def _betas(results: StudyResults) -> str:
+    by_beta: dict[str, list[str]] = {}
+    for model in results.models:
+        by_beta.setdefault(f"{model.beta:g}", []).append(plain(model.name))
+    each = [f"{beta} ({listing(names)})" if len(by_beta) > 1 else beta for beta, names in by_beta.items()]
+    return f"Beta is {listing(each)}."
 
 
 def _map_texts(results: StudyResults) -> list[str]:
@@ -113,14 +122,25 @@ def _choices(model: str, training: Any) -> list[tuple[str, str]]:
 
 def _settings_table(results: StudyResults) -> Block:
     rows: list[tuple[str, str]] = []
+    became = in_force(results)
     for name, value in results.settings.items():
         if isinstance(value, dict):
-            rows += [(f"{name}.{key}", _value(inner)) for key, inner in value.items()]
+            rows += [
+                (f"{name}.{key}", _became(_value(inner), became.get(f"{name}.{key}"))) for key, inner in value.items()
+            ]
         else:
             rows.append((str(name), _value(value)))
-    return _two_columns(
-        rows, "Settings", "Every setting as resolved, defaults too; the same as in study.toml.", ("setting", "value")
+    caption = (
+        "Every setting as in study.toml, defaults too; in brackets what it became where that was left to zatlas or a "
+        "short training bounds it."
     )
+    return _two_columns(rows, "Settings", caption, ("setting", "value"))
+
+
+def _became(asked: str, found: str | None) -> str:
+    """`auto [on]`: what was asked for, and what it became where that is another thing."""
+    is_same = found is None or found == asked.replace(", ", " ")
+    return asked if is_same else f"{asked} [{found}]"
 
 
 def _value(value: Any) -> str:

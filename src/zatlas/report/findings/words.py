@@ -25,6 +25,7 @@ __all__ = [
     "sizes",
     "tests",
     "those",
+    "unit_of",
 ]
 
 
@@ -114,6 +115,11 @@ def groups_of_test(results: StudyResults, model: ModelResults) -> str:
     is_known = "train" in table and "test" in table
     is_held_out = is_known and not bool(((table["train"] > 0) & (table["test"] > 0)).any())
     return count(int(n), f"{'held-out ' if is_held_out else ''}{column if column.isalpha() else 'group'}")
+
+
+def unit_of(results: StudyResults) -> str:
+    """What a model sees: "tile" of an image, or "image"."""
+    return "tile" if results.data.is_tiled else "image"
 
 
 def tests(model: ModelResults, is_tiled: bool) -> str:
