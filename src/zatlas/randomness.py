@@ -86,7 +86,6 @@ STREAMS = {
     "mismatch kl": Stream("derived"),
     "mismatch auc": Stream("derived"),
     "mismatch folds": Stream("derived"),
-    "interval over groups": Stream("derived"),
     "probe": Stream("derived"),
     "prior samples": Stream("derived"),
     "prior draws": Stream("derived"),

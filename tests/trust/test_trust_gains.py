@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from zatlas.trust.evaluation import psnr, squared_error
 from zatlas.trust.gains import Gain, TileErrors, contrast, contrast_floor, gain_verdict, gains, interval_over_groups
@@ -18,7 +19,6 @@ def test_three_measures_of_empty_and_full_tiles():
     """The model is better where there is something to see, and loses on one empty tile."""
     found = gains(
         errors_of([1e-2, 1e-2, 1e-4], [2e-2, 2e-2, 1e-5], group=["a", "b", "c"], has_content=[True, True, False]),
-        seed=0,
     )
     assert found["gain_db"] == pytest.approx((2 * 10 * np.log10(2) - 10) / 3)
     assert found["content_gain_db"] == pytest.approx(10 * np.log10(2))
@@ -29,7 +29,7 @@ def test_three_measures_of_empty_and_full_tiles():
 
 
 def test_pooled_error_weighs_pixels():
-    found = gains(errors_of([0.1, 0.2], [0.1, 0.1], group=["a", "b"], n_values=[300, 100]), seed=0)
+    found = gains(errors_of([0.1, 0.2], [0.1, 0.1], group=["a", "b"], n_values=[300, 100]))
     assert found["pooled_psnr_db"] == pytest.approx(-10 * np.log10(0.125))
     assert found["gain_db"] == pytest.approx(-10 * np.log10(2) / 2)
 
@@ -40,12 +40,12 @@ def test_gains_are_those_of_psnr():
     mask = (rng.random((9, 1, 6, 6)) < 0.7).astype(float)
     errors = errors_of(squared_error(x, made, mask), squared_error(x, linear, mask), group=np.arange(9))
     expected = psnr(x, made, mask) - psnr(x, linear, mask)
-    assert gains(errors, seed=0)["gain_db"] == pytest.approx(expected.mean())
-    assert psnr(x[:1], x[:1])[0] == 100 and gains(errors_of([0.0], [1.0], group=["a"]), seed=0)["gain_db"] == 100
+    assert gains(errors)["gain_db"] == pytest.approx(expected.mean())
+    assert psnr(x[:1], x[:1])[0] == 100 and gains(errors_of([0.0], [1.0], group=["a"]))["gain_db"] == 100
 
 
 def test_no_tile_with_content_and_a_single_group():
-    found = gains(errors_of([0.1, 0.1], [0.2, 0.2], group=["a", "a"], has_content=[False, False]), seed=0)
+    found = gains(errors_of([0.1, 0.1], [0.2, 0.2], group=["a", "a"], has_content=[False, False]))
     assert np.isnan(found["content_gain_db"]) and np.isnan(found["content_psnr_db"]) and found["n_empty"] == 2
     assert found["n_groups"] == 1
     assert found["gain_db"] > 0 and np.isnan(found["gain_low_db"]) and np.isnan(found["pooled_gain_high_db"])
@@ -61,22 +61,35 @@ def test_interval_is_over_groups_not_tiles():
     of_group = rng.standard_normal(40)
     group = np.repeat(np.arange(40), 25)
     values = np.stack([of_group[group], np.ones(1000)], axis=1)
-    low, high = interval_over_groups(values, group, mean_of, seed=0)
-    half = 1.96 * of_group.std() / np.sqrt(40)
-    assert high - low == pytest.approx(2 * half, rel=0.1) and low < of_group.mean() < high
-    narrow = interval_over_groups(values, np.arange(1000), mean_of, seed=0)
+    low, high = interval_over_groups(values, group, mean_of)
+    half = stats.t.ppf(0.975, 39) * of_group.std(ddof=1) / np.sqrt(40)
+    assert (low, high) == pytest.approx((of_group.mean() - half, of_group.mean() + half))
+    narrow = interval_over_groups(values, np.arange(1000), mean_of)
     assert narrow[1] - narrow[0] < 0.3 * (high - low)
-    assert interval_over_groups(values, group, mean_of, seed=0) == (low, high)
-    assert interval_over_groups(values, group, mean_of, seed=1) != (low, high)
+    assert interval_over_groups(values[::-1], group[::-1].astype(str), mean_of) == pytest.approx((low, high))
 
 
 def test_groups_weigh_by_their_tiles():
-    """One large group and two small ones: the mean is over tiles, and groups drawn again take all theirs along."""
+    """One large group and two small ones: the mean is over tiles, and a group left out takes all its own along."""
     group = np.array(["a"] * 8 + ["b", "c"])
     values = np.stack([np.r_[np.ones(8), 0, 0], np.ones(10)], axis=1)
-    low, high = interval_over_groups(values, group, mean_of, seed=0)
-    assert low == 0 and high == 1
-    assert all(np.isnan(interval_over_groups(values, np.zeros(10), mean_of, seed=0)))
+    without = np.array([0, 8 / 9, 8 / 9])
+    half = stats.t.ppf(0.975, 2) * np.sqrt(2 / 3 * ((without - without.mean()) ** 2).sum())
+    assert interval_over_groups(values, group, mean_of) == pytest.approx((0.8 - half, 0.8 + half))
+    assert all(np.isnan(interval_over_groups(values, np.zeros(10), mean_of)))
+
+
+@pytest.mark.parametrize("n_groups", [3, 5, 12])
+def test_few_groups_hold_the_truth_as_often_as_they_say(n_groups):
+    rng = np.random.default_rng(n_groups)
+    hits = 0
+    for _ in range(400):
+        sizes = np.maximum(1, rng.lognormal(3, 0.6, n_groups)).astype(int)
+        group = np.repeat(np.arange(n_groups), sizes)
+        values = rng.standard_normal(n_groups)[group] + 2 * rng.standard_normal(len(group))
+        low, high = interval_over_groups(np.stack([values, np.ones(len(group))], axis=1), group, mean_of)
+        hits += low <= 0 <= high
+    assert 0.9 <= hits / 400 <= 0.98
 
 
 def test_contrast_is_the_standard_deviation_of_pixels_that_count():

@@ -314,7 +314,7 @@ class _Analysis:
             "pca_psnr_db": float(numbers["pca_psnr"].mean()),
             "pca_ssim": float(numbers["pca_ssim"].mean()),
             "n": done,
-            **gains(errors, seed=self.seed),
+            **gains(errors),
         }
 
     def _reconstructed(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, float]:

@@ -5,7 +5,7 @@
     tiles with content  the same without empty ones
     pooled error        PSNR of the mean squared error over all pixels: what is hard counts most
 
-Tiles of one image, and images of one patient, go together: the unit that is drawn again for an interval is the group.
+Tiles of one image, and images of one patient, go together: what intervals are over is the group.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
-
-from zatlas.randomness import generator
 
 __all__ = [
     "GAINS",
@@ -30,8 +28,6 @@ __all__ = [
 
 _OF_TYPICAL = 0.15
 _TYPICAL = 0.9
-_DRAWS = 2000
-_AT_ONCE = 2_000_000  # counts of groups drawn at a time: 16 MB
 _SAME_DB = 0.1
 _SHOWN_DB = 0.005  # less is 0.00 in two digits
 
@@ -94,7 +90,7 @@ class Gain(NamedTuple):
     high: float
 
 
-def gains(errors: TileErrors, *, seed: int) -> dict[str, float]:
+def gains(errors: TileErrors) -> dict[str, float]:
     """The three measures of one part, as columns of a table of metrics.
 
     Returns:
@@ -105,9 +101,9 @@ def gains(errors: TileErrors, *, seed: int) -> dict[str, float]:
     content = errors.has_content
     _, group = np.unique(errors.group, return_inverse=True)
     found = {
-        "": _mean_gain(model, pca, group, seed),
-        "content_": _mean_gain(model[content], pca[content], group[content], seed),
-        "pooled_": _pooled_gain(errors, group, seed),
+        "": _mean_gain(model, pca, group),
+        "content_": _mean_gain(model[content], pca[content], group[content]),
+        "pooled_": _pooled_gain(errors, group),
     }
     n_values = max(float(errors.n_values.sum()), 1.0)
     numbers = {
@@ -128,64 +124,60 @@ def _decibel(error: Shaped[np.ndarray, "..."] | float) -> Shaped[np.ndarray, "..
     return np.asarray(-10 * np.log10(np.maximum(error, 1e-10)))
 
 
-def _mean_gain(
-    model: Float[np.ndarray, " n"], pca: Float[np.ndarray, " n"], group: Int[np.ndarray, " n"], seed: int
-) -> Gain:
+def _mean_gain(model: Float[np.ndarray, " n"], pca: Float[np.ndarray, " n"], group: Int[np.ndarray, " n"]) -> Gain:
     if not len(model):
         return Gain(float("nan"), float("nan"), float("nan"))
     values = np.stack([model - pca, np.ones(len(model))], axis=1)
-    return _gain(values, group, lambda sums: sums[:, 0] / sums[:, 1], seed)
+    return _gain(values, group, lambda sums: sums[:, 0] / sums[:, 1])
 
 
-def _pooled_gain(errors: TileErrors, group: Int[np.ndarray, " n"], seed: int) -> Gain:
+def _pooled_gain(errors: TileErrors, group: Int[np.ndarray, " n"]) -> Gain:
     values = np.stack([errors.model * errors.n_values, errors.pca * errors.n_values, errors.n_values], axis=1)
-    return _gain(values, group, lambda s: _decibel(s[:, 0] / s[:, 2]) - _decibel(s[:, 1] / s[:, 2]), seed)
+    return _gain(values, group, lambda s: _decibel(s[:, 0] / s[:, 2]) - _decibel(s[:, 1] / s[:, 2]))
 
 
 def _gain(
     values: Float[np.ndarray, "n m"],
     group: Int[np.ndarray, " n"],
     of_sums: Callable[[Float[np.ndarray, "r m"]], Float[np.ndarray, " r"]],
-    seed: int,
 ) -> Gain:
-    return Gain(float(of_sums(values.sum(axis=0)[None])[0]), *interval_over_groups(values, group, of_sums, seed=seed))
+    return Gain(float(of_sums(values.sum(axis=0)[None])[0]), *interval_over_groups(values, group, of_sums))
 
 
 def interval_over_groups(
     values: Float[np.ndarray, "n m"],
     group: Shaped[np.ndarray, " n"],
     of_sums: Callable[[Float[np.ndarray, "r m"]], Float[np.ndarray, " r"]],
-    *,
-    seed: int,
 ) -> tuple[float, float]:
-    """95 % interval of a number that is made of sums over images, by drawing whole groups again 2000 times.
+    """95 % interval of a number that is made of sums over images, from what it becomes without each group.
 
-    Few groups make it too narrow: with 5 of them it held the truth in 85 of 100 cases, with 30 in 93.
+    A jackknife over groups with Student's t of one degree of freedom less than there are groups. In simulations it held
+    the truth in 91 to 95 % of cases with 3 groups, 90 to 94 % with 5, 92 to 96 % with 30, the lower ends where groups
+    are skewed; percentiles of groups drawn again did so in 70 to 75 %, 79 to 82 % and 91 to 94 % (numbers.md).
 
     Args:
         values: What is summed over the images, m quantities of each.
         group: Group of each image.
         of_sums: The number, for each row of sums.
-        seed: The one seed; the same groups are drawn for every number, model and measure.
 
     Returns:
         Its ends; NaN twice where there are fewer than 2 groups.
 
-    Source: Davison & Hinkley 1997, section 3.8 (resampling of groups); percentiles as in section 5.3
+    Source: the jackknife, Efron & Tibshirani 1993, chapter 11; over groups, MacKinnon, Nielsen & Webb 2023,
+    https://doi.org/10.1002/jae.2969
     """
     names, code = np.unique(group, return_inverse=True)
     n = len(names)
     if n < 2:
         return float("nan"), float("nan")
+    from scipy.special import stdtrit  # here, because a study that begins to train does not need it
+
     sums = np.stack([np.bincount(code, weights=column, minlength=n) for column in values.T], axis=1)
-    rng = generator(seed, "interval over groups")
-    drawn = []
-    step = max(1, _AT_ONCE // n)
-    for start in range(0, _DRAWS, step):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(step, _DRAWS - start))
-        drawn.append(of_sums(counts @ sums))
-    low, high = np.quantile(np.concatenate(drawn), (0.025, 0.975))
-    return float(low), float(high)
+    whole = sums.sum(axis=0)[None]
+    without = of_sums(whole - sums)
+    error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
+    middle, half = float(of_sums(whole)[0]), float(stdtrit(n - 1, 0.975) * error)
+    return middle - half, middle + half
 
 
 def gain_verdict(gain: Gain) -> str:
