@@ -173,6 +173,8 @@ def test_what_is_said_of_the_models(whole, xray):
             assert len(dimension["histogram"]["counts"]) == 40
             assert bool(dimension["reason"]) == (not dimension["is_active"])
             assert all(abs(entry["r"]) <= 1 for entry in dimension["correlations"])
+        assert model["clusters"]["verdict"] == known.cluster_info["verdict"] in ("clusters", "continuum")
+        assert model["prior"] == known.prior == "standard"
         items = model["clusters"]["items"]
         assert sum(item["size"] for item in items) == N
         counts = [{c["column"]: c["values"] for c in item["counts"]}["split"] for item in items]

@@ -106,10 +106,43 @@ def test_clusters_are_called_so_model_by_model(browser, site):
 
 
 def _with_verdicts(route, sentences: dict[str, str]) -> None:
+    """The verdicts as they stand in a bundle of today, and for z2 as in one of 0.1.0: in the sentence alone."""
     manifest = route.fetch().json()
     for model in manifest["models"]:
-        model["clusters"]["text"] = sentences[model["name"]]
+        text = sentences[model["name"]]
+        model["clusters"] |= {"text": text, "verdict": "continuum" if text == CONTINUUM else "clusters"}
+        if model["name"] == "z2":
+            del model["clusters"]["verdict"]
     route.fulfill(body=json.dumps(manifest), content_type="application/json")
+
+
+def _with_prior(route, prior: str) -> None:
+    manifest = route.fetch().json()
+    for model in manifest["models"]:
+        model["prior"] = prior
+    route.fulfill(body=json.dumps(manifest), content_type="application/json")
+
+
+@pytest.mark.browser
+def test_latents_of_a_trained_prior_have_no_unit(browser, site):
+    opened = View(browser, site)
+    steer = opened.page.inner_text(".steer-column")
+    assert "standard deviations of the prior" in steer and "fixes no scale" not in steer
+    opened.page.route("**/data/manifest.json", lambda route: _with_prior(route, "flow"))
+    opened.page.reload()
+    opened.page.wait_for_selector("header.head")
+    opened.rested()
+    assert "its prior, a normalising flow, was trained with it and fixes no scale" in opened.page.inner_text(
+        ".steer-column"
+    )
+    slider = opened.page.locator("input[data-slider]").first
+    assert slider.get_attribute("aria-valuetext").endswith("units of the model's own")
+    opened.go("dimensions")
+    assert "divergence from the Gaussian of all latents along it" in opened.page.inner_text("main")
+    for tab, words in said(opened).items():
+        assert "of the prior" not in words, tab
+    opened.close()
+    assert opened.errors == []
 
 
 @pytest.mark.browser

@@ -106,6 +106,8 @@ export interface ModelInfo {
   name: string;
   latent_dim: number;
   likelihood: string;
+  /** "standard", "mixture", "vamp" or "flow"; missing in bundles of 0.1.0, which knew the first alone. */
+  prior?: string;
   beta: number;
   effective_beta: number | null;
   n_parameters: number;
@@ -117,7 +119,8 @@ export interface ModelInfo {
   knn: { k: number; rows: BundleFile; distances: BundleFile };
   support: SupportInfo;
   dimensions: DimensionInfo[];
-  clusters: { k: number; silhouette: number | null; stability: number | null; text: string; items: ClusterInfo[] };
+  /** `verdict`: "clusters", "continuum" or ""; bundles of 0.1.0 have it in the words of `text` alone. */
+  clusters: { k: number; silhouette: number | null; stability: number | null; verdict?: string; text: string; items: ClusterInfo[] };
   walks: StudyPath[];
   decoder: NetInfo | null;
   encoder: NetInfo | null;

@@ -1,17 +1,18 @@
 /**
  * What the cells that k-means makes of a latent space are called: clusters, or regions where the study found a continuum.
- * The verdict stands in the study's own sentence on them; keys, columns and files say cluster in both cases.
+ * Keys, columns and files say cluster in both cases.
  */
 
 import type { ModelInfo } from "./manifest";
 
-/** In the sentences of a study that found no clusters. */
+/** In the sentences of a study that found no clusters; bundles of 0.1.0 say the verdict there alone. */
 const CONTINUUM = /\bcontinuum\b|\bonly one region\b/i;
 
 export type ClusterWord = "cluster" | "region";
 type Judged = Pick<ModelInfo, "clusters">;
 
 export function clusterWord({ clusters }: Judged): ClusterWord {
+  if (clusters.verdict !== undefined) return clusters.verdict === "clusters" ? "cluster" : "region";
   return CONTINUUM.test(clusters.text) ? "region" : "cluster";
 }
 

@@ -46,6 +46,11 @@ it("calls them regions where the study found a continuum", () => {
   expect(clusterName(app("a"), continuum, 2)).toBe("old ones");
 });
 
+it("takes the verdict where the bundle has one, whatever the sentence says", () => {
+  const judged = (verdict: string, text: string) => clusterWord({ clusters: { verdict, text } as ModelInfo["clusters"] });
+  expect([judged("clusters", CONTINUUM), judged("continuum", CLUSTERS), judged("", CLUSTERS)]).toEqual(["cluster", "region", "region"]);
+});
+
 it("calls those of several models by one word, or by both", () => {
   const [clusters, continuum] = [named("z4").info, named("z8", CONTINUUM).info];
   expect(clusterWords([clusters, clusters])).toBe("clusters");

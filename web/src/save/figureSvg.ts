@@ -207,7 +207,7 @@ function scaleBar(figure: MapFigure, frame: Frame): string {
   ].join("\n");
 }
 
-const plural = (unit: string): string => unit.replace(/standard deviation\b/, "standard deviations");
+const plural = (unit: string): string => unit.replace(/^(standard deviation|unit)\b/, "$1s");
 
 function legendSvg(figure: MapFigure): { svg: string; height: number } {
   const { legend } = figure;

@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import { useApp, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
+import { rateReference } from "../prior";
 import { countText, Facts, fixed, Loading, percent, Section, TabPage } from "./common";
 import { DimensionCard } from "./dimensions/Card";
 import { HeatTable } from "./dimensions/HeatTable";
@@ -34,7 +35,7 @@ function Loaded({ model }: { model: Model }) {
       />
       <Section
         title="Rate and what goes with it"
-        note="The rate is how much a dimension says about an image: the mean Kullback-Leibler divergence from the prior. The cells are rank correlations (Spearman) of the dimension with what is known about the images; for categories the correlation ratio η, which has no sign."
+        note={`The rate is how much a dimension says about an image: the mean Kullback-Leibler divergence from ${rateReference(model.info)}. The cells are rank correlations (Spearman) of the dimension with what is known about the images; for categories the correlation ratio η, which has no sign.`}
       >
         <HeatTable model={model} ordered={ordered} />
       </Section>

@@ -47,7 +47,8 @@ def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, A
     kept = {map_: support.kept_share(near, one.points) for map_, one in atlas.maps.items() if map_ != _PCA}
     is_training = _is_training(atlas)
     return {
-        "name": name, "latent_dim": atlas.latent_dim, "likelihood": results.likelihood, "beta": float(results.beta),
+        "name": name, "latent_dim": atlas.latent_dim, "likelihood": results.likelihood, "prior": results.prior,
+        "beta": float(results.beta),
         "effective_beta": plain(float(results.effective_beta)), "n_parameters": int(results.n_parameters),
         "mean": files.array(f"{name}/mean", atlas.mean, "f32"),
         "log_var": files.array(f"{name}/log_var", atlas.log_var, "f32"),
@@ -163,7 +164,8 @@ def _clusters(atlas: Atlas, results: ModelResults, columns: list[Described]) -> 
     numbers = atlas.cluster if "cluster" in atlas.table else np.zeros(len(atlas), np.int64)
     return {
         "k": int(info.get("k") or len(results.galleries)), "silhouette": plain(info.get("silhouette")),
-        "stability": plain(info.get("stability")), "text": plain(str(info.get("text", ""))),
+        "stability": plain(info.get("stability")), "verdict": plain(str(info.get("verdict", ""))),
+        "text": plain(str(info.get("text", ""))),
         "items": [_cluster(gallery, numbers, counted) for gallery in results.galleries],
     }  # fmt: skip
 

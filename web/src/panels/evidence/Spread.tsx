@@ -7,6 +7,7 @@ import { latentOf } from "../../atlas";
 import { css, cividis } from "../../colour";
 import { GENERATED } from "../../parts/GeneratedImage";
 import { greysOfFrame, paintScale } from "../../parts/pixels";
+import { isStandard } from "../../prior";
 
 const DRAWS = 16;
 const MOST_SPREAD = 0.2;
@@ -53,17 +54,17 @@ function SpreadPicture({ model, row }: { model: Model; row: number }) {
       </figure>
       {error && <p class="message problem">{error}</p>}
       <p class="small">
-        Width of the posterior (1 is the prior: nothing known): {sd.map(({ dim, value }) => `z${dim} ${value.toFixed(2)}`).join(", ")}
+        Width of the posterior ({isStandard(model.info) ? "1 is the prior: nothing known" : "1 is the spread of all images along the dimension: nothing known"}): {sd.map(({ dim, value }) => `z${dim} ${value.toFixed(2)}`).join(", ")}
       </p>
     </div>
   );
 }
 
-/** Standard deviations of q(z|x) in the active dimensions, the narrowest first. */
+/** Standard deviations of q(z|x) in the active dimensions, the narrowest first; as shares of what tells nothing. */
 function posteriorSd(model: Model, row: number): { dim: number; value: number }[] {
   return model.info.dimensions
     .filter((dimension) => dimension.is_active)
-    .map(({ dim }) => ({ dim, value: Math.exp(0.5 * model.logVar[row * model.d + dim]) }))
+    .map(({ dim, sd }) => ({ dim, value: Math.exp(0.5 * model.logVar[row * model.d + dim]) / (isStandard(model.info) ? 1 : sd || 1) }))
     .sort((a, b) => a.value - b.value)
     .slice(0, 12);
 }

@@ -6,6 +6,7 @@ import type { Model } from "../../atlas";
 import { legendText } from "../../clusterNames";
 import { colourBy } from "../../colour";
 import type { MapView } from "../../map/MapView";
+import { latentUnit } from "../../prior";
 import type { MapFigure } from "../../save/figure";
 
 export function figureOf(app: App, model: Model, view: MapView): MapFigure {
@@ -25,7 +26,7 @@ export function figureOf(app: App, model: Model, view: MapView): MapFigure {
     box: view.getView(),
     aspect: element && element.clientHeight > 0 ? element.clientWidth / element.clientHeight : 1.4,
     titles: positions.titles,
-    unit: hasUnit ? "standard deviations of the prior" : "",
+    unit: hasUnit ? latentUnit(model.info) : "",
     legend: legend.kind === "categories" ? { ...legend, entries: legend.entries.map((entry) => ({ ...entry, text: legendText(app, model, state.colour, entry) })) } : legend,
     legendTitle: column?.info.title ?? "",
     legendUnit: column?.info.unit ?? "",

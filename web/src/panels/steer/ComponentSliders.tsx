@@ -8,6 +8,7 @@ import { startLatent, useSlide } from "./slide";
 
 const MOST = 10;
 const RANGE = 3.5;
+const STEPS = { step: 0.05, large: 0.5, digits: 2 };
 
 export function ComponentSliders({ model }: { model: Model }) {
   const { sd } = model.info.pca;
@@ -37,7 +38,7 @@ function ComponentSlider({ model, k }: { model: Model; k: number }) {
     const step = (next - pcaScores(model, from)[k] / sd[k]) * sd[k];
     move(from.map((old, j) => old + step * components[k][j]), `PC${k + 1} slider`);
   };
-  const range = Math.max(RANGE, Math.ceil(Math.abs(value)));
+  const span = { ...STEPS, range: Math.max(RANGE, Math.ceil(Math.abs(value))) };
   return (
     <div class="slider" data-component={k + 1}>
       <Slider
@@ -45,7 +46,7 @@ function ComponentSlider({ model, k }: { model: Model; k: number }) {
         title={`PC${k + 1}`}
         facts={`${(100 * share[k]).toFixed(1)} % of variance`}
         unit={`standard deviations along component ${k + 1}`}
-        {...{ value, start, range }}
+        {...{ value, start, span }}
         onValue={set}
       />
     </div>

@@ -1,4 +1,4 @@
-/** One slider for each latent dimension, in standard deviations of the prior, the most informative first. */
+/** One slider for each latent dimension, the most informative first. */
 
 import { useApp, usePart } from "../../app";
 import type { Model } from "../../atlas";
@@ -6,15 +6,9 @@ import { formatNumber } from "../../atlas";
 import type { DimensionInfo } from "../../manifest";
 import { Histogram } from "../../parts/Histogram";
 import { Icon } from "../../parts/Icon";
+import { latentUnits, spanOf, unitSentence } from "../../prior";
 import { Slider } from "./Slider";
 import { startLatent, useSlide } from "./slide";
-
-const LEAST_RANGE = 3;
-
-/** The span of a slider: three standard deviations of the prior, or as far as the images reach. */
-export function rangeOf(dimension: DimensionInfo): number {
-  return Math.ceil(2 * Math.max(LEAST_RANGE, Math.abs(dimension.min), Math.abs(dimension.max))) / 2;
-}
 
 export function activeAndFolded(model: Model): { active: DimensionInfo[]; folded: DimensionInfo[] } {
   const ordered = [...model.info.dimensions].sort((a, b) => b.rate_nats - a.rate_nats);
@@ -26,7 +20,7 @@ export function DimensionSliders({ model }: { model: Model }) {
   return (
     <>
       <p class="small soft">
-        In standard deviations of the prior. Bars: where the images are. Tick: where the sliders started.
+        {unitSentence(model.info)} Bars: where the images are. Tick: where the sliders started.
       </p>
       <div class="sliders">
         {active.map((dimension) => (
@@ -55,7 +49,7 @@ function DimensionSlider({ model, dimension }: { model: Model; dimension: Dimens
   const value = usePart((state) => state.z?.[dim] ?? 0);
   const origin = usePart((state) => state.origin);
   const isLocked = usePart((state) => state.locked.includes(dim));
-  const range = rangeOf(dimension);
+  const span = spanOf(model.info, dimension);
   const start = startLatent(model, origin)[dim];
   const set = (next: number) => {
     const z = [...(app.store.get().z ?? startLatent(model, origin))];
@@ -72,10 +66,10 @@ function DimensionSlider({ model, dimension }: { model: Model; dimension: Dimens
         id={`slider-z${dim}`}
         title={`z${dim}`}
         facts={`${formatNumber(dimension.rate_nats, 2)} nats`}
-        unit="standard deviations of the prior"
-        {...{ value, start, range }}
+        unit={latentUnits(model.info)}
+        {...{ value, start, span }}
         onValue={set}
-        behind={<PlacedHistogram dimension={dimension} range={range} />}
+        behind={<PlacedHistogram dimension={dimension} range={span.range} />}
         buttons={
           <button type="button" class="quiet tiny" aria-pressed={isLocked} onClick={lock} aria-label={`Lock z${dim}`} title={isLocked ? "Locked: only its own slider moves it" : "Lock: only its own slider moves it"}>
             <Icon name={isLocked ? "locked" : "unlocked"} />

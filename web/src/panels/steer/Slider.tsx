@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { Icon } from "../../parts/Icon";
+import type { Span } from "../../prior";
 
 interface Props {
   id: string;
@@ -9,7 +10,7 @@ interface Props {
   facts: string;
   value: number;
   start: number;
-  range: number;
+  span: Span;
   /** The value as it is read aloud, after the number. */
   unit: string;
   onValue: (value: number) => void;
@@ -19,10 +20,8 @@ interface Props {
   behind?: ComponentChildren;
 }
 
-const STEP = 0.05;
-const LARGE_STEP = 0.5;
-
-export function Slider({ id, title, facts, value, start, range, unit, onValue, buttons, behind }: Props) {
+export function Slider({ id, title, facts, value, start, span, unit, onValue, buttons, behind }: Props) {
+  const { range, step, digits } = span;
   const place = (100 * (Math.max(-range, Math.min(range, start)) + range)) / (2 * range);
   return (
     <>
@@ -31,9 +30,9 @@ export function Slider({ id, title, facts, value, start, range, unit, onValue, b
           <b>{title}</b> <span class="soft small">{facts}</span>
         </label>
         <span class="row tight">
-          <output for={id}>{value.toFixed(2).replace("-", "−")}</output>
+          <output for={id}>{value.toFixed(digits).replace("-", "−")}</output>
           {buttons}
-          <button type="button" class="quiet tiny" onClick={() => onValue(start)} disabled={Math.abs(value - start) < 1e-4} aria-label={`Reset ${title}`} title="Back to where the sliders started">
+          <button type="button" class="quiet tiny" onClick={() => onValue(start)} disabled={Math.abs(value - start) < step / 500} aria-label={`Reset ${title}`} title="Back to where the sliders started">
             <Icon name="reset" />
           </button>
         </span>
@@ -47,11 +46,11 @@ export function Slider({ id, title, facts, value, start, range, unit, onValue, b
           type="range"
           min={-range}
           max={range}
-          step={STEP}
+          step={step}
           value={value}
-          aria-valuetext={`${value.toFixed(2)} ${unit}`}
+          aria-valuetext={`${value.toFixed(digits)} ${unit}`}
           onInput={(event) => onValue(Number(event.currentTarget.value))}
-          onKeyDown={(event) => moveFar(event, value, range, onValue)}
+          onKeyDown={(event) => moveFar(event, value, span, onValue)}
         />
       </div>
     </>
@@ -59,8 +58,8 @@ export function Slider({ id, title, facts, value, start, range, unit, onValue, b
 }
 
 /** Page keys, and arrows with Shift, take large steps. */
-function moveFar(event: KeyboardEvent, value: number, range: number, onValue: (value: number) => void): void {
-  const step = { PageUp: LARGE_STEP, PageDown: -LARGE_STEP }[event.key] ?? (event.shiftKey ? { ArrowUp: LARGE_STEP, ArrowDown: -LARGE_STEP }[event.key] : undefined);
+function moveFar(event: KeyboardEvent, value: number, { range, large }: Span, onValue: (value: number) => void): void {
+  const step = { PageUp: large, PageDown: -large }[event.key] ?? (event.shiftKey ? { ArrowUp: large, ArrowDown: -large }[event.key] : undefined);
   if (step === undefined) return;
   event.preventDefault();
   onValue(Math.max(-range, Math.min(range, value + step)));
