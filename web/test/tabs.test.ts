@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { byDifference, compared, differenceSentence, silhouetteWords, stabilityWords } from "../src/tabs/clusters/words";
 import { byRate, byStrength, correlationText, signed, strongestColumns, traversal } from "../src/tabs/dimensions/order";
-import { ariWords, clusterMatch, gainText, meanOverlap, sharedRows } from "../src/tabs/models/figures";
+import { ariWords, clusterMatch, comparedNeighbours, gainText, hasEmpty, meanOverlap, sharedRows } from "../src/tabs/models/figures";
 import { nearestIn, nearestTo, placesInBox } from "../src/tabs/models/points";
 import { commandText, epochsOf, withoutFirstTenth, linesOf } from "../src/tabs/run/history";
 import { extent, linear, niceTicks, tickText } from "../src/parts/charts/scale";
@@ -101,6 +101,17 @@ describe("models", () => {
     expect(clusterMatch(null, "z4", "z16")).toBeNull();
     expect(meanOverlap(comparison, "z4", "z16")).toBe(0.25);
     expect(meanOverlap(comparison, "z4", "z99")).toBeNull();
+  });
+  it("knows of how many neighbours the study compared, which the page has fewer of", () => {
+    const similar = { ...comparison, map_similarity: [{ a: "z4", b: "z16", chance_overlap: 15 / 60, overlap_images: 61 }] };
+    expect(comparedNeighbours(similar, "z16", "z4", 61)).toEqual({ k: 15, chance: 0.25 });
+    expect(comparedNeighbours(similar, "z4", "z99", 61)).toBeNull();
+    expect(comparedNeighbours(comparison, "z4", "z16", 61)).toBeNull();
+    expect(comparedNeighbours(null, "z4", "z16", 61)).toBeNull();
+  });
+  it("knows whether some images are nearly empty", () => {
+    const judged = (numbers: Record<string, number>) => ({ metrics: { test: numbers } }) as unknown as ModelInfo;
+    expect([judged({ n_empty: 3 }), judged({ n_empty: 0 }), judged({})].map(hasEmpty)).toEqual([true, false, false]);
   });
   it("splits neighbours into shared and own", () => {
     expect(sharedRows([1, 2, 3], [3, 4, 1])).toEqual({ both: [1, 3], onlyA: [2], onlyB: [4] });

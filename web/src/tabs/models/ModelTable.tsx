@@ -7,7 +7,7 @@ import { formatNumber } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
 import { clusterTitle } from "../../verdict";
 import { countText, fixed, WideTable } from "../common";
-import { activeDims, gainText, judgedOn, metric } from "./figures";
+import { activeDims, gainText, hasEmpty, judgedOn, metric } from "./figures";
 
 interface Figure {
   title: string;
@@ -23,17 +23,19 @@ interface Figure {
 const ofOneLikelihood = (models: readonly ModelInfo[]): boolean => new Set(models.map((model) => model.likelihood)).size === 1;
 
 /** The three gains over PCA; studies of 0.1.0 do not have them. */
-const gainFigures = (models: readonly ModelInfo[]): Figure[] => {
+const gainFigures = (models: readonly ModelInfo[], unit: string): Figure[] => {
   const measures = [
     ["", "Gain over PCA [dB]", "mean PSNR less that of PCA with as many dimensions; in brackets its 95 % interval over groups"],
-    ["content_", "Gain, with content [dB]", "the same without nearly empty tiles"],
+    ["content_", "Gain, with content [dB]", `the same without nearly empty ${unit}s`],
     ["pooled_", "Gain, pooled [dB]", "the same by the squared error pooled over all pixels"],
   ] as const;
   const known = measures.filter(([measure]) => models.some((model) => gainText(model, measure)));
-  return known.length < measures.length ? [] : known.map(([measure, title, hint]) => ({ title, hint, value: (m) => metric(m, `${measure}gain_db`), text: (m) => gainText(m, measure) || "–", better: "high" }));
+  if (known.length < measures.length) return [];
+  const shown = known.filter(([measure]) => measure !== "content_" || models.some(hasEmpty)); // else it repeats the mean
+  return shown.map(([measure, title, hint]) => ({ title, hint, value: (m) => metric(m, `${measure}gain_db`), text: (m) => gainText(m, measure) || "–", better: "high" }));
 };
 
-const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
+const figuresOf = (models: readonly ModelInfo[], unit: string): Figure[] => [
   { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
   { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
   { title: "Parameters", hint: "weights of encoder and decoder", value: (m) => m.n_parameters, text: (m) => countText(m.n_parameters) },
@@ -42,7 +44,7 @@ const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
   { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, ...(ofOneLikelihood(models) && { better: "high" as const }) },
   { title: "PSNR [dB]", hint: "how close the reconstructions are; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
   { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
-  ...gainFigures(models),
+  ...gainFigures(models, unit),
   { title: "SSIM", hint: "structural similarity; 1 is identical", value: (m) => metric(m, "ssim"), digits: 3, better: "high" },
   { title: "Effective β", hint: "weight of the rate, per noise of the pixels", value: (m) => m.effective_beta, digits: 1 },
   { title: clusterTitle(models), hint: "by k-means; the tab of each model says what they are worth", value: (m) => m.clusters.k, digits: 0 },
@@ -52,7 +54,7 @@ const figuresOf = (models: readonly ModelInfo[]): Figure[] => [
 export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
   const app = useApp();
   const current = usePart((state) => state.model);
-  const figures = figuresOf(models);
+  const figures = figuresOf(models, app.atlas.manifest.images.is_tiled ? "tile" : "image");
   const splits = [...new Set(models.map(judgedOn))].filter(Boolean).join(", ");
   return (
     <>

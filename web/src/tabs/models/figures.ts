@@ -18,6 +18,11 @@ export function gainText(model: ModelInfo, measure: "" | "content_" | "pooled_")
   return signed(gain) + (low != null && high != null ? ` [${signed(low)}, ${signed(high)}]` : "");
 }
 
+/** Whether some of the images that a model is judged on are nearly empty, so that a gain without them says something of its own. */
+export function hasEmpty(model: ModelInfo): boolean {
+  return (metric(model, "n_empty") ?? 0) > 0;
+}
+
 const signed = (value: number): string => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(2);
 
 export function activeDims(model: ModelInfo): number {
@@ -34,6 +39,20 @@ export function sharedRows(a: readonly number[], b: readonly number[]): { both: 
 export function meanOverlap(comparison: ComparisonInfo | null, a: string, b: string): number | null {
   const names = comparison?.neighbour_overlap.names ?? [];
   return comparison?.neighbour_overlap.values[names.indexOf(a)]?.[names.indexOf(b)] ?? null;
+}
+
+export interface SharedNeighbours {
+  /** Nearest images of each that were compared. */
+  k: number;
+  /** Share that two unrelated models would have in common. */
+  chance: number;
+}
+
+/** Of how many neighbours the study compared in two models, among n images; null where it does not say. */
+export function comparedNeighbours(comparison: ComparisonInfo | null, a: string, b: string, n: number): SharedNeighbours | null {
+  const row = comparison?.map_similarity.find((one) => (one.a === a && one.b === b) || (one.a === b && one.b === a));
+  const chance = row?.chance_overlap;
+  return typeof chance === "number" ? { k: Math.round(chance * (n - 1)), chance } : null;
 }
 
 export interface Match {
