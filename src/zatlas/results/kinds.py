@@ -215,6 +215,8 @@ class ModelResults(_Saved):
             is_augmented, is_settled (whether more would hardly help), draws and validation_db (where that was looked
             at, and the mean PSNR there), unit ("group" or "image", over which intervals are). Empty in studies of
             0.1.0.
+        kept_epoch: The epoch whose weights are kept; 0: those that training began with, which no epoch beat on the
+            validation part. None where it is not known.
     """
 
     name: str
@@ -241,6 +243,7 @@ class ModelResults(_Saved):
     prior: str = STANDARD
     amortisation: dict[str, Any] = field(default_factory=dict)
     pca_facts: dict[str, Any] = field(default_factory=dict)
+    kept_epoch: int | None = None
 
     @property
     def maps(self) -> list[Projection]:

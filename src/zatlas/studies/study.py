@@ -164,9 +164,12 @@ class Study:
             raise DataError(f"{self.folder.name} is not finished", hint=f"zatlas study {self.folder} goes on with it")
         models = [ModelResults.load(self.folder / "results" / name) for name in self.names]
         overall = self.folder / "results" / "study"
+        provenance = files.read_json(overall / "provenance.json")
+        for model in models:
+            model.kept_epoch = provenance.get("training", {}).get(model.name, {}).get("best_epoch")
         return StudyResults(
             data=DataSummary.load(overall / "data"), models=models, comparison=Comparison.load(overall / "comparison"),
-            config=to_dict(self.config), provenance=files.read_json(overall / "provenance.json"),
+            config=to_dict(self.config), provenance=provenance,
         )  # fmt: skip
 
 

@@ -198,8 +198,13 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
 def _training(model: ModelResults) -> Iterator[Recipe]:
     if len(model.history) < 2:
         return
-    best = curves.best_epoch(model.history, model.beta)
-    marked = f" The dashed line marks epoch {best:g}, whose weights are kept." if best is not None else ""
+    kept = curves.kept_epoch(model)
+    marked = f" The dashed line marks epoch {kept:g}, whose weights are kept." if kept is not None else ""
+    if kept == 0:
+        marked = (
+            " The dashed line marks the start, whose weights are kept: no epoch was better on validation than the "
+            "principal components with which training began."
+        )
     yield Recipe(
         id=f"{safe_id(model.name)}-training",
         section="training",

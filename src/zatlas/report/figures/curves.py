@@ -27,6 +27,7 @@ from zatlas.trust import evaluation
 
 __all__ = [
     "best_epoch",
+    "kept_epoch",
     "models_side_by_side",
     "models_side_by_side_numbers",
     "probes",
@@ -61,6 +62,11 @@ def best_epoch(history: pd.DataFrame, beta: float = 1.0) -> float | None:
     return evaluation.best_epoch(epochs, distortion + beta * rate)
 
 
+def kept_epoch(model: ModelResults) -> float | None:
+    """The epoch whose weights are kept, by the record of the training, else by its history; 0: those it began with."""
+    return float(model.kept_epoch) if model.kept_epoch is not None else best_epoch(model.history, model.beta)
+
+
 @themed
 def training_curves(model: ModelResults) -> Figure:
     """Distortion, rate and ELBO per epoch of the three parts; the warm-up of the rate is shaded."""
@@ -78,7 +84,7 @@ def training_curves(model: ModelResults) -> Figure:
                     linestyle=_DASHES[part],
                     label=part_word(part),
                 )
-        _frame_epochs(panel, history, name, model.beta)
+        _frame_epochs(panel, history, name, kept_epoch(model))
         panel.set_title(text)
         panel.set_xlabel("epoch")
         tidy(panel)
@@ -86,8 +92,8 @@ def training_curves(model: ModelResults) -> Figure:
     return figure
 
 
-def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, beta: float) -> None:
-    """Limit the axis to what follows the first epochs, shade the warm-up, mark the best epoch."""
+def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, kept: float | None) -> None:
+    """Limit the axis to what follows the first epochs, shade the warm-up, mark the epoch whose weights are kept."""
     columns = [f"{part}_{name}_nats" for part in _PARTS if f"{part}_{name}_nats" in history]
     values = history[columns].to_numpy(dtype=float)
     settled = values[min(len(values) - 1, max(1, len(values) // 12)) :]
@@ -110,15 +116,14 @@ def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, beta: float) ->
                 color=muted(),
                 va="top",
             )
-    best = best_epoch(history, beta)
-    if best is not None:
-        panel.axvline(best, color=ink(), linewidth=0.8, linestyle=(0, (2, 2)))
+    if kept is not None:
+        panel.axvline(kept, color=ink(), linewidth=0.8, linestyle=(0, (2, 2)))
         if name == "elbo":
-            is_right = best > history["epoch"].mean()
+            is_right = kept > history["epoch"].mean()
             panel.text(
-                best,
+                kept,
                 0.03,
-                f" best: {best:g} ",
+                f" best: {kept:g} " if kept else " best: the start ",
                 transform=panel.get_xaxis_transform(),
                 fontsize=7.5,
                 color=ink(),

@@ -28,7 +28,7 @@ export function Curves({ model }: { model: Model }) {
           const lines = linesOf(history, quantity).map((line) => ({ ...line, values: cut(line.values) }));
           if (lines.length === 0) return null;
           const [title, yTitle] = TITLES[quantity];
-          const mark = typeof best === "number" ? { x: best, text: `kept: epoch ${best}` } : null;
+          const mark = typeof best === "number" ? { x: best, text: best === 0 ? "kept: the start, before epoch 1" : `kept: epoch ${best}` } : null;
           return <LineChart key={quantity} title={title} x={cut(epochs)} xTitle="epoch" yTitle={yTitle} lines={lines} mark={mark} />;
         })}
       </div>

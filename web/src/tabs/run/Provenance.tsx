@@ -79,10 +79,12 @@ export function Choices({ model }: { model: Model }) {
   );
 }
 
+const NONE_BETTER = "0: the network as training began, at principal components; no epoch was better on the validation split";
+
 function trainingFacts(training: Record<string, unknown>): Fact[] {
   const facts: Fact[] = [];
   if (typeof training.epochs === "number") facts.push(["Epochs", countText(training.epochs)]);
-  if (typeof training.best_epoch === "number") facts.push(["Epoch kept", `${training.best_epoch}, the best on the validation split`]);
+  if (typeof training.best_epoch === "number") facts.push(["Epoch kept", training.best_epoch === 0 ? NONE_BETTER : `${training.best_epoch}, the best on the validation split`]);
   if (typeof training.steps === "number") facts.push(["Steps", countText(training.steps)]);
   if (typeof training.seconds === "number") facts.push(["Time", timeText(training.seconds)]);
   if (typeof training.rollbacks === "number" && training.rollbacks > 0) facts.push(["Rollbacks", `${training.rollbacks}: the training went back to an earlier state`]);
