@@ -197,3 +197,37 @@ def test_the_epoch_marked_is_the_one_whose_weights_are_kept():
     assert plot.best_epoch(history.drop(columns=columns[0])) is None
     chosen = history.assign(validation_objective_nats=[np.nan, 9.0, 8.0])
     assert plot.best_epoch(chosen, beta=4.0) == 3, "what chose the epoch, where the history has it"
+
+
+def test_a_start_that_no_epoch_beat_is_marked_and_said():
+    model = example_results(n_models=1, n_images=30, size=16, points=2).models[0]
+
+    def caption_and_texts():
+        recipe = next(recipe for recipe in catalogue_of(model) if recipe.id == "z4-training")
+        return recipe.caption, texts(plot.training_curves(model))
+
+    model.kept_epoch = 7
+    caption, shown = caption_and_texts()
+    assert "marks epoch 7, whose weights" in caption and " best: 7 " in shown
+    model.kept_epoch = 0
+    caption, shown = caption_and_texts()
+    assert "marks the start, whose weights are kept: no epoch was better" in caption and " best: the start " in shown
+    assert plot.training_curves(model).axes[0].get_xlim()[0] < 0
+    model.kept_epoch = None
+    assert f"marks epoch {plot.best_epoch(model.history):g}, whose" in caption_and_texts()[0]
+
+
+def catalogue_of(model):
+    results = example_results(n_models=1, n_images=30, size=16, points=2)
+    results.models = [model]
+    return catalogue(results)
+
+
+def test_psnr_at_its_end_is_called_so():
+    model = example_results(n_models=1, n_images=30, size=16, points=2).models[0]
+    table = model.reconstructions.table
+    assert not [text for text in texts(plot.reconstructions(model)) if "100 dB" in text]
+    table.loc[table.index[0], "pca_psnr_db"] = 100.0
+    assert [text for text in texts(plot.reconstructions(model)) if text.startswith("≥ 100 dB")]
+    recipe = next(recipe for recipe in catalogue_of(model) if recipe.id == "z4-reconstructions")
+    assert "PSNR ends at 100 dB" in recipe.caption

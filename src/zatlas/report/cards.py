@@ -8,12 +8,22 @@ import pandas as pd
 
 from zatlas.model.prior_words import STANDARD
 from zatlas.report.figures.style import count, number, plain, signed
-from zatlas.report.findings.words import by_likelihood, gain, groups_of_test, metric
+from zatlas.report.findings.words import (
+    by_likelihood,
+    exact_words,
+    gain,
+    groups_of_test,
+    has_empty,
+    metric,
+    unit_of,
+)
 from zatlas.report.tables import table_block
 from zatlas.results.kinds import ModelResults, StudyResults
 from zatlas.trust.gains import Gain, gain_text
 
 __all__ = ["keys", "model_table"]
+
+_WITH_CONTENT = "with content [dB]"
 
 
 def keys(results: StudyResults) -> list[dict[str, str]]:
@@ -28,9 +38,7 @@ def keys(results: StudyResults) -> list[dict[str, str]]:
         return keys
     psnr, gained = metric(best, "test", "psnr_db"), gain(best)
     if math.isfinite(psnr):
-        keys.append(
-            {"name": "PSNR on test images", "value": f"{psnr:.1f} dB", "more": f"the best model, {plain(best.name)}"}
-        )
+        keys.append({"name": "PSNR on test images", "value": f"{psnr:.1f} dB", "more": _about_best(best)})
     if math.isfinite(gained.db):
         keys.append(
             {
@@ -65,8 +73,8 @@ def _three_gains(results: StudyResults, model: ModelResults) -> str:
         return "on test images; above 0 the VAE is better"
     groups = groups_of_test(results, model)
     words = f"{gain_text(gain(model), model.latent_dim)} on {groups or 'one test group, without an interval'}"
-    if metric(model, "test", "n_empty") > 0 and math.isfinite(gain(model, "content_").db):
-        words += f"; without empty tiles {_gain_cell(gain(model, 'content_'))}"
+    if has_empty(model):
+        words += f"; without empty {unit_of(results)}s {_gain_cell(gain(model, 'content_'))}"
     return f"{words}; pooled error {_gain_cell(gain(model, 'pooled_'))}"
 
 
@@ -90,8 +98,16 @@ def _split_words(split: dict[str, int]) -> str:
 
 
 def _verdict(model: ModelResults) -> str:
-    verdict = str(model.cluster_info.get("verdict", ""))
-    return "regions of a continuum" if verdict == "continuum" else plain(verdict, 40)
+    """What the cells of k-means are, which the name of the card calls by their number."""
+    words = {"clusters": "stable, with gaps between them", "continuum": "of a continuum, without gaps between them"}
+    return words.get(str(model.cluster_info.get("verdict", "")), "by k-means")
+
+
+def _about_best(model: ModelResults) -> str:
+    name = f"the best model, {plain(model.name)}"
+    if model.kept_epoch == 0:
+        return f"{name}, as training began: no epoch was better on validation than PCA"
+    return name
 
 
 def _best_model(results: StudyResults) -> ModelResults | None:
@@ -121,14 +137,18 @@ def model_table(results: StudyResults) -> dict[str, Any]:
             }
         )
     table = pd.DataFrame(rows)
+    if not any(has_empty(model) for model in results.models):  # it would repeat the mean
+        table = table.drop(columns=_WITH_CONTENT, errors="ignore")
     judged = [("distortion [nats]", np.nanargmin), ("PSNR [dB]", np.nanargmax), ("SSIM", np.nanargmax)]
     best = [
         (list(table.columns).index(name), int(choose(table[name])))
         for name, choose in judged[len(by_likelihood(results.models)) > 1 :]  # distortions of one likelihood alone
         if len(table) > 1 and table[name].notna().any()
     ]
-    unit = "tile" if results.data.is_tiled else "image"
-    caption = f"Means over the test split, per {unit}; PCA has as many components as the model has latent dimensions."
+    caption = (
+        f"Means over the test split, per {unit_of(results)}; PCA has as many components as the model has latent "
+        "dimensions."
+    )
     return table_block(table, "Models on the test split", caption + _gain_caption(results), best=best)
 
 
@@ -137,7 +157,7 @@ def _gain_columns(model: ModelResults) -> dict[str, str]:
         return {}
     return {
         "gain [dB]": _gain_cell(gain(model)),
-        "with content [dB]": _gain_cell(gain(model, "content_")),
+        _WITH_CONTENT: _gain_cell(gain(model, "content_")),
         "pooled [dB]": _gain_cell(gain(model, "pooled_")),
     }
 
@@ -149,8 +169,9 @@ def _gain_caption(results: StudyResults) -> str:
         return ""
     groups = groups_of_test(results, known[0])
     interval = f"In brackets 95 % intervals over {groups}." if groups else "Of one test group there is no interval."
-    n_empty = int(metric(known[0], "test", "n_empty"))
+    n_empty, unit = int(metric(known[0], "test", "n_empty")), unit_of(results)
+    content = f" of the {unit}s with content alone ({count(n_empty, 'nearly empty one')} left out);"
     return (
-        f" Gain over PCA: of the mean PSNR; of the tiles with content alone ({count(n_empty, 'nearly empty one')} left "
-        f"out); of the error pooled over all pixels. {interval}"
-    )
+        f" Gain over PCA: of the mean PSNR;{content if n_empty else ''} of the error pooled over all pixels. "
+        f"{interval} {exact_words(results, known)}"
+    ).rstrip()

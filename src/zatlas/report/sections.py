@@ -387,7 +387,7 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
             f"so their {comparable} can be compared."
         )
     ]
-    numbers = _words_of_columns(results.comparison.table)
+    numbers = _words_of_columns(_without_repeats(results.comparison.table))
     caption = "Numbers of the test split unless named otherwise."
     if len(by_likelihood(results.models)) > 1:
         caption += " Distortion and ELBO of different likelihoods must not be compared."
@@ -437,6 +437,13 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
     return blocks + _slots(recipes, "models")
 
 
+def _without_repeats(table: pd.DataFrame) -> pd.DataFrame:
+    """Without what is measured on images with content where none is empty: it would be said twice."""
+    if "test_n_empty" not in table or (table["test_n_empty"] > 0).any():
+        return table
+    return table.loc[:, [not str(name).startswith("test_content_") for name in table.columns]]
+
+
 def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
     """The comparison turned on its side: one row per number, one column per model."""
     names = [plain(name) for name in table["name"]]
@@ -449,26 +456,38 @@ def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["quantity", *names])
 
 
+_MEASURES = {"": "", "content_": ", with content", "pooled_": ", pooled error"}
+_QUANTITIES = {
+    "k": "regions of k-means",
+    "n_parameters": "parameters of the network",
+    "mismatch_auc": "AUC of latents against the prior",
+    "mismatch_kl_nats": "divergence of latents from the prior [nats]",
+    "effective_beta": "effective beta",
+    "latent_dim": "latent dimensions",
+    "test_n": "test images or tiles",
+    "test_n_empty": "nearly empty ones of them",
+    "test_n_exact": "those that come back exactly",
+    "test_pca_n_exact": "those that come back exactly from PCA",
+    "test_n_groups": "test groups, over which intervals are",
+    **{f"test_{key}psnr_db": f"test PSNR{words} [dB]" for key, words in _MEASURES.items()},
+    **{f"test_{key}pca_psnr_db": f"test PCA PSNR{words} [dB]" for key, words in _MEASURES.items()},
+    **{f"test_{key}gain_db": f"gain over PCA{words} [dB]" for key, words in _MEASURES.items()},
+    **{f"test_{key}gain_low_db": f"gain over PCA{words}, lower end [dB]" for key, words in _MEASURES.items()},
+    **{f"test_{key}gain_high_db": f"gain over PCA{words}, upper end [dB]" for key, words in _MEASURES.items()},
+}
+
+
 def _quantity(column: str) -> str:
-    known = {
-        "k": "regions of k-means",
-        "n_parameters": "parameters of the network",
-        "mismatch_auc": "AUC of latents against the prior",
-        "mismatch_kl_nats": "divergence of latents from the prior [nats]",
-        "effective_beta": "effective beta",
-        "latent_dim": "latent dimensions",
-    }
-    if column in known:
-        return known[column]
+    if column in _QUANTITIES:
+        return _QUANTITIES[column]
     for ending, unit in (("_nats", " [nats]"), ("_db", " [dB]")):
         if column.endswith(ending):
             column = column.removesuffix(ending) + unit
             break
-    words = (
+    return (
         column.replace("_", " ")
         .replace("psnr", "PSNR")
         .replace("ssim", "SSIM")
         .replace("pca", "PCA")
         .replace("elbo", "ELBO")
     )
-    return words.replace("test n", "test images or tiles") if words == "test n" else words

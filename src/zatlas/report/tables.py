@@ -1,6 +1,7 @@
 """Tables of the report: numbers with sensible digits, as plain text for the template."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 from zatlas.report.figures.style import number, plain
 
 __all__ = ["cell", "cells_of", "table_block", "whole"]
+
+_COUNT = re.compile(r"(^|_)n(_|$)")  # test_n, test_n_empty
 
 
 def table_block(
@@ -69,5 +72,5 @@ def cell(value: Any, digits: int) -> str:
 
 def whole(column: pd.Series) -> pd.Series:
     """Counts that were stored as decimal numbers, as whole ones."""
-    is_count = str(column.name).endswith("_n") and bool((column == column.round()).all())
+    is_count = bool(_COUNT.search(str(column.name))) and bool((column == column.round()).all())
     return column.astype(int) if is_count else column

@@ -61,10 +61,11 @@ _METRICS = (
     "gain_db", "gain_low_db", "gain_high_db",
     "content_psnr_db", "content_pca_psnr_db", "content_gain_db", "content_gain_low_db", "content_gain_high_db",
     "pooled_psnr_db", "pooled_pca_psnr_db", "pooled_gain_db", "pooled_gain_low_db", "pooled_gain_high_db",
-    "n_empty", "n_groups",
+    "n_empty", "n_exact", "pca_n_exact", "n_groups",
 )  # fmt: skip
 
 
+_COUNTS = ("n", "n_empty", "n_exact", "pca_n_exact", "n_groups")
 _PER_TILE = ("error", "pca_error", "psnr", "pca_psnr", "ssim", "pca_ssim", "n_values", "contrast")
 
 
@@ -267,7 +268,7 @@ class _Analysis:
         for _ in range(len(PARTS) - len(self.parts)):
             self._step()
         metrics = pd.DataFrame.from_dict(table, orient="index", columns=list(_METRICS))
-        return metrics.astype(dict.fromkeys(("n", "n_empty", "n_groups"), np.int64)).rename_axis("part")
+        return metrics.astype(dict.fromkeys(_COUNTS, np.int64)).rename_axis("part")
 
     def _contrast_floor(self) -> float:
         """Below which contrast a tile is called empty, from a sample of the training tiles."""

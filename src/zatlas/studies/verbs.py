@@ -191,7 +191,7 @@ def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
 
 
 def _gains_line(numbers: dict[str, float], n_components: int) -> str:
-    """The verdict against PCA in three measures; without empty tiles only where there are some."""
+    """The verdict against PCA in three measures; without empty images or tiles only where there are some."""
 
     def text(measure: str) -> str:
         ends = (numbers.get(f"test_{measure}gain_{end}db", math.nan) for end in ("", "low_", "high_"))
@@ -199,5 +199,6 @@ def _gains_line(numbers: dict[str, float], n_components: int) -> str:
 
     n_empty = int(numbers["test_n_empty"])
     has_content = n_empty > 0 and "test_content_gain_db" in numbers
-    content = f"; without {n_empty} nearly empty tiles {text('content_')}" if has_content else ""
+    ones = "one" if n_empty == 1 else "ones"
+    content = f"; without {n_empty} nearly empty {ones} {text('content_')}" if has_content else ""
     return f"{text('')}{content}; by the pooled error {text('pooled_')}"

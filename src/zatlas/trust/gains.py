@@ -29,6 +29,7 @@ __all__ = [
 _OF_TYPICAL = 0.15
 _TYPICAL = 0.9
 _SAME_DB = 0.1
+_SMALLEST_ERROR = 1e-10  # 100 dB, as in `evaluation.psnr`
 _SHOWN_DB = 0.005  # less is 0.00 in two digits
 
 GAINS = {"": "mean over tiles", "content_": "tiles with content", "pooled_": "pooled error"}
@@ -95,7 +96,8 @@ def gains(errors: TileErrors) -> dict[str, float]:
 
     Returns:
         For each measure (prefix "", "content_", "pooled_"): gain_db, gain_low_db, gain_high_db; for the last two
-        psnr_db and pca_psnr_db as well; n_empty, tiles without content, and n_groups.
+        psnr_db and pca_psnr_db as well; n_empty, tiles without content, n_exact and pca_n_exact, tiles whose PSNR is
+        at its end of 100 dB, and n_groups.
     """
     model, pca = _decibel(errors.model), _decibel(errors.pca)
     content = errors.has_content
@@ -112,6 +114,8 @@ def gains(errors: TileErrors) -> dict[str, float]:
         "pooled_psnr_db": float(_decibel((errors.model * errors.n_values).sum() / n_values)),
         "pooled_pca_psnr_db": float(_decibel((errors.pca * errors.n_values).sum() / n_values)),
         "n_empty": int((~content).sum()),
+        "n_exact": int((errors.model <= _SMALLEST_ERROR).sum()),
+        "pca_n_exact": int((errors.pca <= _SMALLEST_ERROR).sum()),
         "n_groups": int(group.max()) + 1 if len(group) else 0,
     }
     for prefix, gain in found.items():
@@ -121,7 +125,7 @@ def gains(errors: TileErrors) -> dict[str, float]:
 
 def _decibel(error: Shaped[np.ndarray, "..."] | float) -> Shaped[np.ndarray, "..."]:
     """PSNR of mean squared errors on the scale 0..1, at most 100 dB as in `evaluation.psnr`."""
-    return np.asarray(-10 * np.log10(np.maximum(error, 1e-10)))
+    return np.asarray(-10 * np.log10(np.maximum(error, _SMALLEST_ERROR)))
 
 
 def _mean_gain(model: Float[np.ndarray, " n"], pca: Float[np.ndarray, " n"], group: Int[np.ndarray, " n"]) -> Gain:

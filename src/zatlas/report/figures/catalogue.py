@@ -234,12 +234,20 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {model.latent_dim} numbers; "
         "reconstruction minus original (blue: too dark, orange: too bright; full colour at 0.3 of the grey range); "
         f"PCA with {count(model.latent_dim, 'component')}, fitted on the training split. "
-        "PSNR (higher is closer) and SSIM (1 is equal) are given under each. All greys are on one scale.",
+        f"PSNR (higher is closer) and SSIM (1 is equal) are given under each.{_exact_note(shown.table)} "
+        "All greys are on one scale.",
         alt=f"{n} test images with their reconstructions: mean PSNR {shown.table['psnr_db'].mean():.1f} dB, "
         f"PCA {shown.table['pca_psnr_db'].mean():.1f} dB.",
         draw=partial(pictures.reconstructions, model),
         numbers=partial(pictures.reconstructions_numbers, model),
     )
+
+
+def _exact_note(table: pd.DataFrame) -> str:
+    """A word on images that come back exactly, where there are some."""
+    if not (table[["psnr_db", "pca_psnr_db"]] >= pictures.EXACT_DB).to_numpy().any():
+        return ""
+    return " PSNR ends at 100 dB, where nothing but rounding differs, as of an evenly grey image."
 
 
 def _by_size(results: StudyResults) -> Iterator[Recipe]:

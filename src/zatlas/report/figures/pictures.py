@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 RESIDUAL_RANGE = 0.3
+EXACT_DB = 99.95  # PSNR ends at 100 dB
 
 
 def residual_pixels(original: np.ndarray, reconstruction: np.ndarray, limit: float = RESIDUAL_RANGE) -> np.ndarray:
@@ -59,8 +60,8 @@ def reconstructions(model: ModelResults) -> Figure:
     shown = model.reconstructions
     n = min(len(shown.originals), 10)
     scores = shown.table.reset_index(drop=True)
-    ours = [f"{scores['psnr_db'][i]:.1f} dB\nSSIM {scores['ssim'][i]:.2f}" for i in range(n)]
-    pca = [f"{scores['pca_psnr_db'][i]:.1f} dB\nSSIM {scores['pca_ssim'][i]:.2f}" for i in range(n)]
+    ours = [f"{_psnr(scores['psnr_db'][i])}\nSSIM {scores['ssim'][i]:.2f}" for i in range(n)]
+    pca = [f"{_psnr(scores['pca_psnr_db'][i])}\nSSIM {scores['pca_ssim'][i]:.2f}" for i in range(n)]
     rows = [
         Row([Cell(x) for x in shown.originals[:n]], "original"),
         Row(
@@ -86,6 +87,11 @@ def reconstructions(model: ModelResults) -> Figure:
     return figure
 
 
+def _psnr(value: float) -> str:
+    """PSNR as it stands under an image; at its end of 100 dB the two are the same but for rounding."""
+    return f"{value:.1f} dB" if value < EXACT_DB else "≥ 100 dB"
+
+
 def reconstructions_numbers(model: ModelResults) -> pd.DataFrame:
     """PSNR and SSIM of each test image shown, for the model and for PCA of the same size."""
     return model.reconstructions.table.reset_index(drop=True)
@@ -99,7 +105,7 @@ def reconstructions_by_size(models: Sequence[ModelResults]) -> Figure:
     for model in models:
         table = model.reconstructions.table.reset_index(drop=True)
         cells = [
-            Cell(x, f"{table['psnr_db'][i]:.1f} dB", is_generated=True)
+            Cell(x, _psnr(table["psnr_db"][i]), is_generated=True)
             for i, x in enumerate(model.reconstructions.reconstructions[:n])
         ]
         rows.append(Row(cells, plain(model.name, 10)))

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from zatlas.report.figures.style import count, number, plain
-from zatlas.report.findings.words import in_order, listing
+from zatlas.report.findings.words import in_order, listing, unit_of
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
 
 __all__ = ["amortisation"]
@@ -20,7 +20,7 @@ def amortisation(results: StudyResults) -> Finding | None:
         return None
     numbers = {model.name: dict(model.amortisation) for model in models}
     first = models[0].amortisation
-    unit = "tile" if results.data.is_tiled else "image"
+    unit = unit_of(results)
     held = count(int(first["n"]), f"{_PARTS.get(str(first['part']), '')} {unit}")
     parts = [f"{plain(model.name)} {_gain(model.amortisation)}" for model in models]
     text = (

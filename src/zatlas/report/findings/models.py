@@ -10,8 +10,10 @@ from zatlas.report.figures.style import count, number, plain, signed
 from zatlas.report.findings.words import (
     about_likelihood,
     by_likelihood,
+    exact_words,
     gain,
     groups_of_test,
+    has_empty,
     in_order,
     listing,
     metric,
@@ -19,6 +21,7 @@ from zatlas.report.findings.words import (
     psnr_error,
     tests,
     those,
+    unit_of,
 )
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
 from zatlas.trust.evaluation import bits, relative_error, texture_kept
@@ -148,19 +151,12 @@ def against_pca(results: StudyResults) -> Finding | None:
     better = [model for model in models if gain_verdict(found[model.name]) == "beats"]
     worse = [model for model in models if gain_verdict(found[model.name]) == "stays below"]
     held = tests(models[0], results.data.is_tiled)
-    every, none, at, one = _AT_SIZES if results.is_by_size else _FOR_MODELS
-    if len(better) == len(models):
-        verdict = "Yes" if len(models) == 1 else f"Yes, {every}"
-    elif len(worse) == len(models):
-        verdict = "No" if len(models) == 1 else f"No, {none}"
-    elif better:
-        verdict = f"{at} {len(better)} of {count(len(models), one)}"
-    else:
-        verdict = "There is no clear difference" if not worse else "No"
+    verdict = _verdict(results, len(models), len(better), len(worse))
     text = (
         f"{verdict}: with {those(results, models)} the mean PSNR of the VAE on {held} is "
         f"{_higher_or_lower(models, gaps)} that of PCA with "
-        f"as many components. {_three_measures(results, models)}{_about_the_pca(models)}"
+        f"as many components. {_began_with_pca(models)}{_three_measures(results, models)}"
+        f"{_about_the_pca(results, models)}"
     )
     text += _ssim_against_pca(models)
     if worse:
@@ -178,6 +174,17 @@ def against_pca(results: StudyResults) -> Finding | None:
     )
 
 
+def _began_with_pca(models: list[ModelResults]) -> str:
+    """Models that are PCA still, because no epoch was better."""
+    names = listing([plain(model.name) for model in models if model.kept_epoch == 0])
+    if not names:
+        return ""
+    return (
+        f"No epoch of {names} was better on validation images than the principal components with which training began, "
+        "so the network as it began was kept (epoch 0): it reconstructs as PCA does. "
+    )
+
+
 def _three_measures(results: StudyResults, models: list[ModelResults]) -> str:
     """Each model's verdict with its interval, then without empty tiles, then by the pooled error."""
     models = [model for model in models if math.isfinite(gain(model, "pooled_").db)]
@@ -185,12 +192,14 @@ def _three_measures(results: StudyResults, models: list[ModelResults]) -> str:
         return ""
     groups = groups_of_test(results, models[0])
     over = f", on {groups} (95 % over them)" if groups else ""
-    words = f"By the mean over tiles {_verdicts(models, '')}{over}. "
+    unit = unit_of(results)
+    words = f"By the mean over {unit}s {_verdicts(models, '')}{over}. "
+    words += exact_words(results, models)
     n_empty = int(metric(models[0], "test", "n_empty"))
-    with_content = [model for model in models if math.isfinite(gain(model, "content_").db)]
-    if n_empty and with_content:
+    with_content = [model for model in models if has_empty(model)]
+    if with_content:
         words += (
-            f"Without the {count(n_empty, 'tile')} that {'is' if n_empty == 1 else 'are'} nearly empty "
+            f"Without the {count(n_empty, unit)} that {'is' if n_empty == 1 else 'are'} nearly empty "
             f"{_verdicts(with_content, 'content_')}. "
         )
     words += f"By the error pooled over all pixels {_verdicts(models, 'pooled_')}. "
@@ -207,24 +216,61 @@ def _verdicts(models: list[ModelResults], measure: str) -> str:
     return listing(found)
 
 
-def _about_the_pca(models: list[ModelResults]) -> str:
-    """What the PCA was shown."""
-    facts = [model.pca_facts for model in models if "draws" in model.pca_facts]
-    if not facts:
-        return "PCA was fitted on the same training images and clipped to the same grey range. "
-    kinds = {bool(one["is_augmented"]) for one in facts}
-    draws = listing([f"{int(one['n_draws']):,}".replace(",", "\u202f") for one in facts])
-    how = "varied as for the network" if kinds == {True} else "as they are" if kinds == {False} else "varied or not"
-    stop = "where twice as many gained less than 0.02 dB on validation images"
-    if not all(one["is_settled"] for one in facts):
-        stop = "and more might still help it"
-    elif kinds == {False}:
-        stop = "which validation images favour, or which is all there is"
-    return f"PCA saw {draws} draws of the training images, {how}, {stop}; it is clipped to the same grey range. "
+def _about_the_pca(results: StudyResults, models: list[ModelResults]) -> str:
+    """What the PCA beside each model was shown: one sentence for each case."""
+    by_case: dict[str, list[ModelResults]] = {}
+    for model in models:
+        by_case.setdefault(_pca_case(model.pca_facts), []).append(model)
+    sentences = [_shown_to_pca(results, case, some, len(by_case) > 1) for case, some in by_case.items()]
+    return f"{' '.join(sentences)} Its reconstructions are clipped to the same grey range. "
 
 
-_AT_SIZES = ("at every latent size", "at no latent size", "At", "latent size")
-_FOR_MODELS = ("with every model", "with no model", "With", "model")
+def _pca_case(facts: dict[str, Any]) -> str:
+    """How a PCA came about, of the cases that `_shown_to_pca` has a sentence for."""
+    if "draws" not in facts:
+        return "unknown"
+    if not facts["is_augmented"] and math.isfinite(float(facts.get("other_db", math.nan))):
+        return "plain, chosen"
+    kind = "varied" if facts["is_augmented"] else "plain"
+    return f"{kind}, {'settled' if facts['is_settled'] else 'open'}"
+
+
+def _shown_to_pca(results: StudyResults, case: str, models: list[ModelResults], names_them: bool) -> str:
+    unit = unit_of(results)
+    who = f"PCA beside {listing([plain(model.name) for model in models])}" if names_them else "PCA"
+    if case == "unknown":
+        return f"{who} was fitted to the same training images."
+    facts = [model.pca_facts for model in models]
+    draws = listing(list(dict.fromkeys(f"{int(one['n_draws']):,}".replace(",", "\u202f") for one in facts)))
+    shown = f"{who} was shown {draws} training {unit}s"
+    if case == "plain, chosen":
+        worse = [f"{float(one['validation_db'][-1]) - float(one['other_db']):.2f}" for one in facts]
+        return (
+            f"{shown} as they are: shifted, zoomed or flipped like those of the network, they made it "
+            f"{listing(list(dict.fromkeys(worse)))} dB worse on validation images."
+        )
+    if case == "plain, settled":
+        return f"{shown} as they are, which is also what the network saw."
+    how = "varied as for the network, repeats counted" if case.startswith("varied") else "as they are"
+    if case.endswith("settled"):
+        return (
+            f"{shown}, {how}. On validation images half as many made it less than 0.02 dB worse, so more would hardly "
+            "help."
+        )
+    return f"{shown}, {how}. With more of them it might still become a little better."
+
+
+def _verdict(results: StudyResults, n: int, n_better: int, n_worse: int) -> str:
+    """`The VAE beats PCA of the same size at 2 of 3 latent sizes`: a sentence that needs no question before it."""
+    at, one = ("at", "latent size") if results.is_by_size else ("with", "model")
+    if max(n_better, n_worse) == n or n_better + n_worse == 0:
+        does = "beats" if n_better else "stays below" if n_worse else "is level with"
+        return f"The VAE {does} PCA of the same size{f' {at} every {one}' if n > 1 else ''}"
+    of = f"of {count(n, one)}"
+    if n_better and n_worse:
+        return f"The VAE beats PCA of the same size {at} {n_better} {of} and stays below it {at} {n_worse}"
+    does, some = ("beats", n_better) if n_better else ("stays below", n_worse)
+    return f"The VAE {does} PCA of the same size {at} {some} {of} and is level with it {at} {n - some}"
 
 
 def _higher_or_lower(models: list[ModelResults], gaps: dict[str, float]) -> str:
@@ -296,7 +342,7 @@ def what_is_lost(results: StudyResults) -> Finding | None:
     shape = models[0].reconstructions.originals.shape[1:]
     size = f"{shape[2]} × {shape[1]} px" if len(shape) == 3 else "one image"
     text = (
-        f"Per test {'tile' if results.data.is_tiled else 'image'} of {size}, {'; '.join(parts)}. "
+        f"Per test {unit_of(results)} of {size}, {'; '.join(parts)}. "
         "What does not fit into so few bits is left out, "
         "and first of all what differs from image to image without a pattern: noise, fine texture, "
         "single small structures. "

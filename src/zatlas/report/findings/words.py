@@ -1,5 +1,6 @@
 """Words for findings: lists, ranges, and what is known of the parts of a model."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 __all__ = [
     "about_likelihood",
     "by_likelihood",
+    "exact_words",
     "gain",
     "grade",
     "groups_of_test",
+    "has_empty",
     "in_order",
     "listing",
     "metric",
@@ -103,6 +106,11 @@ def gain(model: ModelResults, measure: str = "", part: str = "test") -> Gain:
     return Gain(db, low, high)
 
 
+def has_empty(model: ModelResults) -> bool:
+    """Whether some test images are nearly empty, so that a gain without them says something of its own."""
+    return metric(model, "test", "n_empty") > 0 and math.isfinite(gain(model, "content_").db)
+
+
 def groups_of_test(results: StudyResults, model: ModelResults) -> str:
     """Over what intervals of the test split are, such as `103 held-out patients`; "" where there is none."""
     n = metric(model, "test", "n_groups")
@@ -120,6 +128,24 @@ def groups_of_test(results: StudyResults, model: ModelResults) -> str:
 def unit_of(results: StudyResults) -> str:
     """What a model sees: "tile" of an image, or "image"."""
     return "tile" if results.data.is_tiled else "image"
+
+
+def exact_words(results: StudyResults, models: Sequence[ModelResults]) -> str:
+    """That some test images come back exactly, where they do: PSNR ends at 100 dB, and such images lift its mean."""
+    found = {"PCA": max((_exact(model, "pca_") for model in models), default=0)}
+    found |= {plain(model.name): _exact(model) for model in models}
+    each = [f"{n} from {who}" for who, n in found.items() if n]
+    if not each:
+        return ""
+    return (
+        f"Some {unit_of(results)}s come back exactly, as evenly grey ones can: {listing(each)}. Each counts as 100 dB, "
+        "where PSNR ends, and lifts the mean. "
+    )
+
+
+def _exact(model: ModelResults, prefix: str = "") -> int:
+    n = metric(model, "test", f"{prefix}n_exact")
+    return int(n) if n > 0 else 0  # not known of studies made before it was counted
 
 
 def tests(model: ModelResults, is_tiled: bool) -> str:
