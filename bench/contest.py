@@ -8,6 +8,7 @@ Not here: what is measured. Each script of this folder says that in its own docs
 """
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -23,7 +24,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HERE", "Finished", "environment", "interleaved", "machine", "medians", "ratios", "run", "save", "show"]
+__all__ = [
+    "HERE", "Finished", "Table", "environment", "interleaved", "machine", "medians", "ratios", "run", "save", "show",
+]  # fmt: skip
 
 HERE = Path(__file__).parent
 _ENVIRONMENTS = HERE / ".environments"
@@ -92,7 +95,12 @@ def environment(name: str, requirements: Sequence[str]) -> Path:
 
 
 def interleaved(
-    contestants: Mapping[str, Callable[[], dict[str, float]]], *, rounds: int, warm_up: int = 0
+    contestants: Mapping[str, Callable[[], dict[str, float]]],
+    *,
+    rounds: int,
+    warm_up: int = 0,
+    at_most_s: float = math.inf,
+    after_round: Callable[[dict[str, list[dict[str, float]]]], None] = lambda found: None,
 ) -> dict[str, list[dict[str, float]]]:
     """Let contestants take turns; each call returns what it measured.
 
@@ -100,9 +108,16 @@ def interleaved(
         contestants: By name, in the order of the turns.
         rounds: Turns that count.
         warm_up: Turns before them that do not.
+        at_most_s: No round is begun that would probably end later than this, the first one excepted [s].
+        after_round: Called with all turns so far after each round that counts, so that an interrupted run is not lost.
     """
     found: dict[str, list[dict[str, float]]] = {name: [] for name in contestants}
+    begin, longest = time.monotonic(), 0.0
     for number in range(-warm_up, rounds):
+        begin_round = time.monotonic()
+        if number > 0 and begin_round - begin + longest > at_most_s:
+            print(f"round {number + 1} of {rounds} is not begun: there is no time left", file=sys.stderr, flush=True)
+            break
         for name, contestant in contestants.items():
             load = os.getloadavg()[0]
             measured = contestant()
@@ -111,6 +126,9 @@ def interleaved(
             head = f"round {number + 1} of {rounds}" if number >= 0 else "warm-up"
             numbers = ", ".join(f"{key} {value:.4g}" for key, value in measured.items())
             print(f"{head}  {name:<32} load {load:.1f}  {numbers}", file=sys.stderr, flush=True)
+        longest = max(longest, time.monotonic() - begin_round)
+        if number >= 0:
+            after_round(found)
     return found
 
 
@@ -153,20 +171,65 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Table:
+    """Numbers under their headings.
+
+    Attributes:
+        title: What was measured.
+        columns: Headings.
+        rows: Words, or numbers, of which four digits are shown; of each row the first is its name.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The rows in words."""
+        return [[_cell(value) for value in row] for row in self.rows]
+
+    def plain(self) -> str:
+        """For the screen."""
+        widths = [max(len(line[i]) for line in [list(self.columns), *self.cells]) for i in range(len(self.columns))]
+        lines = ["", self.title]
+        for line in [list(self.columns), ["-" * width for width in widths], *self.cells]:
+            first, *others = [(cell, width) for cell, width in zip(line, widths, strict=True)]
+            lines.append("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        """For a page."""
+        lines = [list(self.columns), ["---"] * len(self.columns), *self.cells]
+        return "\n".join([f"**{self.title}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print one table."""
-    cells = [[value if isinstance(value, str) else f"{value:.4g}" for value in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-    print(f"\n{title}")
-    for line in [list(columns), ["-" * width for width in widths], *cells]:
-        first, *others = [(cell, width) for cell, width in zip(line, widths, strict=True)]
-        print("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
+    print(Table(title, columns, rows).plain())
 
 
-def save(name: str, facts: Mapping[str, Any], *, folder: Path = _RESULTS) -> Path:
-    """Write everything that was measured to results/NAME.json, with the machine it was measured on."""
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **facts}, indent=1) + "\n")
+def save(name: str, facts: Mapping[str, Any], *, folder: Path = _RESULTS, tables: Sequence[Table] = ()) -> Path:
+    """Write everything that was measured to results/NAME.json, with the machine it was measured on, and the tables to
+    results/NAME.md; whole or not at all."""
+    folder.mkdir(exist_ok=True, parents=True)
+    path, about = folder / f"{name}.json", machine()
+    _write(path, json.dumps({"machine": about, **facts}, indent=1) + "\n")
+    if tables:
+        where = ", ".join(f"{key} {value}" for key, value in about.items() if key != "load")
+        _write(path.with_suffix(".md"), "\n".join([*(table.markdown() for table in tables), where, ""]))
     print(f"\n{path}", file=sys.stderr)
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text)
+    partial.replace(path)
