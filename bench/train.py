@@ -4,33 +4,43 @@
     python bench/train.py --only zatlas notebook --rounds 1 --epochs 3 --images 256
     python bench/train.py --threads 1              # everybody on one core
     python bench/train.py --w2                     # the network of a public solution, see below
-    python bench/train.py --busy-neighbour         # zatlas beside a process that keeps one of two cores busy
     python bench/train.py --equal-time             # quality after equal processor time
+    python bench/train.py --old-defaults           # how soon today's defaults reach what those of 0.1.0 reached
+    python bench/train.py --busy-neighbour         # zatlas beside a process that keeps one of two cores busy
     python bench/train.py --precision-check        # zatlas in bfloat16 and in float32, three seeds
+    python bench/train.py ... --minutes 12         # begin no round that would end later
+    python bench/train.py ... --input images.npz --labels labels.csv --group patient
 
-Run it on Linux with a Python that has zatlas, which draws the images. Each contestant is a process in an environment
-of its own, which the script makes; what cannot be installed or does not run is reported in the table.
+Run it on Linux with the Python that has zatlas. The peers are processes in environments of their own, which the script
+makes; what cannot be installed or does not run is reported in the table. Files of results are written after each round.
 
-Equal for all: 128 px images (synthetic radiographs, a tenth of them for testing), strided convolutions of 32, 64, 128
-and 256 channels (k 3) with ReLU, linear layers to mean and log_var of 16 dimensions, the mirrored decoder of
-transposed convolutions; cross-entropy summed over pixels plus KL divergence summed over dimensions, mean of the batch;
-Adam at 1e-3, batches of 64, the same number of epochs. The first epoch is not counted. The test loss is computed by
-the same lines for all, at z = posterior mean, in float32.
+Equal for all: 128 px images (synthetic radiographs unless --input says otherwise; a fifth of the patients for testing),
+strided convolutions of 32, 64, 128 and 256 channels (k 3) with ReLU, linear layers to mean and log_var of 16
+dimensions, the mirrored decoder of transposed convolutions; cross-entropy summed over pixels plus KL divergence summed
+over dimensions, mean of the batch; Adam at 1e-3, batches of 64, the same number of epochs. The first epoch is not
+counted. The test loss is computed by the same lines for all, at z = posterior mean, in float32.
 
 Not equal: each library draws its weights as it does by default. zatlas bounds log_var smoothly and lowers the
 learning rate along a cosine, of which only the first hundredth is run (train_peers/zatlas_user.py). "+allocator" gives
 a peer the allocator's thresholds that the command line of zatlas sets.
+
+"-best" is each at its own: zatlas with its default network and settings; a peer with the same network and Adam at 1e-3,
+but with the batch size that was best for it after equal time (BEST_BATCH) and the allocator's thresholds, Keras in
+bfloat16. Fast ones run more epochs with --equal-time (EQUAL_TIME_EPOCHS), so that all end after about as much time;
+zatlas-best plans that many.
+
+--old-defaults: zatlas with the settings of 0.1.0 for --epochs (100), against its defaults of today, planned for as many
+epochs and stopped before half of them, and planned for 40 % of them. All by the code of today, which makes the steps of
+0.1.0 faster than they were.
 
 --w2: 64 px, 32-64-128-256-512 channels, 128 dimensions. The public solution has BatchNorm after each convolution, and
 so has the notebook here; zatlas has no layers with batch statistics and runs without norm and with GroupNorm.
 """
 
 import argparse
-import itertools
 import json
 import math
 import os
-import shlex
 import shutil
 import statistics
 import subprocess
@@ -44,36 +54,36 @@ from pathlib import Path
 from typing import Any
 
 import contest
+import train_tables
+from contest import Table
+from train_images import Source, write_parts
 
 PEERS = Path(__file__).parent / "train_peers"
 CHECKOUT = Path(__file__).resolve().parent.parent
-TORCH = "torch==2.13.0"  # first in each list: an unpinned one brings gigabytes for another device
-_CHECKOUT_PATH = shlex.quote(str(CHECKOUT))
+TORCH = ("torch==2.13.0", "numpy==2.4.6")  # first in each list: an unpinned torch brings gigabytes for another device
 REQUIREMENTS = {
-    "zatlas": (TORCH, f"-c {shlex.quote(str(CHECKOUT / 'constraints.txt'))} -e {_CHECKOUT_PATH}"),
-    "notebook": (TORCH, "numpy"),
-    "pythae": (TORCH, "pythae==0.1.2"),
-    "lightning": (TORCH, "numpy", "lightning"),
-    "keras": ("tensorflow-cpu", "keras"),
+    "notebook": TORCH,
+    "pythae": (*TORCH, "pythae==0.1.2"),
+    "lightning": (*TORCH, "lightning==2.6.6"),
+    "keras": ("tensorflow-cpu==2.21.0", "keras==3.15.1"),
 }
 W1 = {"size": 128, "widths": (32, 64, 128, 256), "latent_dim": 16}
 W2 = {"size": 64, "widths": (32, 64, 128, 256, 512), "latent_dim": 128}
 MEASURED = ("images_per_s", "images_per_cpu_s", "cpu_s_per_image", "faults_per_image", "test_loss", "peak_mb")
 
 
-Curve = Sequence[Sequence[float]]
-"""Processor seconds since the beginning, and PSNR [dB], after each epoch."""
-
-
 @dataclass(frozen=True)
 class Contestant:
-    """A file of train_peers with its environment, and what it is told beyond the task."""
+    """A file of train_peers, and what it is told beyond the task."""
 
     peer: str
     options: Mapping[str, Any]
 
 
 _RAISED = {"allocator": True}
+BEST_BATCH = {"notebook": 64, "pythae": 64, "keras": 64}
+"""Of 16, 32 and 64."""
+BATCHES = (16, 32, 64)  # --only notebook-16 and so on, with --judge validation: how the above was chosen
 W1_CONTESTANTS = {
     "zatlas": Contestant("zatlas", _RAISED),
     "notebook": Contestant("notebook", {}),
@@ -91,22 +101,43 @@ W2_CONTESTANTS = {
     "notebook": Contestant("notebook", {"norm": "batch"}),
     "notebook+allocator": Contestant("notebook", {**_RAISED, "norm": "batch"}),
 }
+_AT_BEST = {
+    "notebook": _RAISED,
+    "pythae": _RAISED,
+    "keras": {"precision": "mixed_bfloat16"},
+}
 ON_REQUEST = {  # run when named by --only
     "zatlas-float32": Contestant("zatlas", {**_RAISED, "precision": "float32"}),
     "zatlas-allocator-as-is": Contestant("zatlas", {}),
-    "zatlas-own": Contestant("zatlas", {**_RAISED, "own": True}),
+    "zatlas-best": Contestant("zatlas", {**_RAISED, "settings": "own"}),
+    **{
+        f"{peer}-best": Contestant(peer, {**options, "batch_size": BEST_BATCH[peer]})
+        for peer, options in _AT_BEST.items()
+    },
+    **{
+        f"{peer}-{batch}": Contestant(peer, {**options, "batch_size": batch})
+        for peer, options in _AT_BEST.items()
+        for batch in BATCHES
+    },
+}
+EQUAL_TIME = ("zatlas", "zatlas-best", "notebook", "notebook-best", "pythae", "pythae-best", "keras", "keras-best")
+EQUAL_TIME_EPOCHS = {"zatlas": 3, "zatlas-best": 3, "keras": 2, "keras-best": 3}  # times those of the others
+OLD = "0.1.0"
+OLD_DEFAULTS = {  # with their shares of the epochs: planned, and run
+    OLD: ("0.1.0", 1.0, 1.0),
+    "today": ("own", 1.0, 0.45),
+    "today, 40 % of the epochs": ("own", 0.4, 0.4),
 }
 
 
 class Training:
     """Runs contestants on one set of images, and remembers what is not a number: versions, choices, failures."""
 
-    def __init__(self, folder: Path, *, images: int, epochs: int, network: Mapping[str, Any], is_here: bool) -> None:
-        self.folder, self.is_here = folder, is_here
+    def __init__(self, folder: Path, task: Mapping[str, Any], *, is_here: bool) -> None:
+        self.folder, self.is_here, self.task = folder, is_here, task
         self.source = Path(shutil.copytree(CHECKOUT / "src", folder / "src"))  # edits during a run change nothing
-        self.task = {**network, **_draw_images(folder, images, network["size"]), "epochs": epochs}
         self.about: dict[str, Any] = {}
-        self.curves: dict[str, list[Curve]] = {}  # quality over processor time, by turn
+        self.curves: dict[str, list[train_tables.Curve]] = {}  # quality over time, by turn
         self.failed: dict[str, tuple[str, str]] = {}  # in a word, and in full
         self._turns: dict[str, int] = {}
 
@@ -124,7 +155,9 @@ class Training:
         return {name: contestant for name, contestant in contestants.items() if name not in self.failed}
 
     def _python(self, peer: str) -> Path:
-        return Path(sys.executable) if self.is_here else contest.environment(f"train-{peer}", REQUIREMENTS[peer])
+        if self.is_here or peer == "zatlas":
+            return Path(sys.executable)
+        return contest.environment(f"train-{peer}", REQUIREMENTS[peer])
 
     def turn(self, name: str, contestant: Contestant, n_cores: int) -> dict[str, float]:
         """One training; its seed is the number of the turn. NaN after a failure."""
@@ -146,10 +179,32 @@ class Training:
         self.about[name] = {key: value for key, value in numbers.items() if key not in MEASURED}
         return {key: numbers[key] for key in MEASURED}
 
-    def rounds(self, contestants: Mapping[str, Callable[[], dict[str, float]]], n: int) -> dict[str, Any]:
-        """Contestants in turn; those that failed are left out of what comes back."""
-        found = contest.interleaved(contestants, rounds=n)
-        return {name: turns for name, turns in found.items() if name not in self.failed}
+    def rounds(
+        self,
+        contestants: Mapping[str, Callable[[], dict[str, float]]],
+        options: argparse.Namespace,
+        after_round: Callable[[dict[str, Any]], Sequence[Table]] = lambda found: (),
+    ) -> dict[str, Any]:
+        """Contestants in turn; those that failed are left out of what comes back.
+
+        Args:
+            contestants: By name.
+            options: How many rounds, in how much time.
+            after_round: Makes tables of all turns so far, which are written to the files of results.
+        """
+
+        def keep(found: dict[str, Any]) -> None:
+            able = self.without_failed(found)
+            contest.save(file_name(options), self.facts(able), folder=options.results, tables=after_round(able))
+
+        found = contest.interleaved(
+            contestants, rounds=options.rounds, at_most_s=60 * options.minutes, after_round=keep
+        )  # fmt: skip
+        return self.without_failed(found)
+
+    def without_failed(self, by_name: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that ran in each round."""
+        return {name: turns for name, turns in by_name.items() if name not in self.failed}
 
     def tell_failures(self) -> None:
         """Say why contestants are missing."""
@@ -158,7 +213,7 @@ class Training:
 
     def facts(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """For the record."""
-        task = {key: value for key, value in self.task.items() if key not in ("train", "test")}
+        task = {key: value for key, value in self.task.items() if key not in ("train", "validation", "test")}
         facts = {"zatlas": _state_of_the_checkout(), "task": task, "about": self.about, "failed": self.failed}
         return {**facts, "found": found, "quality": self.curves}
 
@@ -169,22 +224,6 @@ def _state_of_the_checkout() -> dict[str, Any]:
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     changes = subprocess.run([*git, "status", "--short", "src"], capture_output=True, text=True, check=False).stdout
     return {"commit": commit, "changed": [line[3:] for line in changes.splitlines()]}
-
-
-def _draw_images(folder: Path, images: int, size: int) -> dict[str, str]:
-    """Files of training and test images, and how they are named in the task."""
-    import numpy as np
-
-    from zatlas.images import phantom
-
-    print(f"drawing {images} images of {size} px", file=sys.stderr)
-    drawn, _ = phantom.radiographs(folder / "drawn.npz", images=images, size=size)
-    pixels = np.load(drawn)["images"]
-    n_test = max(1, images // 10)
-    files = {"train": folder / "train.npy", "test": folder / "test.npy"}
-    np.save(files["train"], pixels[n_test:])
-    np.save(files["test"], pixels[:n_test])
-    return {name: str(path) for name, path in files.items()}
 
 
 @contextmanager
@@ -200,99 +239,77 @@ def pinned(n_cores: int, *, first: int = 0) -> Iterator[None]:
 
 
 def compare(training: Training, contestants: Mapping[str, Contestant], options: argparse.Namespace) -> None:
-    """The table of all contestants against zatlas."""
+    """The table of all contestants against zatlas, and with --equal-time that of their quality."""
     able = training.install(contestants)
     turns = {name: partial(training.turn, name, one, options.threads) for name, one in able.items()}
-    found = training.rounds(turns, options.rounds)
-    show_comparison(found, training, title=_title(options))
-    if options.equal_time:
-        show_quality(training)
+
+    def tables(found: Mapping[str, Any]) -> list[Table]:
+        if not found:
+            return []
+        speeds = train_tables.comparison(found, training.about, training.failed, title=_title(options))
+        if not options.equal_time:
+            return [speeds]
+        curves = training.without_failed(training.curves)
+        title = f"Quality of {options.judge} images over processor time, {options.source.words}"
+        return [speeds, train_tables.quality(curves, training.failed, title=title)]
+
+    found = training.rounds(turns, options, tables)
+    for table in tables(found):
+        print(table.plain())
     training.tell_failures()
-    name = (
-        "train"
-        + ("-equal-time" if options.equal_time else "")
-        + ("-w2" if options.w2 else "")
-        + (f"-threads{options.threads}" if options.threads else "")
-    )
-    contest.save(name, training.facts(found), folder=options.results)
 
 
-def show_comparison(found: Mapping[str, Any], training: Training, *, title: str) -> None:
-    """Print medians, and how many times as fast zatlas was, round by round; those that failed come last."""
-    medians = contest.medians(found)
-    walls = contest.ratios(found, "images_per_s", of="zatlas") if "zatlas" in found else {}
-    cpus = contest.ratios(found, "images_per_cpu_s", of="zatlas") if "zatlas" in found else {}
-    rows = [
-        [
-            name, f"{numbers['images_per_s']:.0f}", *(_times(walls.get(name), i) for i in range(3)),
-            f"{1e3 * numbers['cpu_s_per_image']:.2f}", _times(cpus.get(name), 1), f"{numbers['test_loss']:.1f}",
-            f"{numbers['faults_per_image']:.0f}", str(training.about[name]["threads"]), f"{numbers['peak_mb']:.0f}",
-        ]
-        for name, numbers in medians.items()
-    ]  # fmt: skip
-    columns = [
-        "contestant", "images/s", "zatlas x: min", "median", "max", "CPU ms/image", "zatlas x (CPU)", "test loss",
-        "faults/image", "threads", "MB",
-    ]  # fmt: skip
-    missing = [[name, what, *["-"] * (len(columns) - 2)] for name, (what, _) in training.failed.items()]
-    contest.show(title, columns, rows + missing)
-
-
-def _times(of_rounds: Sequence[float] | None, which: int) -> str:
-    return "-" if of_rounds is None else f"{of_rounds[which]:.2f}"
+def file_name(options: argparse.Namespace) -> str:
+    """Of the results, without its ending."""
+    words = {
+        "-busy-neighbour": options.busy_neighbour,
+        "-precision": options.precision_check,
+        "-old-defaults": options.old_defaults,
+        "-equal-time": options.equal_time,
+        "-w2": options.w2,
+        f"-threads{options.threads}": options.threads,
+        f"-on-{Path(options.source.input).stem}": options.source.input,
+        "-validation": options.judge == "validation",
+    }
+    return "train" + "".join(word for word, is_meant in words.items() if is_meant)
 
 
 def _title(options: argparse.Namespace) -> str:
     network = "W2 (64 px)" if options.w2 else "W1 (128 px)"
     where = f"pinned to {options.threads} of the cores" if options.threads else "all cores"
-    return f"Training {network}, {options.epochs - 1} counted epochs of {options.images} images less a tenth, {where}"
+    return f"Training {network}, {options.epochs} epochs of {options.source.words}, the first not counted, {where}"
 
 
-def show_quality(training: Training) -> None:
-    """Print the PSNR after equal processor time, and the time to the quality with which the notebook ended.
+def old_defaults(training: Training, options: argparse.Namespace) -> None:
+    """Today's defaults against those of 0.1.0: the time to the quality with which the latter end."""
+    turns = {
+        name: partial(
+            training.turn,
+            name,
+            Contestant(
+                "zatlas",
+                {
+                    **_RAISED,
+                    "settings": settings,
+                    "planned_epochs": max(2, round(planned * options.epochs)),
+                    "epochs": max(2, round(run * options.epochs)),
+                },
+            ),
+            options.threads,
+        )
+        for name, (settings, planned, run) in OLD_DEFAULTS.items()
+    }
 
-    The equal time of a round is that after which the first contestant had ended. Curves are taken as straight between
-    two epochs.
-    """
-    curves = {name: turns for name, turns in training.curves.items() if name not in training.failed}
-    rounds = [dict(zip(curves, turns, strict=True)) for turns in zip(*curves.values(), strict=True)]
-    rows = []
-    for name in curves:
-        after, times = [], []
-        for of_round in rounds:
-            after.append(quality_after(of_round[name], min(curve[-1][0] for curve in of_round.values())))
-            if "notebook" in of_round:
-                times.append(time_to(of_round[name], of_round["notebook"][-1][1]) / of_round["notebook"][-1][0])
-        ends = [curve[-1] for curve in curves[name]]
-        share = statistics.median(times) if times else math.nan
-        rows.append([
-            name, f"{statistics.median(after):.2f}", f"{min(after):.2f} to {max(after):.2f}",
-            f"{statistics.median(end[0] for end in ends):.1f}", f"{statistics.median(end[1] for end in ends):.2f}",
-            f"{share:.2f}" if math.isfinite(share) else "not reached" if times else "-",
-        ])  # fmt: skip
-    columns = ["contestant", "PSNR after equal time", "rounds", "CPU s in all", "PSNR at the end", "time to notebook's"]
-    missing = [[name, what, *["-"] * (len(columns) - 2)] for name, (what, _) in training.failed.items()]
-    contest.show("Quality of test images over processor time", columns, rows + missing)
+    def tables(found: Mapping[str, Any]) -> list[Table]:
+        if OLD not in found:
+            return []
+        curves = training.without_failed(training.curves)
+        title = f"Time to the quality of {OLD} after {options.epochs} epochs, {options.source.words}"
+        return [train_tables.old_defaults(curves, OLD, training.failed, title=title)]
 
-
-def quality_after(curve: Curve, seconds: float) -> float:
-    """PSNR at a time; before the end of the first epoch nothing is known (NaN)."""
-    if seconds < curve[0][0]:
-        return math.nan
-    for (begin, low), (end, high) in itertools.pairwise(curve):
-        if begin <= seconds <= end:
-            return low + (high - low) * (seconds - begin) / (end - begin)
-    return curve[-1][1]
-
-
-def time_to(curve: Curve, quality: float) -> float:
-    """Seconds until a PSNR is reached; infinite when it never is."""
-    if curve[0][1] >= quality:
-        return curve[0][0]
-    for (begin, low), (end, high) in itertools.pairwise(curve):
-        if low < quality <= high:
-            return begin + (end - begin) * (quality - low) / (high - low)
-    return math.inf
+    for table in tables(training.rounds(turns, options, tables)):
+        print(table.plain())
+    training.tell_failures()
 
 
 def busy_neighbour(training: Training, options: argparse.Namespace) -> None:
@@ -312,7 +329,7 @@ def busy_neighbour(training: Training, options: argparse.Namespace) -> None:
             neighbour.wait()
 
     turns = {"one quiet core": partial(training.turn, "one quiet core", alone, 1), "two cores, one busy": beside}
-    found = training.rounds(turns, options.rounds)
+    found = training.rounds(turns, options)
     training.tell_failures()
     if training.failed:
         raise SystemExit(1)
@@ -321,9 +338,7 @@ def busy_neighbour(training: Training, options: argparse.Namespace) -> None:
     rows = [[name, numbers["images_per_s"], str(training.about[name]["threads"])] for name, numbers in medians.items()]
     contest.show("zatlas beside a busy process", ["", "images/s", "threads"], rows)
     print(f"\nwith the neighbour / one quiet core: {middle:.2f} ({low:.2f} to {high:.2f}); the goal is 0.9")
-    contest.save(
-        "train-busy-neighbour", {**training.facts(found), "ratio": [low, middle, high]}, folder=options.results
-    )
+    contest.save(file_name(options), {**training.facts(found), "ratio": [low, middle, high]}, folder=options.results)
 
 
 def precision_check(training: Training, options: argparse.Namespace) -> None:
@@ -331,7 +346,7 @@ def precision_check(training: Training, options: argparse.Namespace) -> None:
     formats = {name: Contestant("zatlas", {**_RAISED, "precision": name}) for name in ("float32", "bfloat16")}
     able = training.install(formats)
     turns = {name: partial(training.turn, name, one, options.threads) for name, one in able.items()}
-    found = training.rounds(turns, options.rounds)
+    found = training.rounds(turns, options)
     training.tell_failures()
     if training.failed:
         raise SystemExit(1)
@@ -340,12 +355,12 @@ def precision_check(training: Training, options: argparse.Namespace) -> None:
         [name, *(f"{loss:.1f}" for loss in of_seeds), f"{statistics.mean(of_seeds):.1f}", f"{_spread(of_seeds):.1f}"]
         for name, of_seeds in losses.items()
     ]
-    columns = ["precision", *(f"seed {seed}" for seed in range(options.rounds)), "mean", "spread"]
+    columns = ["precision", *(f"seed {seed}" for seed in range(len(losses["float32"]))), "mean", "spread"]
     contest.show("Test loss of zatlas [nats per image]", columns, rows)
     gap = statistics.mean(losses["bfloat16"]) - statistics.mean(losses["float32"])
     verdict = "within" if abs(gap) <= _spread(losses["float32"]) else "OUTSIDE"
     print(f"\nbfloat16 - float32: {gap:+.1f} nats, {verdict} the spread of the seeds in float32")
-    contest.save("train-precision", {**training.facts(found), "gap_nats": gap}, folder=options.results)
+    contest.save(file_name(options), {**training.facts(found), "gap_nats": gap}, folder=options.results)
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -354,39 +369,73 @@ def _spread(values: Sequence[float]) -> float:
 
 def main() -> None:
     """Read the options and run what they ask for."""
+    options = _options()
+    network = W2 if options.w2 else W1
+    with tempfile.TemporaryDirectory(prefix="zatlas-bench-") as name:
+        folder = Path(name)
+        files = write_parts(options.source, folder, size=network["size"])
+        files["test"] = files[options.judge]
+        watch_every = max(1, options.epochs // 25) if options.old_defaults or options.equal_time else 0
+        task = {**network, **files, "epochs": options.epochs, "watch_every": watch_every}
+        training = Training(folder, task, is_here=options.here)
+        if options.busy_neighbour:
+            busy_neighbour(training, options)
+        elif options.precision_check:
+            precision_check(training, options)
+        elif options.old_defaults:
+            old_defaults(training, options)
+        else:
+            compare(training, _wanted(options), options)
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = list(dict.fromkeys([*W1_CONTESTANTS, *W2_CONTESTANTS, *ON_REQUEST]))
     parser.add_argument("--rounds", type=int, default=3, help="turns of each contestant, and seeds (default: 3)")
-    parser.add_argument("--epochs", type=int, default=4, help="of each training; the first is not counted (default: 4)")
-    parser.add_argument("--images", type=int, default=2000, help="a tenth of them for testing (default: 2000)")
+    parser.add_argument(
+        "--epochs", type=int, default=0,
+        help="of each training; the first is not counted (default: 4, 10 with --equal-time, 100 with --old-defaults)",
+    )  # fmt: skip
+    parser.add_argument("--images", type=int, default=0, help="in all parts (default: 2000, or all of --input)")
+    parser.add_argument("--input", default="", metavar="NPZ", help="images of your own instead of synthetic ones")
+    parser.add_argument("--labels", default="", metavar="CSV", help="a row per image of --input")
+    parser.add_argument("--group", default="", metavar="COLUMN", help="of --labels, which no two parts share")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=names, help=f"some of {', '.join(names)}")
     parser.add_argument("--threads", type=int, default=0, help="pin each contestant to so many cores (default: all)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no round that would end later")
+    parser.add_argument("--judge", choices=("test", "validation"), default="test", help="images that are judged by")
     parser.add_argument("--here", action="store_true", help="use this Python for all instead of environments")
-    parser.add_argument("--results", type=Path, default=contest.HERE / "results", help="folder of the JSON files")
+    parser.add_argument("--results", type=Path, default=contest.HERE / "results", help="folder of the files of results")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--w2", action="store_true", help="the other network")
     parser.add_argument("--equal-time", action="store_true", help="also the quality after equal processor time")
     mode.add_argument("--busy-neighbour", action="store_true", help="zatlas beside a busy process, on two cores")
     mode.add_argument("--precision-check", action="store_true", help="zatlas in bfloat16 and float32")
+    mode.add_argument("--old-defaults", action="store_true", help="today's defaults against those of 0.1.0")
     options = parser.parse_args()
-    if options.epochs < 2 or options.rounds < 1 or options.images < 32:
+    options.epochs = options.epochs or (100 if options.old_defaults else 10 if options.equal_time else 4)
+    images = options.images or (0 if options.input else 2000)
+    if options.epochs < 2 or options.rounds < 1 or 0 < images < 32:
         parser.error("at least two epochs, one round and 32 images are needed")
+    options.source = Source(images, options.input, options.labels, options.group)
     known = {**(W2_CONTESTANTS if options.w2 else W1_CONTESTANTS), **ON_REQUEST}
-    wanted = options.only or [name for name in known if name not in ON_REQUEST]
-    if unknown := [name for name in wanted if name not in known]:
+    if unknown := [name for name in options.only or () if name not in known]:
         parser.error(f"not with this network: {', '.join(unknown)}")
-    with tempfile.TemporaryDirectory(prefix="zatlas-bench-") as folder:
-        training = Training(
-            Path(folder), images=options.images, epochs=options.epochs, network=W2 if options.w2 else W1,
-            is_here=options.here,
-        )  # fmt: skip
-        training.task["watches_quality"] = options.equal_time
-        if options.busy_neighbour:
-            busy_neighbour(training, options)
-        elif options.precision_check:
-            precision_check(training, options)
-        else:
-            compare(training, {name: known[name] for name in wanted}, options)
+    return options
+
+
+def _wanted(options: argparse.Namespace) -> dict[str, Contestant]:
+    """The contestants of a comparison, by name; with --equal-time those that are fast run more epochs."""
+    of_network = W2_CONTESTANTS if options.w2 else W1_CONTESTANTS
+    usual = [*of_network] if options.w2 or not options.equal_time else EQUAL_TIME
+    known = {**of_network, **ON_REQUEST}
+    wanted = {name: known[name] for name in options.only or usual}
+    if not options.equal_time:
+        return wanted
+    return {
+        name: Contestant(one.peer, {**one.options, "epochs": EQUAL_TIME_EPOCHS.get(name, 1) * options.epochs})
+        for name, one in wanted.items()
+    }
 
 
 if __name__ == "__main__":

@@ -4,18 +4,22 @@ The scripts are no part of the package; they are loaded from their folder. What 
 """
 
 import ctypes
+import dataclasses
 import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
+from zatlas.config import ModelConfig, TrainConfig
 from zatlas.model.network import NetworkConfig, build
 from zatlas.training.devices import raise_allocator_thresholds
+from zatlas.training.fit import learning_rate_at
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 SCRIPTS = sorted(path for path in BENCH.glob("*.py") if "ArgumentParser(" in path.read_text(encoding="utf-8"))
@@ -40,6 +44,11 @@ def contest() -> ModuleType:
 @pytest.fixture(scope="module")
 def common() -> ModuleType:
     return loaded(BENCH / "train_peers" / "common.py")
+
+
+def task_of(common: ModuleType, **options: Any) -> Any:
+    """A task of two epochs."""
+    return common.Task(**{"train": "", "test": "", "validation": "", "folder": "", "epochs": 2, "seed": 0, **options})
 
 
 FOUND = {
@@ -106,9 +115,7 @@ def test_the_test_loss_is_that_of_torch(common: ModuleType, tmp_path: Path) -> N
     logits = rng.normal(0, 10, (5, 1, 8, 8)).astype(np.float32)
     mean, log_var = rng.normal(0, 1, (2, 5, 3)).astype(np.float32)
     np.save(tmp_path / "test.npy", images)
-    task = common.Task(
-        train="", test=str(tmp_path / "test.npy"), folder="", epochs=2, seed=0, size=8, widths=(4,), latent_dim=3
-    )
+    task = task_of(common, test=str(tmp_path / "test.npy"), size=8, widths=(4,), latent_dim=3)
     x = torch.from_numpy(images[:, None]).double() / 255
     expected = F.binary_cross_entropy_with_logits(torch.from_numpy(logits).double(), x, reduction="sum")
     posterior = torch.distributions.Normal(torch.from_numpy(mean), torch.from_numpy(np.exp(log_var / 2)))
@@ -124,7 +131,7 @@ def test_the_network_of_the_torch_peers_is_that_of_zatlas(common: ModuleType, mo
 
     monkeypatch.setitem(sys.modules, "common", common)  # as the peers import it
     network = loaded(BENCH / "train_peers" / "torch_network.py")
-    task = common.Task(train="", test="", folder="", epochs=2, seed=0, size=32, widths=(4, 8, 16), latent_dim=3)
+    task = task_of(common, size=32, widths=(4, 8, 16), latent_dim=3)
     shape = NetworkConfig(
         latent_dim=3, channels=1, size=32, widths=(4, 8, 16), blocks=0, norm="none", decoder="transposed",
         likelihood="bernoulli",
@@ -167,11 +174,13 @@ def test_peers_get_the_allocator_settings_of_zatlas(common: ModuleType, monkeypa
 
 
 def test_looks_at_the_test_images_stop_the_clock(common: ModuleType, tmp_path: Path, monkeypatch) -> None:
+    """Every second epoch and the last one are looked at; a look takes 100 s."""
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 4)).astype(np.uint8)
     np.save(tmp_path / "test.npy", images)
     now = [0.0]
     monkeypatch.setattr(common, "_now", lambda: (now[0], 2 * now[0], 0))
-    task = common.Task("", str(tmp_path / "test.npy"), "", 2, 0, 4, (4,), 2, watches_quality=True)
+    test = str(tmp_path / "test.npy")
+    task = task_of(common, test=test, size=4, widths=(4,), latent_dim=2, epochs=5, watch_every=2)
     clock = common.Clock()
 
     def shown(x: np.ndarray) -> np.ndarray:
@@ -180,20 +189,122 @@ def test_looks_at_the_test_images_stop_the_clock(common: ModuleType, tmp_path: P
 
     now[0] = 7.0
     clock.watch(task, shown)
-    for _ in range(3):
+    for _ in range(5):
         now[0] += 2.0
         clock.epoch_ended()
     assert clock.numbers(50)["images_per_s"] == 25.0
-    assert [round(seconds, 6) for seconds, _ in clock.quality] == [4.0, 8.0, 12.0]
-    assert [round(quality, 4) for _, quality in clock.quality] == [20.0] * 3
+    assert [round(cpu, 6) for cpu, _, _ in clock.quality] == [8.0, 16.0, 20.0]
+    assert [round(wall, 6) for _, _, wall in clock.quality] == [4.0, 8.0, 10.0]
+    assert [round(quality, 4) for _, quality, _ in clock.quality] == [20.0] * 3
 
 
-def test_quality_after_a_time_and_time_to_a_quality(monkeypatch) -> None:
+def test_results_are_there_after_each_round_and_no_round_is_begun_too_late(
+    contest: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds of 10 s: a third one would end after 25 s."""
+    now, kept = [0.0], []
+    monkeypatch.setattr(contest.time, "monotonic", lambda: now[0])
+
+    def contestant() -> dict[str, float]:
+        now[0] += 10.0
+        return {"s": now[0]}
+
+    found = contest.interleaved(
+        {"a": contestant}, rounds=5, at_most_s=25.0, after_round=lambda found: kept.append(len(found["a"]))
+    )
+    assert kept == [1, 2] and [turn["s"] for turn in found["a"]] == [10.0, 20.0]
+
+
+def test_tables_are_kept_beside_the_record(contest: ModuleType, tmp_path: Path) -> None:
+    table = contest.Table("Speed", ["who", "images/s"], [["zatlas", 612.34], ["keras", float("nan")]])
+    contest.save("speed", {"found": 1}, folder=tmp_path / "new", tables=[table])
+    assert json.loads((tmp_path / "new" / "speed.json").read_text())["found"] == 1
+    lines = (tmp_path / "new" / "speed.md").read_text().splitlines()
+    assert lines[2:6] == ["| who | images/s |", "| --- | --- |", "| zatlas | 612.3 |", "| keras | - |"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["speed.json", "speed.md"]
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCH))
-    train, curve = loaded(BENCH / "train.py"), [(10.0, 15.0), (20.0, 19.0), (40.0, 18.0)]
-    assert [train.quality_after(curve, seconds) for seconds in (15.0, 30.0, 99.0)] == [17.0, 18.5, 18.0]
-    assert np.isnan(train.quality_after(curve, 9.0))
-    assert [train.time_to(curve, quality) for quality in (14.0, 16.0, 19.5)] == [10.0, 12.5, np.inf]
+    return loaded(BENCH / "train_tables.py")
+
+
+SLOW = [(10.0, 15.0, 5.0), (20.0, 19.0, 9.0), (40.0, 18.0, 20.0)]
+"""Processor seconds, PSNR, seconds on the wall."""
+
+
+def test_quality_after_a_time_and_time_to_a_quality(tables: ModuleType) -> None:
+    assert [tables.quality_after(SLOW, seconds) for seconds in (15.0, 30.0, 99.0)] == [17.0, 18.5, 18.0]
+    assert np.isnan(tables.quality_after(SLOW, 9.0))
+    assert [tables.time_to(SLOW, quality) for quality in (14.0, 16.0, 19.5)] == [10.0, 12.5, np.inf]
+    assert tables.time_to(SLOW, 16.0, clock=tables.WALL) == 6.0
+
+
+def test_the_table_of_quality_says_how_much_earlier_that_of_the_notebook_was_reached(tables: ModuleType) -> None:
+    """Round 1: 18 dB after 8 of 40 s, 4 of 20 on the wall; round 2: after 4 of 40 s, 2 of 20."""
+    fast = [[(4.0, 16.0, 2.0), (8.0, 18.0, 4.0), (20.0, 20.0, 9.0)], [(4.0, 18.0, 2.0), (20.0, 21.0, 9.0)]]
+    curves = {"zatlas-best": fast, "notebook": [SLOW, SLOW], "keras": [[(20.0, 9.0, 5.0)]] * 2}
+    table = tables.quality(curves, {"pythae": ("not installed", "no network")}, title="")
+    columns = {name: dict(zip(table.columns, (name, *cells), strict=True)) for name, *cells in table.rows}
+    assert columns["zatlas-best"]["PSNR after 10 s"] == "18.73"  # of 18.333 and 19.125
+    assert columns["zatlas-best"]["PSNR after 20 s"] == "20.50"
+    assert columns["notebook"]["PSNR after 5 s"] == "-"
+    assert columns["zatlas-best"]["x notebook"] == "7.50 (5.00 to 10.00)"
+    assert columns["zatlas-best"]["x notebook (wall)"] == "7.50 (5.00 to 10.00)"
+    assert columns["keras"]["x notebook"] == "not reached"
+    assert columns["zatlas-best"]["x keras"] == "5.00 (5.00 to 5.00)"
+    assert columns["pythae"]["PSNR after 5 s"] == "not installed"
+
+
+def test_the_table_of_old_defaults_judges_the_share_of_their_time(tables: ModuleType) -> None:
+    curves = {
+        "0.1.0": [[(50.0, 20.0, 25.0), (100.0, 23.0, 50.0)]],
+        "today": [[(20.0, 22.0, 10.0), (40.0, 24.0, 30.0)]],
+        "late": [[(45.0, 23.0, 1.0)]],
+        "never": [[(10.0, 22.9, 1.0)]],
+    }
+    rows = {row[0]: row[3:] for row in tables.old_defaults(curves, "0.1.0", {}, title="").rows}
+    assert rows["today"] == ["0.30 (0.30 to 0.30)", "0.40 (0.40 to 0.40)", "reached"]
+    assert rows["late"][2] == "MISSED" and rows["never"] == ["not reached", "not reached", "MISSED"]
+    assert rows["0.1.0"][2] == "-"
+
+
+def test_zatlas_trains_the_network_of_the_peers_as_they_do(common: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam at a constant rate on the images as they are; its own defaults, and those of 0.1.0, on request alone."""
+    monkeypatch.setitem(sys.modules, "common", common)
+    user = loaded(BENCH / "train_peers" / "zatlas_user.py")
+    task = task_of(common, size=128, widths=(32, 64, 128, 256), latent_dim=16)
+    model, training = user.settings_of(task)
+    assert (training.optimizer, training.learning_rate, training.batch_size) == ("adam", 1e-3, 64)
+    extras = ("ema_decay", "weight_decay", "jitter", "warmup_epochs", "kl_warmup_epochs", "patience", "clip_norm")
+    assert [getattr(training, name) for name in extras] == [0] * len(extras)
+    assert learning_rate_at(2.0, training) > 0.999e-3
+    assert (model.widths, model.likelihood, model.linear_path) == (task.widths, "bernoulli", "off")
+    own = user.settings_of(dataclasses.replace(task, settings="own", planned_epochs=7))
+    assert own == (ModelConfig(), TrainConfig(epochs=7))
+    old, how = user.settings_of(dataclasses.replace(task, settings="0.1.0"))
+    assert (old.widths, old.likelihood, how.optimizer, how.batch_size) == (task.widths, "gaussian", "adam", 16)
+    assert (how.epochs, how.ema_decay, how.weight_decay, how.jitter) == (2, 0.0, 0.0, 0.06)
+
+
+def test_images_are_split_by_patient_and_made_smaller_by_blocks(tmp_path: Path) -> None:
+    images = loaded(BENCH / "train_images.py")
+    pixels = np.repeat(np.arange(60, dtype=np.uint8), 64).reshape(60, 8, 8)
+    pixels[:, 0, 0] += 7  # of a block of four: the mean is 1.75 higher, and 2 when rounded
+    np.savez(tmp_path / "own.npz", images=pixels)
+    patients = "".join(f"{row},p{row // 3}\n" for row in range(60))
+    (tmp_path / "own.csv").write_text("index,patient\n" + patients)
+    source = images.Source(0, str(tmp_path / "own.npz"), str(tmp_path / "own.csv"), "patient")
+    parts = {part: np.load(path) for part, path in images.write_parts(source, tmp_path, size=4).items()}
+    rows = {part: stack[:, 1, 1] for part, stack in parts.items()}
+    assert sorted(np.concatenate(list(rows.values()))) == list(range(60))
+    of_part = {part: set(found // 3) for part, found in rows.items()}
+    assert not of_part["train"] & of_part["test"] and not of_part["train"] & of_part["validation"]
+    assert len(of_part["test"]) == 4
+    assert all(np.array_equal(stack[:, 0, 0], stack[:, 1, 1] + 2) for stack in parts.values())
+    with pytest.raises(SystemExit, match="8 px cannot become 3 px"):
+        images.resized(pixels, 3)
 
 
 def test_every_benchmark_answers_help() -> None:
@@ -244,11 +355,27 @@ def test_a_part_that_breaks_stops_no_other_and_is_told(tmp_path: Path, monkeypat
 @pytest.mark.slow
 def test_a_peer_without_its_library_is_named_and_stops_nobody(tmp_path: Path) -> None:
     """A tiny run in the Python at hand, which has no pythae."""
-    command = [sys.executable, BENCH / "train.py", "--here", "--results", tmp_path, "--only", "zatlas", "pythae"]
+    command = [sys.executable, BENCH / "train.py", "--here", "--results", tmp_path, "--equal-time"]
+    command += ["--only", "zatlas", "zatlas-best", "notebook", "pythae"]
     command += ["--rounds", "1", "--epochs", "2", "--images", "64"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "pythae (did not run): " in done.stdout and "No module named 'pythae'" in done.stdout
-    record = json.loads((tmp_path / "train.json").read_text())
-    assert list(record["found"]) == ["zatlas"] and list(record["failed"]) == ["pythae"]
+    record = json.loads((tmp_path / "train-equal-time.json").read_text())
+    assert list(record["found"]) == ["zatlas", "zatlas-best", "notebook"] and list(record["failed"]) == ["pythae"]
     assert record["found"]["zatlas"][0]["images_per_s"] > 0
+    epochs = {name: len(curves[0]) for name, curves in record["quality"].items()}
+    assert epochs == {"zatlas": 6, "zatlas-best": 6, "notebook": 2}
+    assert "x notebook" in (tmp_path / "train-equal-time.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_defaults_of_today_run_against_those_of_0_1_0(tmp_path: Path) -> None:
+    command = [sys.executable, BENCH / "train.py", "--old-defaults", "--results", tmp_path]
+    command += ["--rounds", "1", "--epochs", "5", "--images", "48"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "train-old-defaults.json").read_text())
+    assert not record["failed"]
+    assert [len(curves[0]) for curves in record["quality"].values()] == [5, 2, 2]
+    assert "goal 0.4" in (tmp_path / "train-old-defaults.md").read_text()

@@ -34,6 +34,7 @@ class Task:
     Attributes:
         train: NPY file of the training images, (n, h, w) uint8.
         test: NPY file of the test images.
+        validation: NPY file of images that choose the epoch; only zatlas, when it is as a user finds it, takes them.
         folder: Where the contestant may write.
         epochs: Passes over the training images.
         seed: Of weights, order and noise.
@@ -45,12 +46,17 @@ class Task:
         allocator: Raise the allocator's thresholds first.
         batch_size: Images per step.
         learning_rate: Of Adam, constant.
-        watches_quality: Reconstruct the test images after each epoch; the clock stands still meanwhile.
-        own: Take the library's own network and settings instead of these; only zatlas has some.
+        watch_every: Reconstruct the test images after each so manyth epoch and the last one; 0 never. The clock stands
+            still meanwhile.
+        settings: "" for those above; zatlas also has "own", its default network and settings, and "0.1.0", those of
+            version 0.1.0.
+        planned_epochs: For zatlas, whose learning rate falls along a cosine: the epochs after which it would end;
+            0 takes those that are run.
     """
 
     train: str
     test: str
+    validation: str
     folder: str
     epochs: int
     seed: int
@@ -62,8 +68,9 @@ class Task:
     allocator: bool = False
     batch_size: int = 64
     learning_rate: float = 1e-3
-    watches_quality: bool = False
-    own: bool = False
+    watch_every: int = 0
+    settings: str = ""
+    planned_epochs: int = 0
 
 
 def read_task(*, sets_allocator: bool = True) -> Task:
@@ -101,32 +108,35 @@ class Clock:
     So everything that a library does between two epochs (evaluation, checkpoints, tables) counts as well.
 
     Attributes:
-        quality: After each epoch, when `watch` was called: processor seconds since then, and the PSNR of test images.
+        quality: After epochs that were looked at: processor seconds since `watch` was called, PSNR of test images [dB],
+            and seconds by the clock on the wall.
     """
 
     def __init__(self) -> None:
         self._marks: list[tuple[float, float, int]] = []
         self._left_out = (0.0, 0.0, 0)  # what the looks at the test images cost
-        self._begin_cpu, self._look = 0.0, lambda: math.nan
-        self.quality: list[tuple[float, float]] = []
-        self._is_watching = False
+        self._begin, self._look = (0.0, 0.0, 0), lambda: math.nan
+        self.quality: list[tuple[float, float, float]] = []
+        self._every = self._last = 0
 
     def watch(self, task: Task, shown: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Note the PSNR of the test images after each epoch, if the task wants it; to be called before the training.
+        """Note the PSNR of the test images after epochs, if the task wants it; to be called before the training.
 
         Args:
             task: It names the test images.
             shown: From images (b, 1, h, w) to their reconstructions from z = mean, both from 0 to 1.
         """
-        self._is_watching, self._look = task.watches_quality, lambda: psnr(task, shown)
-        self._begin_cpu = _now()[1]
+        self._every, self._last, self._look = task.watch_every, task.epochs, lambda: psnr(task, shown)
+        self._begin = _now()
 
     def epoch_ended(self) -> None:
         """To be called once at the end of each epoch."""
         now = _now()
         self._marks.append(tuple(a - b for a, b in zip(now, self._left_out, strict=True)))  # type: ignore[arg-type]
-        if self._is_watching:
-            self.quality.append((self._marks[-1][1] - self._begin_cpu, self._look()))
+        done = len(self._marks)
+        if self._every and (done % self._every == 0 or done == self._last):
+            wall, cpu = (self._marks[-1][column] - self._begin[column] for column in (0, 1))
+            self.quality.append((cpu, self._look(), wall))
             spent = (b - a for a, b in zip(now, _now(), strict=True))
             self._left_out = tuple(a + b for a, b in zip(self._left_out, spent, strict=True))  # type: ignore[assignment]
 
