@@ -1,15 +1,19 @@
 """How near a training step comes to the limit of this machine, and what shards of a fixed size cost.
 
-    python bench/step.py [--rounds 3] [--decoder transposed|upsample] [--precision bfloat16|float32]
+    python bench/step.py [--network w1|w2|default] [--rounds 3] [--precision bfloat16|float32]
+    python bench/step.py --only shards --against ../other/src     # the step of another checkout, in turn
 
-W1 of speed.md: 128 px, widths 32-64-128-256, 16 latent dimensions. In turn, each in a process of its own:
+w1 and w2 are the networks of train.py, with Adam: 128 px, widths 32-64-128-256, 16 latent dimensions, and 64 px,
+32-64-128-256-512, 128 dimensions. default is what zatlas trains where nothing is asked for: 128 px,
+24-48-96-192-256, upsampling, gaussian, Muon and the mean of the weights. In turn, each in a process of its own:
 
-    shards, n threads      the step of zatlas: shards of 8 to 16 images, one thread each (batches of 64 and of 16)
-    whole batch, n threads the same network and loss, the whole batch at once, n threads inside each operator
+    shards, n threads      the step of zatlas: shards of 8 to 16 images (32 of 64 px), one thread each
+    whole batch, n threads the same network, loss and optimizer, the whole batch at once, n threads in each operator
     best shape             the convolution that this machine computes fastest: 512 channels, 8 x 8, kernel 3
 
-Figures: images per second; GFLOP/s of the step's convolutions (forward and both gradients), as a share of the best
-shape's on as many threads; share of the step outside convolutions, by torch's profiler on one thread.
+Figures: images per second; processor time per image, which another program changes less; GFLOP/s of the step's
+convolutions (forward and both gradients, as the layers are defined), as a share of the best shape's on as many threads;
+share of the step outside convolutions, by torch's profiler on one thread.
 """
 
 import argparse
@@ -19,65 +23,107 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import contest
 
 BATCHES = (64, 16)
+NETWORKS = {
+    "w1": {"size": 128, "widths": (32, 64, 128, 256), "latent_dim": 16, "decoder": "transposed"},
+    "w2": {"size": 64, "widths": (32, 64, 128, 256, 512), "latent_dim": 128, "decoder": "transposed"},
+    "default": {"size": 128, "widths": (), "latent_dim": 16, "decoder": "upsample"},
+}
+CONVOLUTIONS = (
+    "_Convolved", "_ConvolvedBackward", "_Transposed", "_TransposedBackward", "aten::conv2d", "aten::convolution",
+    "aten::convolution_backward",
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--decoder", default="transposed", choices=("transposed", "upsample"))
+    parser.add_argument("--network", default="w1", choices=tuple(NETWORKS))
+    parser.add_argument("--decoder", default="", choices=("transposed", "upsample"), help="instead of the network's")
     parser.add_argument("--precision", default="bfloat16", choices=("bfloat16", "float32"))
+    parser.add_argument("--batch", type=int, nargs="+", default=BATCHES, help="images per step (default: 64 16)")
+    parser.add_argument("--only", nargs="+", default=("best", "shards", "whole"), choices=("best", "shards", "whole"))
+    parser.add_argument("--against", type=Path, default=None, help="folder src of another checkout")
+    parser.add_argument("--results", type=Path, default=contest.HERE / "results", help="folder of the files of results")
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         kind, threads, batch = options.one.split(":")
-        print(json.dumps(measure(kind, int(threads), int(batch), options.decoder, options.precision)))
+        print(json.dumps(measure(kind, int(threads), int(batch), options)))
         return
-    found = contest.interleaved(contestants(options), rounds=options.rounds)
-    report(found, options)
+    contest.interleaved(contestants(options), rounds=options.rounds, after_round=partial(report, options=options))
+    print((options.results / f"{file_name(options)}.md").read_text())
 
 
 def contestants(options: argparse.Namespace) -> dict[str, Callable[[], dict[str, float]]]:
     """Every contestant by name; each call starts a process."""
     cores = len(os.sched_getaffinity(0))
+    words = {"shards": "shards", "whole": "whole batch"}
+    sources = {"": None, **({"other: ": options.against.resolve()} if options.against else {})}
     names = {}
     for threads in sorted({1, cores}):
-        names[f"best shape, {threads} threads"] = f"best:{threads}:64"
-        for batch in BATCHES:
-            names[f"shards, {threads} threads, batch {batch}"] = f"shards:{threads}:{batch}"
-            names[f"whole batch, {threads} threads, batch {batch}"] = f"whole:{threads}:{batch}"
-    return {name: partial(_in_process, code, options) for name, code in names.items()}
+        if "best" in options.only:
+            names[f"best shape, {threads} threads"] = partial(_in_process, f"best:{threads}:64", None, options)
+        for batch in options.batch:
+            for kind in options.only:
+                for whose, source in sources.items() if kind in words else ():
+                    name = f"{whose}{words[kind]}, {threads} threads, batch {batch}"
+                    names[name] = partial(_in_process, f"{kind}:{threads}:{batch}", source, options)
+    return names
 
 
-def _in_process(code: str, options: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, __file__, "--one", code, "--decoder", options.decoder, "--precision", options.precision]
-    return contest.run(command).report
+def _in_process(code: str, source: Path | None, options: argparse.Namespace) -> dict[str, float]:
+    command = [sys.executable, __file__, "--one", code, "--network", options.network, "--precision", options.precision]
+    command += ["--decoder", options.decoder] if options.decoder else []
+    return contest.run(command, env={"PYTHONPATH": str(source)} if source else None).report
+
+
+def file_name(options: argparse.Namespace) -> str:
+    """Of the results, without its ending."""
+    words = [options.network, options.decoder, options.precision, "against" if options.against else ""]
+    return "-".join(["step", *filter(None, words)])
 
 
 def report(found: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> None:
-    """Print the table and write the record."""
+    """Write the record and the table of the rounds so far."""
     middle = contest.medians(found)
     rows = []
     for name, numbers in middle.items():
-        threads = name.split(", ")[1]
-        best = middle[f"best shape, {threads}"]["gflops"]
-        outside = f"{100 * numbers['outside']:.0f} %" if "outside" in numbers else ""
-        speed = f"{numbers['images_per_s']:.0f}" if "images_per_s" in numbers else ""
-        rows.append([name, speed, numbers["gflops"], f"{100 * numbers['gflops'] / best:.0f} %", outside])
-    title = f"W1, {options.decoder}, {options.precision}, medians of {options.rounds} rounds"
-    contest.show(title, ["contestant", "images/s", "GFLOP/s", "of the best shape", "outside convolutions"], rows)
+        best = middle.get(f"best shape, {name.split(', ')[1]}", {}).get("gflops", float("nan"))
+        share = 100 * numbers["gflops"] / best
+        rows.append([
+            name, numbers.get("images_per_s", float("nan")), numbers.get("cpu_ms_per_image", float("nan")),
+            numbers["gflops"], "-" if share != share else f"{share:.0f} %",
+            f"{100 * numbers['outside']:.0f} %" if "outside" in numbers else "-",
+        ])  # fmt: skip
+    title = f"A step of {options.network}, {options.precision}, medians of {len(next(iter(found.values())))} rounds"
+    columns = ["contestant", "images/s", "CPU ms/image", "GFLOP/s", "of the best shape", "outside convolutions"]
+    compared = {name: turns for name, turns in found.items() if "best" not in name}
     ratios = {
-        name: contest.ratios({k: v for k, v in found.items() if "best" not in k}, "images_per_s", of=name)
-        for name in middle
-        if name.startswith("shards")
+        key: {name: contest.ratios(compared, key, of=name) for name in compared if name.startswith("shards")}
+        for key in ("images_per_s", "cpu_ms_per_image")
     }
-    contest.save(f"step-{options.decoder}-{options.precision}", {"found": found, "ratios": ratios})
+    tables = [contest.Table(title, columns, rows)]
+    if options.against:
+        tables.append(_against(ratios))
+    contest.save(file_name(options), {"found": found, "ratios": ratios}, folder=options.results, tables=tables)
 
 
-def measure(kind: str, threads: int, batch: int, decoder: str, precision: str) -> dict[str, float]:
+def _against(ratios: dict[str, dict[str, dict[str, tuple[float, float, float]]]]) -> contest.Table:
+    """How many times as fast as the other checkout, round by round."""
+    rows = []
+    for name, of_others in ratios["images_per_s"].items():
+        low, middle, high = of_others[f"other: {name}"]
+        cpu = 1 / ratios["cpu_ms_per_image"][name][f"other: {name}"][1]
+        rows.append([name, f"{middle:.3f} ({low:.3f} to {high:.3f})", f"{cpu:.3f}"])
+    return contest.Table("Times as fast as the other checkout", ["step", "images/s", "per processor time"], rows)
+
+
+def measure(kind: str, threads: int, batch: int, options: argparse.Namespace) -> dict[str, float]:
     """One contestant in this process."""
     import torch
 
@@ -87,78 +133,102 @@ def measure(kind: str, threads: int, batch: int, decoder: str, precision: str) -
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:threads]))
     torch.set_num_threads(threads)
     if kind == "best":
-        return {"gflops": _best_shape(getattr(torch, precision))}
-    step, network = (_sharded if kind == "shards" else _whole)(threads, batch, decoder, precision)
-    seconds = _seconds(step)
-    answer = {"images_per_s": batch / seconds, "gflops": 3 * _forward_flop(network) * batch / seconds / 1e9}
+        return {"gflops": _best_shape(getattr(torch, options.precision))}
+    step, network = (_sharded if kind == "shards" else _whole)(threads, batch, options)
+    seconds, cpu_seconds = _seconds(step)
+    flop = 3 * _forward_flop(network) * batch
+    answer = {"images_per_s": batch / seconds, "cpu_ms_per_image": 1e3 * cpu_seconds / batch}
+    answer["gflops"] = flop / seconds / 1e9
     if threads == 1:
-        answer["outside"] = _outside_convolutions(step, network, batch)
+        answer["outside"] = _outside_convolutions(step)
     return answer
 
 
-def _seconds(step: Callable[[], object], *, least_s: float = 2.0) -> float:
-    """Median time of a step, over at least `least_s`."""
+def _seconds(step: Callable[[], object], *, least_s: float = 2.0) -> tuple[float, float]:
+    """Medians of the time of a step and of its processor time, over at least `least_s`."""
     for _ in range(5):
         step()
-    taken: list[float] = []
-    while sum(taken) < least_s:
-        begin = time.perf_counter()
+    taken: list[tuple[float, float]] = []
+    while sum(wall for wall, _ in taken) < least_s:
+        begin, cpu = time.perf_counter(), time.process_time()
         step()
-        taken.append(time.perf_counter() - begin)
-    return sorted(taken)[len(taken) // 2]
+        taken.append((time.perf_counter() - begin, time.process_time() - cpu))
+    return tuple(sorted(column)[len(taken) // 2] for column in zip(*taken, strict=True))  # type: ignore[return-value]
 
 
-def _network(decoder: str):
+def _network(options: argparse.Namespace):
     from zatlas.model.network import NetworkConfig, build
 
-    shape = {"latent_dim": 16, "channels": 1, "size": 128, "widths": (32, 64, 128, 256), "blocks": 0, "norm": "none"}
-    return build(NetworkConfig(**shape, decoder=decoder, likelihood="bernoulli"), seed=0)
+    shape = dict(NETWORKS[options.network])
+    shape["decoder"] = options.decoder or shape["decoder"]
+    likelihood = "gaussian" if options.network == "default" else "bernoulli"
+    return build(NetworkConfig(channels=1, blocks=0, norm="none", likelihood=likelihood, **shape), seed=0)
 
 
-def _sharded(threads: int, batch: int, decoder: str, precision: str):
+def _moving(weights, options: argparse.Namespace, new_optimizer):
+    """What happens after the gradients: optimizer, copy that computes, mean of the weights; a function of gradients."""
+    from zatlas.training.average import Average
+
+    is_default = options.network == "default"
+    optimizer = new_optimizer(kind="muon" if is_default else "adam", weight_decay=0.1 if is_default else 0.0)
+    average = Average(weights, 0.998 if is_default else 0.0)
+
+    def move(gradients) -> None:
+        optimizer.step(gradients, 1e-3)
+        weights.renew()
+        average.update(1000)
+
+    return move
+
+
+def _images(network, batch: int):
+    """Images, mask, noise."""
     import torch
 
-    from zatlas.training.shards import Shards, keyed_noise
+    from zatlas.training.shards import keyed_noise
+
+    x = torch.rand(batch, 1, network.config.size, network.config.size)
+    noise = keyed_noise(batch, network.config.latent_dim, seed=0, stream="training noise", index=0)
+    return x, torch.ones_like(x), noise
+
+
+def _sharded(threads: int, batch: int, options: argparse.Namespace):
+    import torch
+
+    from zatlas.training.shards import Shards
 
     torch.set_num_threads(1)
-    network = _network(decoder)
-    shards = Shards(network, precision=precision, threads=threads)
-    optimizer = torch.optim.AdamW([shards.weights.values], lr=1e-3, fused=True)
-    x = torch.rand(batch, 1, 128, 128)
-    mask, noise = torch.ones_like(x), keyed_noise(batch, 16, seed=0, stream="training noise", index=0)
+    network = _network(options)
+    shards = Shards(network, precision=options.precision, threads=threads)
+    move = _moving(shards.weights, options, shards.optimizer)
+    x, mask, noise = _images(network, batch)
 
     def step() -> None:
-        found = shards.evaluate(x, mask, noise, rate_weight=1.0)
-        shards.weights.values.grad = found.gradients
-        optimizer.step()
-        shards.weights.renew()
+        move(shards.evaluate(x, mask, noise, rate_weight=1.0).gradients)
 
     return step, network
 
 
-def _whole(threads: int, batch: int, decoder: str, precision: str):
+def _whole(threads: int, batch: int, options: argparse.Namespace):
     import torch
 
+    from zatlas.training.optimizer import Optimizer
     from zatlas.training.weights import Weights
 
-    network = _network(decoder)
-    weights = Weights(network, getattr(torch, precision))
-    computing = list(weights.computing.parameters())
-    gradient = torch.zeros_like(weights.values, requires_grad=False)
-    optimizer = torch.optim.AdamW([weights.values], lr=1e-3, fused=True)
-    x = torch.rand(batch, 1, 128, 128)
-    mask, noise = torch.ones_like(x), torch.randn(batch, 16)
+    network = _network(options)
+    weights = Weights(network, getattr(torch, options.precision))
+    computing = [parameter for _, parameter in weights.trained()]
+    gradients = torch.zeros_like(weights.values, requires_grad=False)
+    move = _moving(weights, options, partial(Optimizer, weights))
+    x, mask, noise = _images(network, batch)
 
     def step() -> None:
         params, posterior = weights.computing(x, noise)
         nats = network.likelihood.nll(params.float(), x, mask) + network.prior.rate(posterior, posterior.mean)
-        for total, part in zip(
-            weights.views(gradient).values(), torch.autograd.grad(nats.mean(), computing), strict=True
-        ):  # fmt: skip
+        parts = torch.autograd.grad(nats.mean(), computing, materialize_grads=True)
+        for total, part in zip(weights.views(gradients).values(), parts, strict=True):
             total.copy_(part)
-        weights.values.grad = gradient
-        optimizer.step()
-        weights.renew()
+        move(gradients)
 
     return step, network
 
@@ -190,18 +260,26 @@ def _forward_flop(network) -> float:
     return total
 
 
-def _outside_convolutions(step: Callable[[], object], network, batch: int) -> float:
-    """Share of a step's time that is not spent in convolutions and their gradients."""
+def _outside_convolutions(step: Callable[[], object]) -> float:
+    """Share of a step's time that is not spent in convolutions and their gradients, however they are computed."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], experimental_config=_all_threads()) as profiler:
-        begin = time.perf_counter()
+        begin = time.perf_counter()  # as the profiler does
         for _ in range(10):
             step()
-        wall = time.perf_counter() - begin
-    spent = {event.key: event.cpu_time_total / 1e6 for event in profiler.key_averages()}
-    convolutions = spent.get("aten::convolution_backward", 0.0) + spent.get("aten::convolution", 0.0)
-    return 1 - convolutions / wall
+        spent = time.perf_counter() - begin
+    convolutions = [event for event in profiler.events() if event.name in CONVOLUTIONS and not _is_inside(event)]
+    return 1 - sum(event.cpu_time_total for event in convolutions) / 1e6 / spent
+
+
+def _is_inside(event) -> bool:
+    """Whether it is a part of a convolution that is counted already."""
+    while event.cpu_parent is not None:
+        event = event.cpu_parent
+        if event.name in CONVOLUTIONS:
+            return True
+    return False
 
 
 def _all_threads():
@@ -218,7 +296,7 @@ def _best_shape(dtype) -> float:
     x = torch.randn(64, 512, 8, 8).to(dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(512, 512, 3, 3).to(dtype).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        seconds = _seconds(lambda: torch.nn.functional.conv2d(x, weight, padding=1))
+        seconds, _ = _seconds(lambda: torch.nn.functional.conv2d(x, weight, padding=1))
     return 2 * 64 * 64 * 512 * 512 * 9 / seconds / 1e9
 
 

@@ -379,3 +379,16 @@ def test_the_defaults_of_today_run_against_those_of_0_1_0(tmp_path: Path) -> Non
     assert not record["failed"]
     assert [len(curves[0]) for curves in record["quality"].values()] == [5, 2, 2]
     assert "goal 0.4" in (tmp_path / "train-old-defaults.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_step_is_measured_against_that_of_another_checkout(tmp_path: Path) -> None:
+    command = [sys.executable, BENCH / "step.py", "--only", "shards", "--against", BENCH.parent / "src", "--batch", "8"]
+    command += ["--rounds", "1", "--network", "w2", "--results", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "step-w2-bfloat16-against.json").read_text())["found"]
+    one = found["shards, 1 threads, batch 8"][0]
+    assert 0.05 < one["outside"] < 0.9 and one["cpu_ms_per_image"] > 0
+    assert "other: shards, 1 threads, batch 8" in found
+    assert "Times as fast as the other checkout" in done.stdout
