@@ -73,6 +73,7 @@ def start_from_pca(
     decoder.linear.bias.copy_(mean)
     for layer in (encoder.to_posterior, decoder.to_params):
         _silence(layer)
+    x, mask = x.to(network.device), mask.to(network.device)
     params = network.decode(network.encode(x).mean)
     network.likelihood.observe(network.likelihood.residuals(params, x, mask), step=0)
     noise = beta * float(network.likelihood.implied_variance(params).mean())

@@ -120,7 +120,8 @@ class GaussianPerChannel(Gaussian):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         stored = state_dict.get(f"{prefix}log_noise_var")
-        if isinstance(stored, Tensor) and stored.dim() == 1:  # weights know the number of channels
+        # Weights know the number of channels. Where it is right already, the buffer keeps its place in memory.
+        if isinstance(stored, Tensor) and stored.dim() == 1 and stored.shape != self.log_noise_var.shape:
             self.log_noise_var = self.log_noise_var.new_zeros(len(stored))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
@@ -149,7 +150,7 @@ class GaussianPerChannel(Gaussian):
     def observe(self, residuals: Residuals, *, step: int) -> None:
         """Move the running variances towards those of the batch."""
         squared, n_values = residuals
-        self.log_noise_var = updated_log_noise_var(self.log_noise_var, squared, n_values, step=step)
+        self.log_noise_var.copy_(updated_log_noise_var(self.log_noise_var, squared, n_values, step=step))
 
     @torch.no_grad()
     def calibrate(self, residuals: Residuals) -> float:
@@ -160,7 +161,7 @@ class GaussianPerChannel(Gaussian):
         """
         squared, n_values = residuals
         variances = (squared / n_values.clamp(min=1)).clamp(min=NOISE_FLOOR_VAR)
-        self.log_noise_var = torch.log(variances).to(self.log_noise_var)
+        self.log_noise_var.copy_(torch.log(variances))
         return float(0.5 * (squared / variances + n_values * torch.log(2 * math.pi * variances)).sum())
 
 

@@ -47,11 +47,13 @@ class StudentT(Likelihood):
     )
     log_noise_var: Float[Tensor, ""]
     log_df: Float[Tensor, ""]
+    tried: Float[Tensor, " t"]
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("log_noise_var", torch.zeros(()))
         self.register_buffer("log_df", torch.tensor(math.log(8.0)))
+        self.register_buffer("tried", torch.tensor(_TRIED, dtype=torch.float64), persistent=False)
 
     def nll(
         self, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
@@ -86,14 +88,15 @@ class StudentT(Likelihood):
         """How many residuals there are of each size, in steps of 6 %."""
         size = torch.log((x - params).abs().clamp(min=math.exp(_LOG_LOW)))
         bins = ((size - _LOG_LOW) / _WIDTH).long().clamp(0, _BINS - 1)
-        return (torch.bincount(bins.flatten(), weights=mask.expand_as(x).flatten(), minlength=_BINS),)
+        counts = mask.new_zeros(_BINS)  # torch.bincount would ask a device for the largest bin, and wait
+        return (counts.scatter_add_(0, bins.flatten(), mask.expand_as(x).flatten()),)
 
     @torch.no_grad()
     def observe(self, residuals: Residuals, *, step: int) -> None:
         """Move scale and degrees of freedom towards those of the batch, by their logarithms."""
         share = share_of_batch(step)
-        for buffer, found in zip((self.log_noise_var, self.log_df), _fitted(residuals[0])[:2], strict=True):
-            buffer.copy_((1 - share) * buffer + share * found)
+        for buffer, found in zip((self.log_noise_var, self.log_df), _fitted(residuals[0], self.tried)[:2], strict=True):
+            buffer.copy_((1 - share) * buffer + (share * found).to(buffer))
 
     @torch.no_grad()
     def calibrate(self, residuals: Residuals) -> float:
@@ -102,10 +105,10 @@ class StudentT(Likelihood):
         Returns:
             The nats of these residuals, each taken at the middle of its step [nats].
         """
-        log_var, log_df, nats = _fitted(residuals[0])
-        self.log_noise_var.fill_(log_var)
-        self.log_df.fill_(log_df)
-        return nats
+        log_var, log_df, nats = _fitted(residuals[0], self.tried)
+        self.log_noise_var.copy_(log_var)
+        self.log_df.copy_(log_df)
+        return float(nats)
 
 
 def _nats(square: Float[Tensor, "*s"], log_var: Float[Tensor, "*t"], df: Float[Tensor, "*u"]) -> Tensor:
@@ -114,18 +117,20 @@ def _nats(square: Float[Tensor, "*s"], log_var: Float[Tensor, "*t"], df: Float[T
     return 0.5 * (df + 1) * torch.log1p(square * torch.exp(-log_var) / df) + 0.5 * log_var + constant
 
 
-def _fitted(counts: Float[Tensor, " k"]) -> tuple[float, float, float]:
+def _fitted(
+    counts: Float[Tensor, " k"], tried: Float[Tensor, " t"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
     """Log of the squared scale, log of the degrees of freedom and nats of the likeliest t for a histogram of residuals.
 
-    For each number of degrees of freedom that is tried, the scale by a faster form of the EM algorithm: a mean of
-    squares in which large ones count less.
+    For each number of degrees of freedom in `tried`, the scale by a faster form of the EM algorithm: a mean of
+    squares in which large ones count less. Nothing is fetched from the device that holds the histogram.
 
     Source: Kent, Tyler & Vardi 1994, https://doi.org/10.1080/03610919408813180
     """
     counts = counts.double()
     middles = _LOG_LOW + _WIDTH * (torch.arange(_BINS, dtype=counts.dtype, device=counts.device) + 0.5)
     square = torch.exp(2 * middles)
-    df = torch.tensor(_TRIED, dtype=counts.dtype, device=counts.device)[:, None]
+    df = tried[:, None]
     variance = ((counts * square).sum() / counts.sum().clamp(min=1)).clamp(min=NOISE_FLOOR_VAR) * (df - 2) / df
     for _ in range(_ROUNDS):
         weights = counts / (df + square / variance)
@@ -133,5 +138,6 @@ def _fitted(counts: Float[Tensor, " k"]) -> tuple[float, float, float]:
             min=NOISE_FLOOR_VAR
         )
     nats = (counts * _nats(square, torch.log(variance), df)).sum(1)
-    best = int(nats.argmin())
-    return math.log(float(variance[best, 0])), math.log(_TRIED[best]), float(nats[best])
+    found = torch.stack([torch.log(variance[:, 0]), torch.log(tried), nats])
+    log_var, log_df, least = found.index_select(1, nats.argmin(keepdim=True))[:, 0]
+    return log_var, log_df, least

@@ -58,7 +58,7 @@ class Bernoulli(Likelihood):
 
     def sample(self, params: Float[Tensor, "b p h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
         """Black and white pixels, white with probability sigmoid(params)."""
-        return torch.bernoulli(torch.sigmoid(params), generator=generator)
+        return torch.bernoulli(torch.sigmoid(params).cpu(), generator=generator).to(params.device)
 
     def implied_variance(self, params: Float[Tensor, "b p h w"]) -> Float[Tensor, "b c h w"]:
         """x_hat (1 - x_hat), the inverse curvature of the cross-entropy at its optimum."""
