@@ -18,7 +18,8 @@ from zatlas.training import devices
 from zatlas.training.devices import choose, raise_allocator_thresholds
 from zatlas.training.jitter import jittered, keyed_jitter
 from zatlas.training.rehearsal import Rehearsal, rehearse
-from zatlas.training.shards import Shards, brought, keyed_noise
+from zatlas.training.sending import brought
+from zatlas.training.shards import Shards, keyed_noise
 from zatlas.training.weights import Weights
 
 SMALL = NetworkConfig(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jaxtyping import Bool, Float, Float32, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
@@ -51,18 +51,21 @@ class Batch:
     """Tiles ready for the model.
 
     Attributes:
-        x: Scaled pixels; reflected where a tile overhangs its image.
-        mask: 1 for a pixel of the image, 0 for a reflected one, which must not count in the loss.
+        x: Scaled pixels, float32, or pixels as they are stored, uint8; reflected where a tile overhangs its image.
+        mask: 1 for a pixel of the image, 0 for a reflected one, which must not count in the loss; of the type of `x`,
+            but uint8 in each batch of pixels as they are stored.
         rows: Row of each tile's image in `Tiles.images`.
         draws: Where each tile lies.
         indices: Position of each tile in the epoch; with sampler "grid" its row in `Tiles.table`.
+        greys: What each of the 256 pixels as they are stored is on the grey scale; None where `x` is scaled.
     """
 
-    x: Float[Tensor, "b c h w"]
-    mask: Float[Tensor, "b 1 h w"]
+    x: Float[Tensor, "b c h w"] | UInt8[Tensor, "b c h w"]
+    mask: Float[Tensor, "b 1 h w"] | UInt8[Tensor, "b 1 h w"]
     rows: Int[np.ndarray, " b"]
     draws: Draws
     indices: Int[np.ndarray, " b"]
+    greys: Float[Tensor, "256"] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -176,36 +179,46 @@ class Tiles:
         image = np.concatenate(passes)[position - position[0] // n * n]
         return Draws(image, np.zeros_like(image), np.zeros_like(image))
 
-    def batch(self, epoch: int, indices: Int[np.ndarray, " b"]) -> Batch:
+    def batch(self, epoch: int, indices: Int[np.ndarray, " b"], *, as_stored: bool = False) -> Batch:
         """The tiles at some positions of an epoch.
 
         Args:
             epoch: Number of the epoch, from 0; without effect on sampler "grid".
             indices: Positions from 0 to `epoch_length(epoch) - 1`.
+            as_stored: Leave pixels of 8 bits as they are; `Batch.greys` says what they are on the grey scale. Others
+                are scaled in any case. The mask is uint8 then.
         """
         import torch
 
-        x, real = self._shown(epoch, indices)
         draws = self.draws(epoch).take(indices)
-        return Batch(torch.from_numpy(x), torch.from_numpy(_mask(real, self.size)), draws.image, draws, indices)
+        pixels, real = self._shown(epoch, indices)
+        self._warn_beyond_scale(pixels)
+        greys = None
+        if as_stored and pixels.dtype == np.uint8:
+            greys = torch.from_numpy(self.scaling.apply(np.arange(256, dtype=np.uint8)))
+        else:
+            pixels = self.scaling.apply(pixels)
+        mask = _mask(real, self.size, np.uint8 if as_stored else np.float32)
+        return Batch(torch.from_numpy(pixels), torch.from_numpy(mask), draws.image, draws, indices, greys)
 
     def pixels(self, epoch: int, indices: Int[np.ndarray, " b"]) -> Float32[np.ndarray, "b c h w"]:
         """Scaled pixels of the tiles at some positions of an epoch: `batch` without torch and without a mask."""
-        return self._shown(epoch, indices)[0]
+        return self._scaled(self._shown(epoch, indices)[0])
 
     def _shown(
         self, epoch: int, indices: Int[np.ndarray, " b"]
-    ) -> tuple[Float32[np.ndarray, "b c h w"], Int[np.ndarray, "b 2 2"]]:
-        """Tiles of an epoch, turned and scaled; first and last + 1 row, then column, inside the image."""
+    ) -> tuple[Shaped[np.ndarray, "b c h w"], Int[np.ndarray, "b 2 2"]]:
+        """Tiles of an epoch, turned, in the number type of the images; first and last + 1 row, then column, inside the
+        image."""
         pixels, real = self._gathered(self.draws(epoch).take(indices))
         if self.augment:
             symmetry = symmetries(self.seed, epoch, indices)
             turn_each(pixels, symmetry)
             real = turned_spans(real, symmetry, self.size)
-        return self._scaled(pixels), real
+        return pixels, real
 
     def batches(
-        self, epoch: int, batch_size: int, start: int = 0, *, prefetch: int = 2
+        self, epoch: int, batch_size: int, start: int = 0, *, prefetch: int = 2, as_stored: bool = False
     ) -> Generator[Batch, None, None]:
         """The batches of an epoch in order; the last one may be smaller.
 
@@ -214,6 +227,7 @@ class Tiles:
             batch_size: Tiles per batch.
             start: Position in the epoch of the first tile, to resume there.
             prefetch: Batches made ahead by a thread, which ends with the iterator; 0 makes each when it is asked for.
+            as_stored: As in `batch`.
 
         Raises:
             UsageError: `batch_size` is below 1, or `start` or `prefetch` below 0.
@@ -223,7 +237,7 @@ class Tiles:
             raise UsageError(f"impossible batches: {found}", hint="use a batch size from 1, the others from 0")
         n = self.epoch_length(epoch)
         parts = (np.arange(first, min(first + batch_size, n)) for first in range(start, n, batch_size))
-        return _made_ahead(lambda indices: self.batch(epoch, indices), parts, prefetch)
+        return _made_ahead(lambda indices: self.batch(epoch, indices, as_stored=as_stored), parts, prefetch)
 
     def table(self) -> pd.DataFrame:
         """Where each tile of sampler "grid" lies: image_row, image, group, y_px, x_px; one row per tile.
@@ -307,6 +321,10 @@ class Tiles:
         return pixels, real
 
     def _scaled(self, pixels: Shaped[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b c h w"]:
+        self._warn_beyond_scale(pixels)
+        return self.scaling.apply(pixels)
+
+    def _warn_beyond_scale(self, pixels: Shaped[np.ndarray, "b c h w"]) -> None:
         if not self._has_warned and not self.scaling.covers(pixels):
             self._has_warned = True
             low, high = self.scaling.offset, self.scaling.offset + self.scaling.factor
@@ -314,7 +332,6 @@ class Tiles:
                 "grey scale: pixels from %g to %g lie outside the training range %g to %g and are clipped to it",
                 pixels.min(), pixels.max(), low, high,
             )  # fmt: skip
-        return self.scaling.apply(pixels)
 
 
 def _check_settings(size: int, sampler: str, *, seed: int, stride: int, augment: bool, tiles_per_epoch: int) -> None:
@@ -456,9 +473,11 @@ def _overhangs(real: Int[np.ndarray, "b 2 2"], side: int) -> Bool[np.ndarray, " 
     return np.asarray((real != [0, side]).any(axis=(1, 2)))
 
 
-def _mask(real: Int[np.ndarray, "b 2 2"], side: int) -> Float32[np.ndarray, "b 1 side side"]:
+def _mask(
+    real: Int[np.ndarray, "b 2 2"], side: int, dtype: npt.DTypeLike = np.float32
+) -> Shaped[np.ndarray, "b 1 side side"]:
     """1 in the rows and columns of each tile that are real, 0 elsewhere."""
-    mask = np.ones((len(real), 1, side, side), dtype=np.float32)
+    mask = np.ones((len(real), 1, side, side), dtype=dtype)
     places = np.flatnonzero(_overhangs(real, side))
     for place, ((top, bottom), (left, right)) in zip(places.tolist(), real[places].tolist(), strict=True):
         tile = mask[place, 0]

@@ -47,6 +47,7 @@ from zatlas.training.devices import Devices, choose
 from zatlas.training.jitter import Moves, keyed_jitter
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.pace import Pace
+from zatlas.training.sending import batches_on
 from zatlas.training.shards import Evaluated, Shards, keyed_noise
 
 __all__ = ["evaluate", "fit", "learning_rate_at"]
@@ -176,7 +177,7 @@ def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> _Evalu
     sums, n = np.zeros(2), 0
     means: list[torch.Tensor] = []
     residuals: Residuals = ()
-    for index, batch in enumerate(tiles.batches(0, _EVALUATION_BATCH)):
+    for index, batch in enumerate(batches_on(shards.device, tiles, 0, _EVALUATION_BATCH)):
         noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream="evaluation noise", index=index)
         found = shards.evaluate(batch.x, batch.mask, noise)
         sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
@@ -294,7 +295,8 @@ class _Training:
 
     def batches(self) -> Iterator[Batch]:
         """The rest of this epoch; the time for which training waits for images is counted."""
-        batches = self.train.batches(self.state.epoch, self.config.batch_size, start=self.state.index)
+        device, epoch = self.shards.device, self.state.epoch
+        batches = batches_on(device, self.train, epoch, self.config.batch_size, start=self.state.index)
         while True:
             begin = time.perf_counter()
             batch = next(batches, None)

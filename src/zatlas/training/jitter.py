@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zatlas.randomness import torch_seed
+from zatlas.training.sending import sent
 
 __all__ = ["Moves", "jittered", "keyed_jitter"]
 
@@ -39,7 +40,7 @@ class Moves(NamedTuple):
 
     def to(self, device: torch.device) -> "Moves":
         """The same on another device."""
-        return Moves(*(part.to(device, non_blocking=True) for part in self))
+        return Moves(*(sent(part, device) for part in self))
 
 
 def keyed_jitter(n: int, *, amount: float, seed: int, stream: str, index: int) -> Moves:
@@ -69,8 +70,8 @@ def jittered(x: Float[Tensor, "b c h w"], moves: Moves) -> Float[Tensor, "b c h 
     Source of smooth random displacements: Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801
     """
     h, w = x.shape[-2:]
-    down, across = _between(h).to(x), _between(w).to(x)
-    places = down @ (moves.bends.to(x) @ across.T)  # b, axis, h, w
+    down, across = (_between(n, x.dtype, x.device) for n in (h, w))
+    places = down @ (moves.bends @ across.T)  # b, axis, h, w
     for axis, n in enumerate((w, h)):
         middles = (2 * torch.arange(n, dtype=x.dtype, device=x.device) + 1) / n - 1
         line = moves.scales[:, axis, None] * middles + moves.shifts[:, axis, None]
@@ -79,8 +80,8 @@ def jittered(x: Float[Tensor, "b c h w"], moves: Moves) -> Float[Tensor, "b c h 
 
 
 @functools.cache
-def _between(n: int) -> Float[Tensor, "n k"]:
+def _between(n: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "n k"]:
     """Weights by which the displaced points give the displacement of each of `n` pixels in a row."""
     points = torch.eye(_POINTS)[None, :, :, None]
     found: Tensor = F.interpolate(points, size=(n, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T
-    return found.contiguous()
+    return found.contiguous().to(device, dtype)

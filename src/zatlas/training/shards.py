@@ -8,7 +8,7 @@ The noise of the reparameterisation and the jitter of the images are pure functi
 batch before it is cut.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -22,9 +22,10 @@ from zatlas.model.network import Network
 from zatlas.randomness import torch_seed
 from zatlas.training.jitter import Moves, jittered
 from zatlas.training.optimizer import Optimizer
+from zatlas.training.sending import brought, sent
 from zatlas.training.weights import Weights
 
-__all__ = ["Evaluated", "Shards", "brought", "keyed_noise"]
+__all__ = ["Evaluated", "Shards", "keyed_noise"]
 
 
 class Evaluated(NamedTuple):
@@ -47,18 +48,6 @@ def keyed_noise(n: int, d: int, *, seed: int, stream: str, index: int) -> Float[
     return torch.randn((n, d), generator=torch.Generator().manual_seed(torch_seed(seed, stream, index)))
 
 
-def brought(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The same float32 tensors in the processor's memory.
-
-    From another device they come in one piece: a step waits for it once, and not for each number.
-    """
-    if all(tensor.device.type == "cpu" for tensor in tensors):
-        return tensors
-    together = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
-    pieces = torch.split(together, [tensor.numel() for tensor in tensors])
-    return [piece.view(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
-
-
 class Shards:
     """A pool of threads that evaluates batches on one network. Use as a context manager.
 
@@ -66,15 +55,17 @@ class Shards:
         network: Its parameters become views of one vector (`weights`), on `device`.
         precision: Number format of convolutions, "float32" or "bfloat16"; losses and gradients are float32.
         threads: Worker threads, each computing one shard at a time with one thread per operator.
-        device: Name of the torch device. Another one than the processor computes each batch in one piece.
+        device: Name of the torch device. Another one than the processor computes each batch in one piece, in the thread
+            that asks for it.
 
     Attributes:
+        device: The torch device.
         weights: The parameters; whoever changes them calls `weights.renew()`.
     """
 
     def __init__(self, network: Network, *, precision: str = "float32", threads: int = 1, device: str = "cpu") -> None:
-        self._device = torch.device(device)
-        network.to(self._device)
+        self.device = torch.device(device)
+        network.to(self.device)
         self.weights = Weights(network, getattr(torch, precision))
         self._computing = [parameter for _, parameter in self.weights.trained()]
         self._gradients = torch.zeros_like(self.weights.values, requires_grad=False)
@@ -83,7 +74,8 @@ class Shards:
 
     def optimizer(self, *, kind: str, weight_decay: float) -> Optimizer:
         """A fresh optimizer of `weights`, which computes on this pool; arguments as in `Optimizer`."""
-        return Optimizer(self.weights, kind=kind, weight_decay=weight_decay, each=self._each)
+        each = self._each if self.device.type == "cpu" else map
+        return Optimizer(self.weights, kind=kind, weight_decay=weight_decay, each=each)
 
     def _each(self, function: Callable[[Any], None], things: Iterable[Any]) -> Iterable[None]:
         return self._pool.map(function, things)
@@ -115,28 +107,40 @@ class Shards:
         With `rate_weight` also the gradients of mean(distortion + rate_weight * rate), in a vector that the next call
         writes over.
         """
+        if self.device.type == "cpu":
+            return self._in_shards(x, mask, noise, rate_weight, jitter)
+        x, mask, noise = (sent(tensor, self.device) for tensor in (x, mask, noise))
+        jitter = None if jitter is None else jitter.to(self.device)
+        found = self._in_one_piece(x, mask, noise, rate_weight, jitter)
+        distortion, rate, means, norm = brought([found.distortion, found.rate, found.means, found.norm])
+        return found._replace(distortion=distortion, rate=rate, means=means, norm=norm)
+
+    def _in_shards(
+        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | None, jitter: Moves | None
+    ) -> Evaluated:
         n = len(x)
-        x, mask, noise = (tensor.to(self._device, non_blocking=True) for tensor in (x, mask, noise))
-        jitter = None if jitter is None else jitter.to(self._device)
-        size = shard_images(n, x.shape[-1]) if self._device.type == "cpu" else n
+        size = shard_images(n, x.shape[-1])
         cuts = [slice(start, start + size) for start in range(0, n, size)]
         moves = [None if jitter is None else jitter.of(cut) for cut in cuts]
         jobs = [
             self._pool.submit(self._one, x[cut], mask[cut], noise[cut], n, rate_weight, move)
             for cut, move in zip(cuts, moves, strict=True)
         ]
-        parts = [self._collected(job.result(), is_first=place == 0) for place, job in enumerate(jobs)]
-        gradients = self._gradients if rate_weight is not None else self._gradients[:0]
-        seen = [torch.cat([getattr(part, name) for part in parts]) for name in ("distortion", "rate", "means")]
-        distortion, rate, means, norm = brought([*seen, gradients.norm()])
-        return Evaluated(
-            distortion,
-            rate,
-            means,
-            tuple(torch.stack(sums).sum(dim=0) for sums in zip(*(part.residuals for part in parts), strict=True)),
-            gradients,
-            norm,
+        return self._joined([self._collected(job.result(), is_first=place == 0) for place, job in enumerate(jobs)])
+
+    def _in_one_piece(
+        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | None, jitter: Moves | None
+    ) -> Evaluated:
+        return self._joined([self._collected(self._one(x, mask, noise, len(x), rate_weight, jitter), is_first=True)])
+
+    def _joined(self, parts: list["_Part"]) -> Evaluated:
+        gradients = self._gradients if parts[0].gradients else self._gradients[:0]
+        distortion, rate, means = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("distortion", "rate", "means")
         )
+        residuals = zip(*(part.residuals for part in parts), strict=True)
+        sums = tuple(torch.stack(each).sum(dim=0) for each in residuals)
+        return Evaluated(distortion, rate, means, sums, gradients, gradients.norm())
 
     def _collected(self, part: "_Part", *, is_first: bool) -> "_Part":
         """The same part, after its gradients were added to those of the parts before it."""
