@@ -58,7 +58,7 @@ def test_a_methods_paragraph_can_be_written_from_it(results):
         "all other parameters by Adam (beta 0.9 and 0.999, no weight decay)",
         "An epoch was 320 images",
         "a batch of 16",
-        "shifted and zoomed at random by up to 6 %",
+        "shifted, zoomed and smoothly bent at random by up to 6 %",
         "rose linearly to 0.001 over the first epoch and fell along a cosine",
         "rate rose linearly from 0 to beta over the first 5 epochs",
         "exponential moving average of the weights (decay 0.998 per step",

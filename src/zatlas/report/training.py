@@ -76,7 +76,7 @@ def _one(results: StudyResults, model: ModelResults, facts: dict[str, Any]) -> T
     is_old = bool(recorded) and "optimizer" not in recorded
     if recorded:  # it leaves out what has no effect on the result, such as patience
         asked = {**asked, **_OF_0_1_0, **({} if is_old else {"patience": asked.get("patience", 0)}), **recorded}
-    own = next((table for table in results.config.get("models", []) if table["name"] == model.name), {})
+    own: dict[str, Any] = next((table for table in results.config.get("models", []) if table["name"] == model.name), {})
     network = settings.get("network") or {**(results.config.get("model") or {}), **own}
     known = {field.name for field in fields(TrainConfig)}
     config = TrainConfig(**{name: value for name, value in asked.items() if name in known})
@@ -169,8 +169,8 @@ def _images_seen(results: StudyResults, found: list[Trained]) -> str:
         varied.append("flipped and turned by right angles at random")
     jitter = max(one.config.jitter for one in found)
     if jitter and not data.is_tiled:
-        varied.append(f"shifted and zoomed at random by up to {100 * jitter:g} % of their side")
-    settings = next((one.facts["settings"] for one in found if one.facts.get("settings")), {})
+        varied.append(f"shifted, zoomed and smoothly bent at random by up to {100 * jitter:g} % of their side")
+    settings: dict[str, Any] = next((one.facts["settings"] for one in found if one.facts.get("settings")), {})
     length = f"{count(int(settings['epoch_images']), unit)}, " if settings.get("epoch_images") else ""
     sizes = listing([str(size) for size in dict.fromkeys(one.config.batch_size for one in found)])
     return f"An epoch was {length}{how}{''.join(f', {words}' for words in varied)}; a step took a batch of {sizes}."
