@@ -28,6 +28,7 @@ describe("axes", () => {
     expect(niceTicks(0, 10, 5)).toEqual([0, 2, 4, 6, 8, 10]);
     expect(niceTicks(-0.32, 0.31, 4)).toEqual([-0.2, 0, 0.2]);
     expect(niceTicks(9400, 10488, 4)).toEqual([9500, 10000]);
+    expect(niceTicks(2050, 2950, 4)).toEqual([2250, 2500, 2750]);
     expect(niceTicks(3, 3)).toEqual([3]);
     expect(niceTicks(Number.NaN, 1)).toEqual([]);
   });

@@ -1,14 +1,15 @@
 /** Axes of small charts: round ticks, and numbers to places. */
 
-/** Round values (1, 2 or 5 times a power of ten) inside low..high, about as many as asked for. */
+/** Round values (1, 2, 2.5 or 5 times a power of ten) inside low..high, about as many as asked for, two at least. */
 export function niceTicks(low: number, high: number, about = 5): number[] {
   const span = high - low;
   if (!(span > 0) || !Number.isFinite(span)) return Number.isFinite(low) ? [low] : [];
   const raw = span / Math.max(1, about);
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999) ?? 10);
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
+  let step = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999) ?? 10);
+  const ends = () => [Math.ceil(low / step - 1e-9), Math.floor(high / step + 1e-9)];
+  if (ends()[1] <= ends()[0]) step /= 2;
+  const [first, last] = ends();
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 

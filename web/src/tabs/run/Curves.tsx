@@ -39,8 +39,8 @@ export function Curves({ model }: { model: Model }) {
         </label>
       )}
       <p class="soft small prose">
-        The validation split chose the epoch that was kept. The test split was watched but decided nothing. In training, images are jittered and the weight of
-        the rate may still rise, so its curve need not lie below the others.
+        The validation split chose the epoch that was kept. The test split was watched but decided nothing. In training, images are varied, tiles may overhang
+        their image and the weight of the rate may still rise, so its curve need not lie below the others.
       </p>
     </>
   );

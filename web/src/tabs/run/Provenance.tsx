@@ -68,7 +68,7 @@ export function Choices({ model }: { model: Model }) {
                 <tr key={name}>
                   <th scope="row">{name.replaceAll("_", " ")}</th>
                   <td>{settingText(isRecord(choice) ? choice.value : choice)}</td>
-                  <td>{isRecord(choice) ? settingText(choice.reason) : "–"}</td>
+                  <td>{isRecord(choice) ? settingText(choice.reason).replace(PAGE, "") : "–"}</td>
                 </tr>
               ))}
             </tbody>
@@ -79,6 +79,8 @@ export function Choices({ model }: { model: Model }) {
   );
 }
 
+/** A page of the documentation that has the measurement behind a reason. */
+const PAGE = / \([a-z_]+\.md\)/;
 const NONE_BETTER = "0: the network as training began, at principal components; no epoch was better on the validation split";
 
 function trainingFacts(training: Record<string, unknown>): Fact[] {
