@@ -17,6 +17,7 @@ import zatlas as za
 from zatlas import files
 from zatlas.cli.main import main
 from zatlas.explorer.bundle.writing import write_bundle
+from zatlas.report.training import training_texts
 
 GOLDEN = Path(__file__).parent / "study"
 
@@ -40,6 +41,15 @@ def test_models_atlases_and_results_are_read(study):
     results = study.results()
     assert [model.latent_dim for model in results.models] == [2, 4]
     assert {axis for walk in results.models[1].walks for axis in [walk.axis_kind]} >= {"pca", "tsne", "latent", "label"}
+
+
+def test_its_trainings_are_told_as_they_were(study):
+    results = study.results()
+    assert [model.kept_epoch for model in results.models] == [3, 3]
+    text = " ".join(training_texts(results))
+    assert "All parameters were moved by Adam (beta 0.9 and 0.999, no weight decay)." in text
+    assert "over 5 epochs, and reached 60 % of it." in text, "warm-ups had no bounds then"
+    assert "z2 ran 3 epochs and keeps epoch 3; z4 ran 3 epochs and keeps epoch 3." in text
 
 
 def test_encoding_again_gives_the_stored_latents(study):

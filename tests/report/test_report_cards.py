@@ -52,5 +52,5 @@ def test_gains_of_images_with_content_stand_only_where_some_are_empty(results, n
     tables = {block.get("title"): block for block in blocks if isinstance(block, dict)}
     names = [row[0] for row in tables["All numbers of the models"]["rows"]]
     assert ("gain over PCA, with content [dB]" in names) == (n_empty > 0)
-    assert "gain over PCA, pooled error, lower end [dB]" in names and "nearly empty ones of them" in names
+    assert "gain over PCA, pooled error, lower end [dB]" in names and "test images that are nearly empty" in names
     assert not [name for name in names if "gain low" in name or "n empty" in name]

@@ -203,7 +203,9 @@ def test_a_step_within_the_noise_is_called_so(results):
 def test_gap_between_training_and_test(results, gap, words):
     for model in results.models:
         model.metrics.loc["train", "psnr_db"] = model.metrics.loc["test", "psnr_db"] + gap
-    assert words in text_of(results, "gap")
+    assert words in text_of(results, "gap") and "tile" not in text_of(results, "gap")
+    results.data.is_tiled = True
+    assert "of training tiles" in text_of(results, "gap") and "of test tiles" in text_of(results, "gap")
 
 
 def test_bits_and_error_follow_from_rate_and_psnr(results):
@@ -249,6 +251,22 @@ def test_mismatch_with_the_prior(results, auc, words):
     text = text_of(results, "samples")
     assert words in text
     assert f"{auc:.2f}" in text
+
+
+def test_models_that_lie_differently_beside_the_prior_are_told_apart(results):
+    for model, auc in zip(results.models, (0.65, 0.97, 0.66), strict=True):
+        model.samples.mismatch["auc"] = auc
+    text = text_of(results, "samples")
+    assert "lie somewhat apart from the prior (z4 and z32) and far from the prior (z16), and draws" in text
+    assert "the latents of training images" in text
+
+
+@pytest.mark.parametrize(("verdict", "cell"), [("clusters", "cluster"), ("continuum", "region")])
+def test_a_cell_is_called_by_the_verdict_in_its_example_too(results, verdict, cell):
+    for model in results.models:
+        model.cluster_info["verdict"] = verdict
+        model.cluster_info["tables"] = {"site": pd.DataFrame([[9, 1], [1, 9]], index=[0, 1], columns=["a", "b"])}
+    assert f"90 % of {cell} 0 have site “a”" in text_of(results, "clusters")
 
 
 @pytest.mark.parametrize(

@@ -156,4 +156,40 @@ def test_cells_of_k_means_are_clusters_only_where_that_is_the_verdict(verdict, c
     assert titles and all(title.startswith(f"{cell.capitalize()}s of") for title in titles)
     figures = {one.id: one.title for one in catalogue(results)}
     assert figures[f"{model.name}-map-cluster"] == f"Maps of {model.name} by {cell}"
-    assert figures[f"{model.name}-clusters-1"].startswith(cell.capitalize())
+    assert figures[f"{model.name}-clusters-1"].startswith(f"{cell.capitalize()}s 0 to 2")
+    model.galleries = model.galleries[:2]
+    assert any(one.title.startswith(f"{cell.capitalize()}s 0 and 1 of") for one in catalogue(results))
+
+
+def test_a_title_that_asks_ends_with_its_question_mark(page):
+    assert "Do the models agree on neighbours?" in page.text
+    assert "?." not in page.text
+
+
+def test_choices_of_training_stand_in_the_order_of_the_models():
+    results = example_results(n_models=2, n_images=30, size=16, points=3)
+    choices = {"memory_format": {"value": "channels_last", "reason": "1.3 times faster (speed.md)"}}
+    results.provenance["training"] = {name: {"best_epoch": 3, "choices": choices} for name in ("z16", "z4")}
+    table = next(block for block in method_blocks(results) if block.get("title") == "Provenance")
+    told = [row for row in table["rows"] if row[0].startswith(("z4", "z16"))]
+    assert [row[0] for row in told] == ["z4: best epoch", "z4: memory format", "z16: best epoch", "z16: memory format"]
+    assert told[1][1] == "channels_last (1.3 times faster)"
+
+
+def test_numbers_that_no_model_has_are_left_out():
+    results = example_results(n_models=2, n_images=30, size=16, points=3)
+    results.comparison.table["test_gain_low_db"] = float("nan")
+    results.comparison.table["test_pooled_gain_low_db"] = [float("nan"), 0.1]
+    blocks = next(s.blocks for s in build_sections(results, catalogue(results)) if s.id == "models")
+    tables = {block["title"]: block for block in blocks if isinstance(block, dict) and block["kind"] == "table"}
+    names = [row[0] for row in tables["All numbers of the models"]["rows"]]
+    assert "gain over PCA, lower end [dB]" not in names and "gain over PCA, pooled error, lower end [dB]" in names
+
+
+def test_what_stands_under_every_path_is_said_once():
+    results = example_results(n_models=2, n_images=30, size=16, points=3)
+    recipes = catalogue(results)
+    section = next(section for section in build_sections(results, recipes) if section.id == "walks")
+    texts = [block["text"] for block in section.blocks if isinstance(block, dict) and block["kind"] == "text"]
+    captions = [recipe.caption for recipe in recipes if recipe.section == "walks"]
+    assert " ".join([*texts, *captions]).count("median distances between neighbours") == 1

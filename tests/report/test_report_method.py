@@ -64,7 +64,7 @@ def test_a_methods_paragraph_can_be_written_from_it(results):
         "exponential moving average of the weights (decay 0.998 per step",
         "set to 40 epochs, or to end when 10 in a row brought no gain on the validation split",
         "z4 ran 20 epochs and keeps epoch 17",
-        "computed in float32 on cpu",
+        "Training computed in float32 on a processor.",
     ):
         assert words in text, words
     assert "Trained parameters: 100\u202f000" not in text and "(z4)" in text.split("Trained parameters")[1]

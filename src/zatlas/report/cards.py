@@ -24,6 +24,7 @@ from zatlas.trust.gains import Gain, gain_text
 __all__ = ["keys", "model_table"]
 
 _WITH_CONTENT = "with content [dB]"
+_AUC = "of the training split; 0.5: alike, 1: fully apart"
 
 
 def keys(results: StudyResults) -> list[dict[str, str]]:
@@ -61,9 +62,7 @@ def keys(results: StudyResults) -> list[dict[str, str]]:
         )
     auc = float(best.samples.mismatch.get("auc", float("nan")))
     if math.isfinite(auc):
-        keys.append(
-            {"name": "Latents against the prior", "value": f"AUC {auc:.2f}", "more": "0.5: alike, 1: fully apart"}
-        )
+        keys.append({"name": "Latents against the prior", "value": f"AUC {auc:.2f}", "more": _AUC})
     return keys
 
 

@@ -99,8 +99,9 @@ def _facts_table(results: StudyResults) -> Block:
     rows.append(("fingerprint of the images (sha256)", str(facts.get("fingerprint", "–"))))
     if isinstance(environment, dict):
         rows += [(str(name), str(version)) for name, version in environment.items() if name != "zatlas"]
-    for model, training in (facts.get("training") or {}).items():
-        rows += _choices(str(model), training)
+    records = facts.get("training") or {}
+    for model in results.models:
+        rows += _choices(plain(model.name), records.get(model.name))
     return _two_columns(rows, "Provenance", "What the numbers depend on.", ("what", "value"))
 
 
@@ -114,10 +115,15 @@ def _choices(model: str, training: Any) -> list[tuple[str, str]]:
             rows.append((f"{model}: {name.replace('_', ' ')}", _value(training[name])))
     choices = training.get("choices", {})
     if isinstance(choices, dict):
-        rows += [(f"{model}: {name}", _value(value)) for name, value in choices.items()]
+        rows += [(f"{model}: {name.replace('_', ' ')}", _reason(_value(value))) for name, value in choices.items()]
     elif isinstance(choices, list):
         rows += [(f"{model}: choice", _value(value)) for value in choices]
     return rows
+
+
+def _reason(text: str) -> str:
+    """A reason without the page of the documentation that has its measurement."""
+    return re.sub(r" \([a-z_]+\.md\)", "", text)
 
 
 def _settings_table(results: StudyResults) -> Block:

@@ -172,7 +172,7 @@ def _figure_block(picture: _Picture, quality: _Quality, place: str, number: int)
         "kind": "figure",
         "id": recipe.id,
         "number": number,
-        "title": recipe.title,
+        "title": recipe.title if recipe.title.endswith("?") else f"{recipe.title}.",
         "caption": recipe.caption,
         "alt": recipe.alt,
         "width": width,

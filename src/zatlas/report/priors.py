@@ -55,11 +55,12 @@ def _table(model: ModelResults) -> dict[str, Any]:
     caption = (
         f"On {int(found['n'].iloc[0])} test latents, which no prior has seen. Encoder and decoder are the same for "
         "all, so the bound differs by the rate alone. AUC: how well the better of two classifiers (logistic regression "
-        "on squares, boosted trees) tells the latents from draws of the prior; 0.5 not at all, 1 always."
+        "on squares, boosted trees) tells the latents from draws of the prior; 0.5 not at all, 1 always. It is "
+        "higher than that of the training latents above where test images differ from training images."
     )
     block = table_block(shown, f"Priors of {plain(model.name)}", caption, best=best, digits=4)
     for row, text in zip(block["rows"], words, strict=True):
-        row[0] = plain(text, 200)
+        row[0] = plain(text, 200).replace("(-", "(−")
     return block
 
 

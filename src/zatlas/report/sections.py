@@ -22,6 +22,7 @@ from zatlas.report.findings.words import (
     by_likelihood,
     listing,
     own_options,
+    unit_of,
 )
 from zatlas.report.findings.writing import findings, in_short
 from zatlas.report.method import limits_texts, method_blocks
@@ -58,7 +59,7 @@ def headline(results: StudyResults) -> tuple[str, str]:
     names = "" if results.is_by_size else f" ({listing([plain(model.name) for model in results.models])})"
     title = str(results.config.get("title") or "") or f"The latent space of {data.name}"
     groups = f" in {count(len(data.groups), 'group')}" if len(data.groups) > 1 else ""
-    what = "tiles of them" if data.is_tiled else "them"
+    what = "their tiles" if data.is_tiled else "them"
     subtitle = (
         f"{count(data.n_images, 'image')}{groups}; {count(len(results.models), 'variational autoencoder')}{names} of "
         f"{what}, with "
@@ -193,7 +194,9 @@ def _split(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fig
             "chooses the best epoch; the test split is used for nothing but judging."
         )
     ]
-    blocks += [{"kind": "note", "label": "Mind:", "text": warning} for warning in data.warnings]
+    blocks += [
+        {"kind": "note", "label": "Mind:", "text": f"{warning[:1].upper()}{warning[1:]}"} for warning in data.warnings
+    ]
     return blocks + _slots(recipes, "split")
 
 
@@ -204,11 +207,12 @@ def _training(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | 
     weights = [f"{model.beta:g} in {plain(model.name)}" for model in results.models] if len(betas) > 1 else betas
     kinds = by_likelihood(results.models)
     names = [
-        f"{about_likelihood(kind).name}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds
+        f"the {about_likelihood(kind).loss}{f' in {listing(kinds[kind])}' if len(kinds) > 1 else ''}" for kind in kinds
     ]
     text = (
         f"Each model minimises distortion + beta × rate, here with beta {listing(weights)}; the "
-        f"distortion is {listing(names)}, summed over the pixels of an image."
+        f"distortion is {listing(names)}, summed over the pixels of {'a tile' if results.data.is_tiled else 'an image'}"
+        "."
     )
     return [_text(text), *_per_model(results, recipes, "training")]
 
@@ -226,7 +230,7 @@ def _reconstructions(results: StudyResults, recipes: Sequence[Recipe]) -> list[B
 
 def _latent_space(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | FigureSlot]:
     extra = {
-        model.name: [block for block in (_cluster_text(model), *_cluster_tables(model)) if block]
+        model.name: [block for block in (_cluster_text(model), *_cluster_tables(model, unit_of(results))) if block]
         for model in results.models
     }
     text = (
@@ -241,7 +245,7 @@ def _cluster_text(model: ModelResults) -> Block | None:
     return _text(text) if text else None
 
 
-def _cluster_tables(model: ModelResults) -> list[Block]:
+def _cluster_tables(model: ModelResults, unit: str = "image") -> list[Block]:
     """Mean features and labels per cluster, then clusters by group and label."""
     info, blocks = model.cluster_info, []
     means = [info[name] for name in ("features", "numeric") if isinstance(info.get(name), pd.DataFrame)]
@@ -249,7 +253,7 @@ def _cluster_tables(model: ModelResults) -> list[Block]:
     joined = [table for table in means if table.shape[1]]
     if joined:
         table = pd.concat(joined, axis=1)
-        blocks.append(_means_table(table.loc[:, ~table.columns.duplicated()], model))
+        blocks.append(_means_table(table.loc[:, ~table.columns.duplicated()], model, unit))
     for name, table in info.get("tables", {}).items():
         if name == "numeric" or table.shape[1] > 12 or not table.shape[1]:
             continue
@@ -259,17 +263,17 @@ def _cluster_tables(model: ModelResults) -> list[Block]:
             table_block(
                 shown.reset_index(drop=True),
                 f"{model.cell.capitalize()}s of {plain(model.name)} by {plain(name)}",
-                "Number of images.",
+                f"Number of {unit}s.",
             )
         )
     return blocks
 
 
-def _means_table(means: pd.DataFrame, model: ModelResults) -> Block:
+def _means_table(means: pd.DataFrame, model: ModelResults, unit: str) -> Block:
     """Features and labels as rows, clusters as columns: there may be many features, and paper is narrow."""
     sizes = {str(one.cluster): one.size for one in model.galleries}
     clusters = [str(name) for name in means.index]
-    rows = [["images or tiles", *(cell(sizes[name], 3) if name in sizes else "–" for name in clusters)]]
+    rows = [[f"{unit}s", *(cell(sizes[name], 3) if name in sizes else "–" for name in clusters)]]
     for name in means.columns:
         rows.append([WORDS.get(str(name), plain(name)), *cells_of(means[name].astype(float), 3)])
     table = pd.DataFrame(rows, columns=["quantity", *(f"{model.cell} {name}" for name in clusters)])
@@ -313,7 +317,10 @@ def _walks(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fig
     text = (
         "Each path leads in latent space from one real image to another, usually the two that are extreme on an axis, "
         "and decodes points between them. The images between the ends are generated: "
-        "they show what the model takes to lie between, not what was observed."
+        "they show what the model takes to lie between, not what was observed. Under each strip, along the positions "
+        "t, stand image features on axes shared by all paths of a model (orange: a large change against the spread of "
+        "the data), and the distance to the nearest real latent in median distances between neighbours (well above 1, "
+        "the dashed line: less supported by data)."
     )
     return [_text(text), *blocks]
 
@@ -371,7 +378,8 @@ def _samples(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | F
     table = table_block(
         pd.DataFrame(rows),
         "Fitted density and mismatch with the prior",
-        "AUC: how well a classifier tells latents of real images from draws of the prior; 0.5 not at all, 1 always.",
+        "AUC: how well a logistic regression tells latents of training images from draws of the prior; 0.5 not at all, "
+        "1 always.",
         digits=3,
     )
     return [_text(text), table, *prior_blocks(results), *blocks]
@@ -387,7 +395,7 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
             f"so their {comparable} can be compared."
         )
     ]
-    numbers = _words_of_columns(_without_repeats(results.comparison.table))
+    numbers = _words_of_columns(_without_repeats(results.comparison.table), unit_of(results))
     caption = "Numbers of the test split unless named otherwise."
     if len(by_likelihood(results.models)) > 1:
         caption += " Distortion and ELBO of different likelihoods must not be compared."
@@ -438,13 +446,14 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
 
 
 def _without_repeats(table: pd.DataFrame) -> pd.DataFrame:
-    """Without what is measured on images with content where none is empty: it would be said twice."""
+    """Without what is not known of any model, and what is measured on images with content where none is empty."""
+    table = table.dropna(axis=1, how="all")
     if "test_n_empty" not in table or (table["test_n_empty"] > 0).any():
         return table
     return table.loc[:, [not str(name).startswith("test_content_") for name in table.columns]]
 
 
-def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
+def _words_of_columns(table: pd.DataFrame, unit: str) -> pd.DataFrame:
     """The comparison turned on its side: one row per number, one column per model."""
     names = [plain(name) for name in table["name"]]
     rows = []
@@ -452,7 +461,7 @@ def _words_of_columns(table: pd.DataFrame) -> pd.DataFrame:
         if column == "name":
             continue
         values = [cell(value, 4) for value in whole(table[column]).tolist()]
-        rows.append([_quantity(str(column)), *values])
+        rows.append([_quantity(str(column)).replace("{unit}", unit), *values])
     return pd.DataFrame(rows, columns=["quantity", *names])
 
 
@@ -464,11 +473,14 @@ _QUANTITIES = {
     "mismatch_kl_nats": "divergence of latents from the prior [nats]",
     "effective_beta": "effective beta",
     "latent_dim": "latent dimensions",
-    "test_n": "test images or tiles",
-    "test_n_empty": "nearly empty ones of them",
-    "test_n_exact": "those that come back exactly",
-    "test_pca_n_exact": "those that come back exactly from PCA",
-    "test_n_groups": "test groups, over which intervals are",
+    "test_n": "test {unit}s",
+    "test_n_empty": "test {unit}s that are nearly empty",
+    "test_n_exact": "test {unit}s that come back exactly",
+    "test_pca_n_exact": "test {unit}s that come back exactly from PCA",
+    "test_n_groups": "test groups",
+    "test_psnr_sd": "test PSNR, standard deviation [dB]",
+    "active_dims": "active dimensions",
+    "forecast_active_dims": "active dimensions that PCA forecast",
     **{f"test_{key}psnr_db": f"test PSNR{words} [dB]" for key, words in _MEASURES.items()},
     **{f"test_{key}pca_psnr_db": f"test PCA PSNR{words} [dB]" for key, words in _MEASURES.items()},
     **{f"test_{key}gain_db": f"gain over PCA{words} [dB]" for key, words in _MEASURES.items()},

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from zatlas.config import TrainConfig
-from zatlas.report.figures.style import count, number, plain
+from zatlas.report.figures.style import count, plain
 from zatlas.report.findings.words import listing, unit_of
 from zatlas.results.kinds import ModelResults, StudyResults
 
@@ -267,7 +267,9 @@ def _epochs_kept(found: list[Trained]) -> list[str]:
 def _computing(one: Trained) -> str:
     choices = one.facts.get("choices") or {}
     words = [str(choices[name].get("value")) for name in ("precision", "device") if isinstance(choices.get(name), dict)]
-    return f"It was computed in {' on '.join(words)}." if len(words) == 2 else ""
+    if len(words) < 2:
+        return ""
+    return f"Training computed in {words[0]} on {'a processor' if words[1] == 'cpu' else f'a device ({words[1]})'}."
 
 
 # ---- settings
@@ -283,7 +285,7 @@ def in_force(results: StudyResults) -> dict[str, str]:
         "train.kl_warmup_epochs": {one.name: f"{one.kl_warmup:g}" for one in found},
         "atlas.clusters": {model.name: str(model.cluster_info.get("k") or "") for model in results.models},
         "atlas.perplexity": {
-            model.name: number(value)
+            model.name: f"{value:g}"
             for model in results.models
             if (value := model.projection_info.get("tsne_perplexity"))
         },

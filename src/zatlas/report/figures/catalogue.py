@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from zatlas.atlas.projection import Projection, listed
 from zatlas.model.prior_words import STANDARD, prior_words
 from zatlas.report.figures import collection, curves, latent_maps, pictures
-from zatlas.report.figures.style import count, number, plain
+from zatlas.report.figures.style import count, plain
 from zatlas.results.kinds import DataSummary, ModelResults, StudyResults, Walk
 
 __all__ = ["Recipe", "catalogue", "data_recipes"]
@@ -213,7 +213,9 @@ def _training(model: ModelResults) -> Iterator[Recipe]:
         caption="Distortion (how badly images are reconstructed), "
         "rate (how much the latent says about an image) and their negative sum, the ELBO, after each epoch. "
         f"In the shaded epochs the weight of the rate still rises to its final value.{marked} "
-        "The test split is only watched; it steers nothing. The first epochs may lie outside the frame.",
+        "The test split is only watched; it steers nothing. The training curve need not lie below the others: its "
+        "images are varied, tiles may overhang their image, and the weights move. The first epochs may lie outside the "
+        "frame.",
         alt=f"Training curves of {plain(model.name)} over {len(model.history)} epochs.",
         draw=partial(curves.training_curves, model),
         numbers=partial(curves.training_curves_numbers, model),
@@ -317,7 +319,8 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
     for start in range(0, len(model.galleries), _CLUSTERS_PER_FIGURE):
         chosen = model.galleries[start : start + _CLUSTERS_PER_FIGURE]
         first, last, cell = chosen[0].cluster, chosen[-1].cluster, model.cell
-        which = f"{cell.capitalize()} {first}" if first == last else f"{cell.capitalize()}s {first} to {last}"
+        to = "and" if last == first + 1 else "to"
+        which = f"{cell.capitalize()} {first}" if first == last else f"{cell.capitalize()}s {first} {to} {last}"
         yield Recipe(
             id=f"{key}-clusters-{start // _CLUSTERS_PER_FIGURE + 1}",
             section="latent-space",
@@ -398,7 +401,7 @@ def _maps(model: ModelResults) -> Iterator[Recipe]:
 
 def _maps_explained(shown: Sequence[Projection]) -> str:
     places = ("Left", "Right") if len(shown) == 2 else [f"Map {i + 1}" for i in range(len(shown))]
-    each = [f"{place}: {plain(one.caption(number), 400)}." for place, one in zip(places, shown, strict=True)]
+    each = [f"{place}: {plain(one.caption(), 400)}." for place, one in zip(places, shown, strict=True)]
     return f"Each dot is one image or tile. {' '.join(each)} Rings are test images."
 
 
@@ -428,10 +431,7 @@ def _walk_caption(one: Walk) -> str:
     note = f" {one.note.rstrip('.')}." if one.note else ""
     return (
         f"Along {shape} in latent space {ends}{extreme}: real image, reconstruction, "
-        f"{count(len(one.t), 'generated image')} at positions t, reconstruction, real image.{note} Below, along t: "
-        "image features on axes shared by all paths of the model (orange: large change against the spread of the "
-        "data), and the distance to the nearest real latent in median distances between neighbours "
-        "(well above 1, the dashed line: less supported by data)."
+        f"{count(len(one.t), 'generated image')} at positions t, reconstruction, real image.{note}"
     )
 
 

@@ -107,14 +107,16 @@ def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, kept: float | N
         end = float(history["epoch"][full].iloc[0])
         panel.axvspan(float(history["epoch"].iloc[0]), end, color=other_colour(), alpha=0.16, linewidth=0)
         if name == "rate":
+            first, known = (part[np.isfinite(part)] for part in (values[0], values))
+            begins_high = first.size > 0 and bool(first.mean() > known.mean())
             panel.text(
                 float(history["epoch"].iloc[0]),
-                0.98,
+                0.02 if begins_high else 0.98,
                 " warm-up",
                 transform=panel.get_xaxis_transform(),
                 fontsize=7.5,
                 color=muted(),
-                va="top",
+                va="bottom" if begins_high else "top",
             )
     if kept is not None:
         panel.axvline(kept, color=ink(), linewidth=0.8, linestyle=(0, (2, 2)))
@@ -128,6 +130,7 @@ def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, kept: float | N
                 fontsize=7.5,
                 color=ink(),
                 ha="right" if is_right else "left",
+                bbox={"facecolor": panel.get_facecolor(), "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
             )
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 

@@ -72,7 +72,7 @@ def _one_clustering(model: ModelResults) -> tuple[str, dict[str, Any]]:
         )
     else:
         words = f"{name} has {count(int(info['k']), model.cell)}. "
-    words += _labels_of_clusters(info, values) + _cluster_or_continuum(info)
+    words += _labels_of_clusters(model, values) + _cluster_or_continuum(info)
     return words.strip(), values
 
 
@@ -81,9 +81,9 @@ def _share_words(entry: dict[str, Any], cell: str) -> str:
     return f"{entry.get('words', entry['feature'])} ({share})"
 
 
-def _labels_of_clusters(info: dict[str, Any], values: dict[str, Any]) -> str:
+def _labels_of_clusters(model: ModelResults, values: dict[str, Any]) -> str:
     """Which labels go with the clusters, by Cramér's V of the cross tables."""
-    tables = {name: table for name, table in info.get("tables", {}).items() if _is_crosstab(table)}
+    tables = {name: table for name, table in model.cluster_info.get("tables", {}).items() if _is_crosstab(table)}
     strengths = {str(name): cramers_v(table.to_numpy(dtype=float)) for name, table in tables.items()}
     values["association"] = strengths
     known = sorted(((v, name) for name, v in strengths.items() if math.isfinite(v)), reverse=True)
@@ -96,7 +96,7 @@ def _labels_of_clusters(info: dict[str, Any], values: dict[str, Any]) -> str:
         f"{level}{' at most' if len(known) > 1 else ''}. "
     )
     if known[0][0] >= 0.25:
-        words += _most_telling(tables[known[0][1]], known[0][1])
+        words += _most_telling(tables[known[0][1]], known[0][1], model.cell)
     return words
 
 
@@ -104,11 +104,11 @@ def _is_crosstab(table: Any) -> bool:
     return isinstance(table, pd.DataFrame) and min(table.shape, default=0) >= 2 and table.to_numpy().sum() > 0
 
 
-def _most_telling(table: pd.DataFrame, label: str) -> str:
+def _most_telling(table: pd.DataFrame, label: str, cell: str) -> str:
     """The cluster and the value of a label whose share in the cluster is farthest above its share in all images."""
     row, column, share, overall = largest_excess(table.to_numpy(dtype=float))
     return (
-        f"For example, {100 * share:.0f} % of cluster {plain(table.index[row])} have {plain(label)} "
+        f"For example, {100 * share:.0f} % of {cell} {plain(table.index[row])} have {plain(label)} "
         f"“{plain(table.columns[column])}”, against {100 * overall:.0f} % of all. "
     )
 
@@ -303,13 +303,12 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
     aucs = [float(m.samples.mismatch["auc"]) for m in models]
     divergences = [float(m.samples.mismatch.get("kl_nats", float("nan"))) for m in models]
     text = (
-        f"With {those(results, models)} a classifier tells the latents of real images from draws of the prior with an "
-        "area under the "
-        f"curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
+        f"With {those(results, models)} a classifier tells the latents of training images from draws of the prior with "
+        f"an area under the curve of {listing([f'{auc:.2f}' for auc in aucs])} (0.5: not at all, 1: always). "
     )
     if all(math.isfinite(value) for value in divergences):
         text += f"The divergence of the latents from the prior is {listing([number(d) for d in divergences])} nats. "
-    text += _beside_the_prior(aucs) + _nearest_words(models)
+    text += _beside_the_prior(models, aucs) + _nearest_words(models)
     text += (
         "New images are drawn from a Gaussian mixture fitted to the latents of the training images, "
         "its size chosen by held-out likelihood; draws of the prior are shown as a diagnosis only."
@@ -318,10 +317,13 @@ def samples_and_prior(results: StudyResults) -> Finding | None:
     return Finding(section="samples", question=question, text=text, numbers=numbers)
 
 
-def _beside_the_prior(aucs: list[float]) -> str:
+def _beside_the_prior(models: list[ModelResults], aucs: list[float]) -> str:
     steps = ((0.9, "far from"), (0.7, "clearly apart from"), (0.6, "somewhat apart from"), (0.0, "close to"))
-    levels = list(dict.fromkeys(grade(auc, steps) for auc in sorted(aucs)))
-    words = f"So the latents lie {' to '.join(dict.fromkeys((levels[0], levels[-1])))} the prior"
+    by_level: dict[str, list[str]] = {}
+    for model, auc in zip(models, aucs, strict=True):
+        by_level.setdefault(grade(auc, steps), []).append(plain(model.name))
+    parts = [f"{level} the prior ({listing(names)})" for level, names in by_level.items()]
+    words = f"So the latents lie {listing(parts) if len(by_level) > 1 else f'{next(iter(by_level))} the prior'}"
     if max(aucs) >= 0.7:
         return f"{words}, and draws of the prior fall where few or no images lie and need not look like images. "
     return f"{words}, and draws of the prior fall mostly where images lie. "

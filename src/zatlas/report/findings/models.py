@@ -297,11 +297,12 @@ def train_test_gap(results: StudyResults) -> Finding | None:
     gaps = {model.name: metric(model, "train", "psnr_db") - metric(model, "test", "psnr_db") for model in models}
     largest, smallest = max(gaps.values()), min(gaps.values())
     each = listing([f"{abs(value) if smallest >= 0 else value:.2f}".replace("-", "−") for value in gaps.values()])
-    text = f"With {those(results, models)} the mean PSNR of training images is {each} dB above that of test images. "
+    unit = unit_of(results)
+    text = f"With {those(results, models)} the mean PSNR of training {unit}s is {each} dB above that of test {unit}s. "
     if largest < 0.1:
-        text += "By this measure there is no sign that the models remember their training images."
+        text += "By this measure there is no sign that the models remember what they were trained on."
     elif largest < 1.0:
-        text += "The gap is small against the spread between images" + _spread(models) + "."
+        text += f"The gap is small against the spread between {unit}s{_spread(models)}."
     else:
         text += (
             "A gap of this size has two possible causes, which this number cannot tell apart: "
