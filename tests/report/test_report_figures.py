@@ -212,7 +212,10 @@ def test_a_start_that_no_epoch_beat_is_marked_and_said():
     model.kept_epoch = 0
     caption, shown = caption_and_texts()
     assert "marks the start, whose weights are kept: no epoch was better" in caption and " best: the start " in shown
-    assert plot.training_curves(model).axes[0].get_xlim()[0] < 0
+    figure = plot.training_curves(model)
+    assert figure.axes[0].get_xlim()[0] < 0
+    label = next(text for text in figure.findobj(Text) if text.get_text() == " best: the start ")
+    assert label.get_bbox_patch().get_facecolor()[:3] == figure.get_facecolor()[:3], "the ground of the figure"
     model.kept_epoch = None
     assert f"marks epoch {plot.best_epoch(model.history):g}, whose" in caption_and_texts()[0]
 

@@ -130,7 +130,7 @@ def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, kept: float | N
                 fontsize=7.5,
                 color=ink(),
                 ha="right" if is_right else "left",
-                bbox={"facecolor": panel.get_facecolor(), "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
+                bbox={"facecolor": panel.figure.get_facecolor(), "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
             )
     panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
