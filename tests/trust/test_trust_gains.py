@@ -127,3 +127,8 @@ def test_glass_is_empty_and_faint_tissue_is_not():
 )
 def test_verdict_follows_the_interval(gain, words):
     assert gain_verdict(gain) == words
+
+
+def test_images_that_come_back_exactly_are_counted():
+    found = gains(errors_of([0.0, 1e-10, 2e-10], [1e-11, 1.0, 1.0], group=["a", "b", "c"]))
+    assert (found["n_exact"], found["pca_n_exact"]) == (2, 1)

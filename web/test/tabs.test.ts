@@ -3,7 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { byDifference, compared, differenceSentence, silhouetteWords, stabilityWords } from "../src/tabs/clusters/words";
 import { byRate, byStrength, correlationText, signed, strongestColumns, traversal } from "../src/tabs/dimensions/order";
-import { ariWords, clusterMatch, comparedNeighbours, gainText, hasEmpty, meanOverlap, sharedRows } from "../src/tabs/models/figures";
+import { ariWords, clusterMatch, comparedNeighbours, gainText, hasEmpty, hasExact, meanOverlap, sharedRows } from "../src/tabs/models/figures";
 import { nearestIn, nearestTo, placesInBox } from "../src/tabs/models/points";
 import { commandText, epochsOf, withoutFirstTenth, linesOf } from "../src/tabs/run/history";
 import { extent, linear, niceTicks, tickText } from "../src/parts/charts/scale";
@@ -110,9 +110,10 @@ describe("models", () => {
     expect(comparedNeighbours(comparison, "z4", "z16", 61)).toBeNull();
     expect(comparedNeighbours(null, "z4", "z16", 61)).toBeNull();
   });
-  it("knows whether some images are nearly empty", () => {
+  it("knows whether some images are nearly empty, or come back exactly", () => {
     const judged = (numbers: Record<string, number>) => ({ metrics: { test: numbers } }) as unknown as ModelInfo;
     expect([judged({ n_empty: 3 }), judged({ n_empty: 0 }), judged({})].map(hasEmpty)).toEqual([true, false, false]);
+    expect([judged({ n_exact: 1 }), judged({ n_exact: 0, pca_n_exact: 2 }), judged({ pca_n_exact: 0 }), judged({})].map(hasExact)).toEqual([true, true, false, false]);
   });
   it("splits neighbours into shared and own", () => {
     expect(sharedRows([1, 2, 3], [3, 4, 1])).toEqual({ both: [1, 3], onlyA: [2], onlyB: [4] });

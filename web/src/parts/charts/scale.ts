@@ -7,7 +7,7 @@ export function niceTicks(low: number, high: number, about = 5): number[] {
   const raw = span / Math.max(1, about);
   const power = 10 ** Math.floor(Math.log10(raw));
   let step = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999) ?? 10);
-  const ends = () => [Math.ceil(low / step - 1e-9), Math.floor(high / step + 1e-9)];
+  const ends = (): [number, number] => [Math.ceil(low / step - 1e-9), Math.floor(high / step + 1e-9)];
   if (ends()[1] <= ends()[0]) step /= 2;
   const [first, last] = ends();
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));

@@ -7,7 +7,7 @@ import { formatNumber } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
 import { clusterTitle } from "../../verdict";
 import { countText, fixed, WideTable } from "../common";
-import { activeDims, gainText, hasEmpty, judgedOn, metric } from "./figures";
+import { activeDims, gainText, hasEmpty, hasExact, judgedOn, metric } from "./figures";
 
 interface Figure {
   title: string;
@@ -96,6 +96,7 @@ export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
       <p class="soft small prose">
         {splits ? `Judged on the ${splits} split. ` : "How well the models do was not kept. "}{models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
         yardstick: a model that does not beat it has learned little more than straight lines.
+        {models.some(hasExact) && " Some images come back exactly, as evenly grey ones can: each counts as 100 dB, where PSNR ends, and lifts the mean."}
       </p>
     </>
   );

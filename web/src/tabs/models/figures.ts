@@ -23,6 +23,11 @@ export function hasEmpty(model: ModelInfo): boolean {
   return (metric(model, "n_empty") ?? 0) > 0;
 }
 
+/** Whether some images come back exactly from the model or from PCA: each counts as 100 dB, where PSNR ends. */
+export function hasExact(model: ModelInfo): boolean {
+  return (metric(model, "n_exact") ?? 0) + (metric(model, "pca_n_exact") ?? 0) > 0;
+}
+
 const signed = (value: number): string => (value < 0 ? "\u2212" : "+") + Math.abs(value).toFixed(2);
 
 export function activeDims(model: ModelInfo): number {
