@@ -16,6 +16,8 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 APP = "document.querySelector('#zatlas').zatlas"
@@ -38,34 +40,50 @@ def set_state(page: Page, change: str) -> None:
         page.wait_for_timeout(200)
 
 
+# The image in the middle of the t-SNE map comes into focus, and the map close to it.
+LOOK = """async () => {
+  const app = document.querySelector('#zatlas').zatlas;
+  const model = await app.load(app.store.get().model);
+  const { xy } = app.positions(model, 'tsne', [0, 1]);
+  const rows = [...Array(app.atlas.n).keys()];
+  const far = (row) => Math.hypot(xy[2 * row], xy[2 * row + 1]);
+  const row = rows.reduce((best, other) => (far(other) < far(best) ? other : best));
+  app.store.set({ focus: row });
+  const height = Math.max(...rows.map((other) => xy[2 * other + 1]));
+  document.querySelector('[data-map]').zatlasMap.setView({ x: xy[2 * row], y: xy[2 * row + 1], height }, false);
+}"""
+
+
 def explore(page: Page) -> None:
     """Sliders, the map with pictures in it, and an image of the middle of the map in focus."""
     set_state(page, "{theme: 'light', projection: 'tsne'}")
     column = f"{APP}.atlas.manifest.columns.find((column) => column.title === '{LABEL}').name"
     set_state(page, f"{{colour: {column}}}")
-    for _ in range(4):
-        page.click("button[aria-label='Zoom in']")
-        page.wait_for_timeout(600)
-    box = page.locator("[data-map]").bounding_box()
-    page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
+    page.evaluate(LOOK)
     set_state(page, "{}")
-    page.click("summary:has-text('What is known of it')")
-    page.mouse.move(10, SIZE["height"] - 10)
-    page.wait_for_timeout(800)
 
 
 def paths(page: Page) -> None:
     """The path along PC1 in the dark theme, at its middle."""
-    set_state(page, "{theme: 'dark', projection: 'pca', focus: null}")
+    set_state(page, "{focus: null, theme: 'dark', projection: 'pca', colour: 'cluster', view: null}")
     page.click("#tab-paths")
     set_state(page, "{}")
     page.click("button:text-is('PC1')")
     set_state(page, "{}")
-    page.locator("input[type=range]").nth(1).evaluate(
-        "(slider) => { slider.value = String((Number(slider.min) + Number(slider.max)) / 2);"
-        " slider.dispatchEvent(new Event('input', { bubbles: true })) }"
-    )
-    set_state(page, "{}")
+
+
+def small(picture: Image.Image) -> Image.Image:
+    """The picture in 256 colours: half of them greys for the images, the rest those that the page has most of, and
+    some that lie far apart."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    coloured = pixels[np.ptp(pixels, axis=1) > 5]
+    colours, counts = np.unique(coloured, axis=0, return_counts=True)
+    usual = colours[np.argsort(-counts)[:64]]
+    apart = Image.fromarray(coloured[None]).quantize(64, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    greys = np.repeat(np.linspace(0, 255, 128).round().astype(int), 3)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*usual.ravel().tolist(), *apart[: 3 * 64], *greys.tolist()][: 3 * 256])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def main() -> None:
@@ -84,6 +102,7 @@ def main() -> None:
         for take, name in ((explore, "explorer.png"), (paths, "explorer_paths.png")):
             take(page)
             page.screenshot(path=out / name)
+            small(Image.open(out / name).convert("RGB")).save(out / name, optimize=True)
         browser.close()
     server.shutdown()
 
