@@ -2,7 +2,8 @@
 
     python bench/encode.py [--rounds 5] [--only plain zatlas]
 
-The network (128 px, 32-64-128-256 channels, latent 16) is trained shortly by zatlas on synthetic sections. Every
+The network (128 px, the stages of today's default, latent 16, no linear path) is trained shortly by zatlas on synthetic
+sections. Every
 contestant is a process of its own and encodes the same tiles; those named "embed" do the whole job of an atlas as well
 (cutting, decoding, distortion, PSNR). "+ allocator" has the thresholds that the command line of zatlas sets; without it
 the process is as a user finds it.
@@ -80,7 +81,7 @@ def prepare(folder: Path) -> None:
     images = zatlas.open_images(folder / "cells.h5").packed(folder / "packed")
     training = zatlas.Tiles(images, size=128, tiles_per_epoch=3072)
     settings = TrainConfig(epochs=3, batch_size=32, kl_warmup_epochs=1.0)
-    vae = zatlas.VAE(latent_dim=LATENT_DIM, widths=(32, 64, 128, 256)).fit(training, train=settings)
+    vae = zatlas.VAE(latent_dim=LATENT_DIM, linear_path="off").fit(training, train=settings)
     vae.save(folder / "model")
     weights = {}
     convolutions = [layer for layer in vae.network.encoder.stages if hasattr(layer, "stride")]
