@@ -11,7 +11,8 @@ w1 and w2 are the networks of train.py, with Adam: 128 px, widths 32-64-128-256,
     whole batch, n threads the same network, loss and optimizer, the whole batch at once, n threads in each operator
     best shape             the convolution that this machine computes fastest: 512 channels, 8 x 8, kernel 3
 
-Figures: images per second; processor time per image, which another program changes less; GFLOP/s of the step's
+Figures: images per second; processor time per image, which another program changes less; that of the thread that calls,
+while those of the pool wait; GFLOP/s of the step's
 convolutions (forward and both gradients, as the layers are defined), as a share of the best shape's on as many threads;
 share of the step outside convolutions, by torch's profiler on one thread.
 """
@@ -96,12 +97,15 @@ def report(found: dict[str, list[dict[str, float]]], options: argparse.Namespace
         best = middle.get(f"best shape, {name.split(', ')[1]}", {}).get("gflops", float("nan"))
         share = 100 * numbers["gflops"] / best
         rows.append([
-            name, numbers.get("images_per_s", float("nan")), numbers.get("cpu_ms_per_image", float("nan")),
+            name, *(numbers.get(key, float("nan")) for key in ("images_per_s", "cpu_ms_per_image", "caller_ms")),
             numbers["gflops"], "-" if share != share else f"{share:.0f} %",
             f"{100 * numbers['outside']:.0f} %" if "outside" in numbers else "-",
         ])  # fmt: skip
     title = f"A step of {options.network}, {options.precision}, medians of {len(next(iter(found.values())))} rounds"
-    columns = ["contestant", "images/s", "CPU ms/image", "GFLOP/s", "of the best shape", "outside convolutions"]
+    columns = [
+        "contestant", "images/s", "CPU ms/image", "caller ms/step", "GFLOP/s", "of the best shape",
+        "outside convolutions",
+    ]  # fmt: skip
     compared = {name: turns for name, turns in found.items() if "best" not in name}
     ratios = {
         key: {name: contest.ratios(compared, key, of=name) for name in compared if name.startswith("shards")}
@@ -135,25 +139,28 @@ def measure(kind: str, threads: int, batch: int, options: argparse.Namespace) ->
     if kind == "best":
         return {"gflops": _best_shape(getattr(torch, options.precision))}
     step, network = (_sharded if kind == "shards" else _whole)(threads, batch, options)
-    seconds, cpu_seconds = _seconds(step)
+    seconds, cpu_seconds, caller_seconds = _seconds(step)
     flop = 3 * _forward_flop(network) * batch
     answer = {"images_per_s": batch / seconds, "cpu_ms_per_image": 1e3 * cpu_seconds / batch}
+    answer |= {"caller_ms": 1e3 * caller_seconds} if kind == "shards" else {}
     answer["gflops"] = flop / seconds / 1e9
     if threads == 1:
         answer["outside"] = _outside_convolutions(step)
     return answer
 
 
-def _seconds(step: Callable[[], object], *, least_s: float = 2.0) -> tuple[float, float]:
-    """Medians of the time of a step and of its processor time, over at least `least_s`."""
+def _seconds(step: Callable[[], object], *, least_s: float = 2.0) -> tuple[float, float, float]:
+    """Medians over at least `least_s` of the time of a step, its processor time, and that of this thread alone."""
     for _ in range(5):
         step()
-    taken: list[tuple[float, float]] = []
-    while sum(wall for wall, _ in taken) < least_s:
-        begin, cpu = time.perf_counter(), time.process_time()
+    clocks = (time.perf_counter, time.process_time, time.thread_time)
+    taken: list[list[float]] = []
+    while sum(wall for wall, *_ in taken) < least_s:
+        begin = [clock() for clock in clocks]
         step()
-        taken.append((time.perf_counter() - begin, time.process_time() - cpu))
-    return tuple(sorted(column)[len(taken) // 2] for column in zip(*taken, strict=True))  # type: ignore[return-value]
+        taken.append([clock() - before for clock, before in zip(clocks, begin, strict=True)])
+    wall, cpu, caller = (sorted(column)[len(taken) // 2] for column in zip(*taken, strict=True))
+    return wall, cpu, caller
 
 
 def _network(options: argparse.Namespace):
@@ -296,7 +303,7 @@ def _best_shape(dtype) -> float:
     x = torch.randn(64, 512, 8, 8).to(dtype).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(512, 512, 3, 3).to(dtype).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        seconds, _ = _seconds(lambda: torch.nn.functional.conv2d(x, weight, padding=1))
+        seconds, *_ = _seconds(lambda: torch.nn.functional.conv2d(x, weight, padding=1))
     return 2 * 64 * 64 * 512 * 512 * 9 / seconds / 1e9
 
 

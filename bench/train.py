@@ -5,6 +5,7 @@
     python bench/train.py --threads 1              # everybody on one core
     python bench/train.py --w2                     # the network of a public solution, see below
     python bench/train.py --equal-time             # quality after equal processor time
+    python bench/train.py --tune                   # the batch size with which each peer is best, for "-best"
     python bench/train.py --old-defaults           # how soon today's defaults reach what those of 0.1.0 reached
     python bench/train.py --busy-neighbour         # zatlas beside a process that keeps one of two cores busy
     python bench/train.py --precision-check        # zatlas in bfloat16 and in float32, three seeds
@@ -25,9 +26,10 @@ learning rate along a cosine, of which only the first hundredth is run (train_pe
 a peer the allocator's thresholds that the command line of zatlas sets.
 
 "-best" is each at its own: zatlas with its default network and settings; a peer with the same network and Adam at 1e-3,
-but with the batch size that was best for it after equal time (BEST_BATCH) and the allocator's thresholds, Keras in
-bfloat16. Fast ones run more epochs with --equal-time (EQUAL_TIME_EPOCHS), so that all end after about as much time;
-zatlas-best plans that many.
+but with the allocator's thresholds (Keras in bfloat16) and the batch size with which --tune found it best: of 16, 32
+and 64 that with the highest PSNR of validation images after equal processor time. pythae, which runs the same steps,
+takes that of the notebook. Before --tune has run it is 64. Fast ones run more epochs with --equal-time
+(EQUAL_TIME_EPOCHS), so that all end after about as much time; zatlas-best plans that many.
 
 --old-defaults: zatlas with the settings of 0.1.0 for --epochs (100), against its defaults of today, planned for as many
 epochs and stopped before half of them, and planned for 40 % of them. All by the code of today, which makes the steps of
@@ -81,9 +83,8 @@ class Contestant:
 
 
 _RAISED = {"allocator": True}
-BEST_BATCH = {"notebook": 64, "pythae": 64, "keras": 64}
-"""Of 16, 32 and 64."""
-BATCHES = (16, 32, 64)  # --only notebook-16 and so on, with --judge validation: how the above was chosen
+BATCHES, USUAL_BATCH = (16, 32, 64), 64
+TUNED = {"notebook": "notebook", "pythae": "notebook", "keras": "keras"}  # whose batch size each peer takes
 W1_CONTESTANTS = {
     "zatlas": Contestant("zatlas", _RAISED),
     "notebook": Contestant("notebook", {}),
@@ -110,15 +111,7 @@ ON_REQUEST = {  # run when named by --only
     "zatlas-float32": Contestant("zatlas", {**_RAISED, "precision": "float32"}),
     "zatlas-allocator-as-is": Contestant("zatlas", {}),
     "zatlas-best": Contestant("zatlas", {**_RAISED, "settings": "own"}),
-    **{
-        f"{peer}-best": Contestant(peer, {**options, "batch_size": BEST_BATCH[peer]})
-        for peer, options in _AT_BEST.items()
-    },
-    **{
-        f"{peer}-{batch}": Contestant(peer, {**options, "batch_size": batch})
-        for peer, options in _AT_BEST.items()
-        for batch in BATCHES
-    },
+    **{f"{peer}-best": Contestant(peer, options) for peer, options in _AT_BEST.items()},
 }
 EQUAL_TIME = ("zatlas", "zatlas-best", "notebook", "notebook-best", "pythae", "pythae-best", "keras", "keras-best")
 EQUAL_TIME_EPOCHS = {"zatlas": 3, "zatlas-best": 3, "keras": 2, "keras-best": 3}  # times those of the others
@@ -259,12 +252,48 @@ def compare(training: Training, contestants: Mapping[str, Contestant], options: 
     training.tell_failures()
 
 
+def tune(training: Training, options: argparse.Namespace) -> None:
+    """Find the batch size of each peer, and keep it for `-best`."""
+    contestants = {
+        f"{peer}-{batch}": Contestant(peer, {**_AT_BEST[peer], "batch_size": batch})
+        for peer in dict.fromkeys(TUNED.values())
+        for batch in BATCHES
+    }
+    able = training.install(contestants)
+    turns = {name: partial(training.turn, name, one, options.threads) for name, one in able.items()}
+    training.rounds(turns, options)
+    curves, found = training.without_failed(training.curves), {}
+    for peer in dict.fromkeys(one.peer for one in able.values()):
+        own = {str(size): curves[f"{peer}-{size}"] for size in BATCHES if f"{peer}-{size}" in curves}
+        found[peer] = train_tables.after_equal_time(own)
+    best = {peer: int(max(of_batches, key=of_batches.__getitem__)) for peer, of_batches in found.items() if of_batches}
+    columns = ["peer", *(f"PSNR, batches of {size}" for size in BATCHES), "best"]
+    rows = [[peer, *(found[peer].get(str(size), math.nan) for size in BATCHES), str(best[peer])] for peer in best]
+    table = Table(f"Validation images after equal processor time, {options.source.words}", columns, rows)
+    contest.save(_TUNED_FILE, {"best": best, "psnr": found}, folder=options.results, tables=[table])
+    print(table.plain())
+    training.tell_failures()
+
+
+_TUNED_FILE = "train-batch"
+
+
+def tuned(name: str, contestant: Contestant, results: Path) -> Contestant:
+    """A contestant at its best, with the batch size that `tune` found."""
+    file = results / f"{_TUNED_FILE}.json"
+    if name not in (f"{peer}-best" for peer in TUNED) or not file.is_file():
+        return contestant
+    size = json.loads(file.read_text())["best"].get(TUNED[contestant.peer], USUAL_BATCH)
+    return Contestant(contestant.peer, {**contestant.options, "batch_size": size})
+
+
 def file_name(options: argparse.Namespace) -> str:
     """Of the results, without its ending."""
     words = {
         "-busy-neighbour": options.busy_neighbour,
         "-precision": options.precision_check,
         "-old-defaults": options.old_defaults,
+        "-tune": options.tune,
         "-equal-time": options.equal_time,
         "-w2": options.w2,
         f"-threads{options.threads}": options.threads,
@@ -374,8 +403,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="zatlas-bench-") as name:
         folder = Path(name)
         files = write_parts(options.source, folder, size=network["size"])
-        files["test"] = files[options.judge]
-        watch_every = max(1, options.epochs // 25) if options.old_defaults or options.equal_time else 0
+        files["test"] = files["validation" if options.tune else options.judge]
+        is_watched = options.old_defaults or options.equal_time or options.tune
+        watch_every = max(1, options.epochs // 25) if is_watched else 0
         task = {**network, **files, "epochs": options.epochs, "watch_every": watch_every}
         training = Training(folder, task, is_here=options.here)
         if options.busy_neighbour:
@@ -384,6 +414,8 @@ def main() -> None:
             precision_check(training, options)
         elif options.old_defaults:
             old_defaults(training, options)
+        elif options.tune:
+            tune(training, options)
         else:
             compare(training, _wanted(options), options)
 
@@ -412,6 +444,7 @@ def _options() -> argparse.Namespace:
     mode.add_argument("--busy-neighbour", action="store_true", help="zatlas beside a busy process, on two cores")
     mode.add_argument("--precision-check", action="store_true", help="zatlas in bfloat16 and float32")
     mode.add_argument("--old-defaults", action="store_true", help="today's defaults against those of 0.1.0")
+    mode.add_argument("--tune", action="store_true", help="find the batch size of peers at their best")
     options = parser.parse_args()
     options.epochs = options.epochs or (100 if options.old_defaults else 10 if options.equal_time else 4)
     images = options.images or (0 if options.input else 2000)
@@ -429,7 +462,7 @@ def _wanted(options: argparse.Namespace) -> dict[str, Contestant]:
     of_network = W2_CONTESTANTS if options.w2 else W1_CONTESTANTS
     usual = [*of_network] if options.w2 or not options.equal_time else EQUAL_TIME
     known = {**of_network, **ON_REQUEST}
-    wanted = {name: known[name] for name in options.only or usual}
+    wanted = {name: tuned(name, known[name], options.results) for name in options.only or usual}
     if not options.equal_time:
         return wanted
     return {

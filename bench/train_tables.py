@@ -14,7 +14,7 @@ from typing import Any
 import contest
 from contest import Table
 
-__all__ = ["Curve", "Curves", "comparison", "old_defaults", "quality", "quality_after", "time_to"]
+__all__ = ["Curve", "Curves", "after_equal_time", "comparison", "old_defaults", "quality", "quality_after", "time_to"]
 
 Curve = Sequence[Sequence[float]]
 """Rows of (processor seconds, PSNR [dB], seconds)."""
@@ -91,6 +91,15 @@ def quality(curves: Curves, failed: Mapping[str, Any], *, title: str) -> Table:
         *(f"x {reference}" for reference in references), *(f"x {reference} (wall)" for reference in references[:1]),
     ]  # fmt: skip
     return Table(title, columns, rows + _missing(failed, len(columns)))
+
+
+def after_equal_time(curves: Curves) -> dict[str, float]:
+    """Median PSNR of each after the time with which the first one of its round had ended [dB]."""
+    ends = [min(curve[-1][CPU] for curve in of_round) for of_round in zip(*curves.values(), strict=True)]
+    return {
+        name: statistics.median(quality_after(curve, end) for curve, end in zip(turns, ends, strict=True))
+        for name, turns in curves.items()
+    }
 
 
 def _times_as_fast(rounds: Sequence[Mapping[str, Curve]], name: str, reference: str, clock: int) -> str:

@@ -257,6 +257,27 @@ def test_the_table_of_quality_says_how_much_earlier_that_of_the_notebook_was_rea
     assert columns["pythae"]["PSNR after 5 s"] == "not installed"
 
 
+def test_batch_sizes_are_compared_after_equal_time(tables: ModuleType) -> None:
+    """16 ends after 30 s at 19 dB, when 64 has 18.5; later 64 is better, which counts for nothing."""
+    found = tables.after_equal_time(
+        {"16": [[(10.0, 12.0, 1.0), (30.0, 19.0, 3.0)]], "64": [[*SLOW, (60.0, 30.0, 9.0)]]}
+    )
+    assert found == {"16": 19.0, "64": 18.5}
+
+
+def test_a_peer_at_its_best_has_the_batch_size_that_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    train = loaded(BENCH / "train.py")
+
+    def batch_of(name: str) -> int:
+        return int(train.tuned(name, train.ON_REQUEST[name], tmp_path).options.get("batch_size", 64))
+
+    names = ("notebook-best", "pythae-best", "keras-best", "zatlas-best")
+    assert [batch_of(name) for name in names] == [64] * 4
+    (tmp_path / "train-batch.json").write_text('{"best": {"notebook": 16, "keras": 32}}')
+    assert [batch_of(name) for name in names] == [16, 16, 32, 64]
+
+
 def test_the_table_of_old_defaults_judges_the_share_of_their_time(tables: ModuleType) -> None:
     curves = {
         "0.1.0": [[(50.0, 20.0, 25.0), (100.0, 23.0, 50.0)]],
