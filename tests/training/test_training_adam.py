@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -30,6 +31,31 @@ def test_the_same_bits_as_torch(weight_decay):
     for name, tensor in wanted.state[reference].items():
         assert torch.equal(found.state[name], tensor), name
     assert found.state["step"] == 40
+
+
+def test_slices_in_threads_give_the_same_bits_as_torch():
+    n = 2 * 2**18 + 1003
+    start, pulls = torch.linspace(-1, 1, n), gradients(n, 3)
+    reference, values = torch.nn.Parameter(start.clone()), start.clone()
+    wanted, found = (
+        torch.optim.AdamW([reference], lr=0.01, weight_decay=0.03, fused=True),
+        AdamW(values, weight_decay=0.03),
+    )
+    found.learning_rate = 0.01
+    taken = []
+
+    def each(function, things):
+        with ThreadPoolExecutor(2) as pool:
+            taken.append(len(things))
+            return pool.map(function, things)
+
+    for pull in pulls:
+        reference.grad = pull.clone()
+        wanted.step()
+        found.step(pull, each)
+    assert taken == [3, 3, 3]
+    assert torch.equal(values, reference.detach())
+    assert torch.equal(found.state["exp_avg_sq"], wanted.state[reference]["exp_avg_sq"])
 
 
 def test_copied_state_goes_on_with_the_same_bits():

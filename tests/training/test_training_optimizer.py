@@ -165,6 +165,16 @@ def test_the_mean_of_the_weights_forgets_the_start_and_then_reaches_back_as_far_
         assert float(weights.values.detach()[0]) == pytest.approx(3.1)
 
 
+def test_a_mean_that_reaches_back_nowhere_is_that_of_the_last_step_in_checkpoints_too():
+    weights = Weights(build(CONFIG, seed=0), torch.float32)
+    average = Average(weights, 0.0)
+    moved(weights, 1.0)
+    average.update(0)
+    expected = weights.views(weights.values.detach())
+    found = average.tensors()
+    assert all(torch.equal(found[f"{name}:average"], view) for name, view in expected.items())
+
+
 def test_the_mean_is_in_place_within_its_block_alone_and_computes():
     network = build(CONFIG, seed=0)
     weights = Weights(network, torch.bfloat16)

@@ -4,6 +4,8 @@ The update is torch's own fused kernel, called without `torch.optim`, whose firs
 sympy: most of a second before the first step (speed.md).
 """
 
+from collections.abc import Callable, Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,6 +13,7 @@ from torch import Tensor
 __all__ = ["AdamW"]
 
 _BETAS, _EPS = (0.9, 0.999), 1e-8
+_SLICE = 1 << 18  # values, a multiple of all that a processor takes at once
 
 
 class AdamW:
@@ -37,11 +40,26 @@ class AdamW:
             "step": torch.zeros((), dtype=torch.float32, device=values.device),
         }
 
-    def step(self, gradient: Float[Tensor, " p"]) -> None:
-        """Change the parameters by one step along `gradient`."""
+    def step(self, gradient: Float[Tensor, " p"], each: Callable[..., Iterable[None]] = map) -> None:
+        """Change the parameters by one step along `gradient`.
+
+        Args:
+            gradient: Of all values.
+            each: Calls a function for each of several slices of them, such as `map` or that of a pool of threads; the
+                bits are those of one piece.
+        """
         self.state["step"] += 1
+        length = _SLICE if self._values.device.type == "cpu" else len(self._values)
+        slices = [slice(start, start + length) for start in range(0, len(self._values), length)]
+        if len(slices) == 1:
+            self._move(gradient, slices[0])
+            return
+        for _ in each(lambda part: self._move(gradient, part), slices):
+            pass
+
+    def _move(self, gradient: Float[Tensor, " p"], part: slice) -> None:
+        mean, square, done = (self.state[name] for name in ("exp_avg", "exp_avg_sq", "step"))
         torch._fused_adamw_(
-            [self._values], [gradient], [self.state["exp_avg"]], [self.state["exp_avg_sq"]], [], [self.state["step"]],
-            lr=self.learning_rate, beta1=_BETAS[0], beta2=_BETAS[1], weight_decay=self._weight_decay, eps=_EPS,
-            amsgrad=False, maximize=False,
+            [self._values[part]], [gradient[part]], [mean[part]], [square[part]], [], [done], lr=self.learning_rate,
+            beta1=_BETAS[0], beta2=_BETAS[1], weight_decay=self._weight_decay, eps=_EPS, amsgrad=False, maximize=False,
         )  # fmt: skip

@@ -42,11 +42,13 @@ class Average:
     def update(self, step: int) -> None:
         """Take in the weights after step `step`, from 0."""
         kept = min(self._decay, (step + 1) / (step + _LONGEST_SHARE))
-        self._mean.lerp_(self._weights.values.detach(), 1 - kept)
+        if kept:
+            self._mean.lerp_(self._weights.values.detach(), 1 - kept)
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """Within the block the network has the mean weights; after it, its own again."""
+        self._keep_up()
         self._aside = self._weights.values.detach().clone()
         self._fill_weights(self._mean)
         try:
@@ -56,12 +58,18 @@ class Average:
                 self._fill_weights(self._aside)
             self._aside = None
 
+    def _keep_up(self) -> None:
+        """A mean that reaches back nowhere is not renewed after each step, but where somebody looks at it."""
+        if self._decay == 0:
+            self._mean.copy_(self._weights.values.detach())
+
     def _fill_weights(self, values: Tensor) -> None:
         self._weights.values.detach().copy_(values)
         self._weights.renew()
 
     def tensors(self) -> dict[str, Tensor]:
         """The mean as tensors named `PARAMETER:average`, for a checkpoint."""
+        self._keep_up()
         views = self._weights.views(self._mean)
         return {f"{name}:average": part.clone(memory_format=torch.contiguous_format) for name, part in views.items()}
 

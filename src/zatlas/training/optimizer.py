@@ -51,7 +51,7 @@ class Optimizer:
             learning_rate: Of Adam; that of the matrices follows it.
         """
         self._adam.learning_rate = learning_rate
-        self._adam.step(gradients[: self._n_adam])
+        self._adam.step(gradients[: self._n_adam], self._each)
         if self._muon is not None:
             rate = _MUON_RATE * learning_rate
             self._inner.mul_(1 - rate * self._weight_decay)
