@@ -5,12 +5,19 @@
 
 In this order, each part apart, so that one that fails leaves the others:
 
+    greys       images of 8 bits scaled on the device: the bits of the processor? milliseconds per batch of 64
     gradients   one step in float32 (without TF32) and in bfloat16 against the processor in float32: relative distance,
                 cosine
     bits        the same step twice: are all gradients the same to the last bit?
-    resume      a training stopped in the middle and resumed, against one that ran through: the same weights?
-    speed       images per second of a step (losses, gradients, AdamW) at batches of 16, 64, 512 in both formats, peak
-                memory, and on CUDA the same step captured as one graph, whose gradients must be those of the plain step
+    graph       steps replayed as CUDA graphs against plain ones: the same losses, while images, size of the batch,
+                weight of the rate and learning rate change?
+    resume      a training stopped in the middle and resumed, against one that ran through: the same weights? Plain,
+                and with graphs
+    speed       images per second of a step (losses, gradients, Muon and Adam) at batches of 16, 64, 512 in both
+                formats, plain and as graphs, and peak memory
+
+Graphs are switched on in zatlas by ZATLAS_CUDA_GRAPH=1 alone, until "graph" has passed and "speed" shows a gain on a
+device.
 
 The network is W1 of speed.md with the default decoder: 128 px, 32-64-128-256 channels, 16 latent dimensions. With
 --quick it is a small one, batches are of 4 and 8, and nothing that is printed says anything about speed.
@@ -19,6 +26,7 @@ The network is W1 of speed.md with the default decoder: 128 px, 32-64-128-256 ch
 import argparse
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -43,7 +51,7 @@ def main() -> None:
         raise SystemExit("torch finds no CUDA device; --device cpu --quick tries these lines on the processor")
     options.results.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"device": _device_facts(options.device), "quick": options.quick}
-    for part in (gradients, bits, resume, speed):
+    for part in (greys, gradients, bits, graph, resume, speed):
         begin = time.monotonic()
         try:
             found[part.__name__] = part(options.device, quick=options.quick)
@@ -79,26 +87,59 @@ def _network(quick: bool) -> Any:
     return build(NetworkConfig(latent_dim=16, channels=1, size=size, widths=widths, **layers), seed=0)
 
 
-def _step(device: str, precision: str, n: int, *, quick: bool) -> tuple[Any, Callable[[], Any]]:
+def _step(
+    device: str, precision: str, n: int, *, quick: bool, as_graph: bool = False
+) -> tuple[Any, Callable[..., Any]]:
     """Shards on the device, and a call that evaluates one batch there, which lies on the device already."""
     import torch
 
     from zatlas.training.shards import Shards, keyed_noise
 
     network = _network(quick)
-    shards = Shards(network, precision=precision, device=device)
+    shards = Shards(network, precision=precision, device=device, graph=as_graph)
     size = network.config.size
     generator = torch.Generator().manual_seed(1)
     x = torch.rand(n, 1, size, size, generator=generator).to(device)
     mask = torch.ones(n, 1, size, size, device=device)
     noise = keyed_noise(n, 16, seed=0, stream="training noise", index=0).to(device)
-    return shards, lambda: shards.evaluate(x, mask, noise, rate_weight=1.0)
+
+    def evaluate(rate_weight: float = 1.0, images: slice = slice(None)) -> Any:
+        return shards.evaluate(x[images], mask[images], noise[images], rate_weight=rate_weight)
+
+    return shards, evaluate
 
 
 def _tf32(allowed: bool) -> None:
     import torch
 
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def greys(device: str, *, quick: bool) -> dict[str, Any]:
+    """Whether images of 8 bits and masks have the processor's bits on the device, for several grey scales."""
+    import numpy as np
+    import torch
+
+    import zatlas as za
+    from zatlas.training.sending import batches_on, placed
+
+    size = 32 if quick else 128
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 4 * size, 4 * size)).astype(np.uint8)
+    found: dict[str, Any] = {}
+    scalings = (za.Scaling("minmax", 0, 255), za.Scaling("minmax", 13, 100.7), za.Scaling("standardise", 101.7, 33.3))
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "images.npy", pixels)
+        images, place = za.open_images(Path(folder) / "images.npy"), torch.device(device)
+        for scaling in scalings:
+            tiles = za.Tiles(images, size=size, scaling=scaling, augment=True)
+            pairs = zip(tiles.batches(0, 64), batches_on(place, tiles, 0, 64), strict=True)
+            same = [torch.equal(b.x.cpu(), a.x) and torch.equal(b.mask.cpu(), a.mask) for a, b in pairs]
+            found[f"{scaling.kind} {scaling.offset:g} {scaling.factor:g}"] = all(same)
+        found["passes"] = all(found.values())
+        batch = tiles.batch(0, np.arange(64), as_stored=True)
+        is_cuda = device.startswith("cuda")
+        found["ms_per_batch_of_64"] = round(1000 * _seconds(lambda: placed(batch, place), is_cuda, least_s=0.5), 3)
+    return found
 
 
 def gradients(device: str, *, quick: bool) -> dict[str, Any]:
@@ -139,6 +180,31 @@ def bits(device: str, *, quick: bool) -> dict[str, Any]:
     return found
 
 
+def graph(device: str, *, quick: bool) -> dict[str, Any]:
+    """Losses of the same steps, plain and replayed."""
+    n, found = (8 if quick else 16), {}
+    for precision in ("float32", "bfloat16"):
+        losses, graphs = [], (None, None)
+        for as_graph in (False, True):
+            shards, evaluate = _step(device, precision, n, quick=quick, as_graph=as_graph)
+            optimizer, own = shards.optimizer(kind="muon", weight_decay=0.1), []
+            for step in range(16):
+                images = slice(step % 2, None) if step % 3 == 2 else slice(None)
+                evaluated = evaluate(step / 16, images)
+                own.append(float(evaluated.distortion.sum() + evaluated.rate.sum()))
+                optimizer.step(evaluated.gradients, 1e-4 * (1 + step % 4))
+                shards.weights.renew()
+            losses.append(own)
+            graphs = (shards.graphs, optimizer.graphs)
+        largest = max(abs(a - b) / abs(b) for a, b in zip(*reversed(losses), strict=True))
+        failure = next((one.failure for one in graphs if one is not None and one.failure), "")
+        recorded = sum(len(one) for one in graphs if one is not None)
+        found[precision] = {"recorded": recorded, "failure": failure, "largest_difference": largest}
+    found["passes"] = all(f["recorded"] >= 2 and not f["failure"] and f["largest_difference"] < 1e-3
+                          for f in list(found.values()))  # fmt: skip
+    return found
+
+
 def resume(device: str, *, quick: bool) -> dict[str, Any]:
     """Whether a training that was stopped and resumed ends with the weights of an undisturbed one."""
     import numpy as np
@@ -167,36 +233,37 @@ def resume(device: str, *, quick: bool) -> dict[str, Any]:
             values = b"".join(p.detach().cpu().contiguous().numpy().tobytes() for p in vae.network.parameters())
             return hashlib.sha256(values).hexdigest()
 
-        found["undisturbed"] = fitted("whole", 0)
-        fitted("halved", half)
-        found["resumed"] = fitted("halved", 0)
-    found["passes"] = found["undisturbed"] == found["resumed"]
+        for words, switch in (("plain", "0"), ("with graphs", "1")):
+            os.environ["ZATLAS_CUDA_GRAPH"] = switch
+            whole = fitted(f"whole {words}", 0)
+            fitted(f"halved {words}", half)
+            found[words] = {"undisturbed": whole, "resumed": fitted(f"halved {words}", 0)}
+    del os.environ["ZATLAS_CUDA_GRAPH"]
+    found["passes"] = found["plain"]["undisturbed"] == found["plain"]["resumed"]
     return found
 
 
 def speed(device: str, *, quick: bool) -> dict[str, Any]:
-    """Images per second and peak memory of a step."""
+    """Images per second and peak memory of a step, plain and as graphs."""
     import torch
 
     is_cuda, found = device.startswith("cuda"), {}
     for precision in ("float32", "bfloat16"):
         for n in (4, 8) if quick else (16, 64, 512):
-            shards, evaluate = _step(device, precision, n, quick=quick)
-            optimizer = torch.optim.AdamW([shards.weights.values], lr=1e-4, fused=True)
+            for words in ("plain", "graphs"):
+                shards, evaluate = _step(device, precision, n, quick=quick, as_graph=words == "graphs")
+                optimizer = shards.optimizer(kind="muon", weight_decay=0.1)
 
-            def step(shards: Any = shards, evaluate: Any = evaluate, optimizer: Any = optimizer) -> Any:
-                shards.weights.values.grad = (found := evaluate()).gradients
-                optimizer.step()
-                shards.weights.renew()
-                return found
+                def step(shards: Any = shards, evaluate: Any = evaluate, optimizer: Any = optimizer) -> None:
+                    optimizer.step(evaluate().gradients, 1e-4)
+                    shards.weights.renew()
 
-            if is_cuda:
-                torch.cuda.reset_peak_memory_stats()
-            facts = {"images_per_s": round(n / _seconds(step, is_cuda, least_s=0.2 if quick else 5.0), 1)}
-            if is_cuda:
-                facts["peak_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
-                facts |= _as_graph(evaluate, n)
-            found[f"{precision}, {n}"] = facts
+                if is_cuda:
+                    torch.cuda.reset_peak_memory_stats()
+                facts = {"images_per_s": round(n / _seconds(step, is_cuda, least_s=0.2 if quick else 5.0), 1)}
+                if is_cuda:
+                    facts["peak_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
+                found[f"{precision}, {n}, {words}"] = facts
     return found
 
 
@@ -216,31 +283,6 @@ def _seconds(step: Callable[[], Any], is_cuda: bool, *, least_s: float) -> float
 
     steps(5)
     return steps(max(3, int(least_s / max(steps(3), 1e-6))))
-
-
-def _as_graph(evaluate: Callable[[], Any], n: int) -> dict[str, Any]:
-    """The same evaluation captured as a CUDA graph: its speed, and whether its gradients are those of the plain one."""
-    import torch
-
-    try:
-        expected = evaluate().gradients.clone()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                evaluate()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        # The pool of zatlas computes in a thread of its own, which a strict capture refuses.
-        with torch.cuda.graph(graph, capture_error_mode="relaxed"):
-            captured = evaluate().gradients
-        graph.replay()
-        torch.cuda.synchronize()
-        distance = float((captured - expected).norm() / expected.norm())
-        images_per_s = round(n / _seconds(graph.replay, True, least_s=2.0), 1)
-    except Exception as err:  # noqa: BLE001 - that it cannot be captured is a finding
-        return {"graph_failed": f"{type(err).__name__}: {str(err).splitlines()[0] if str(err) else ''}"}
-    return {"graph_images_per_s": images_per_s, "graph_distance": distance}
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ ROOMS = {
         "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "network", "own",
     ),
     "training": (
-        "adam", "weights", "muon", "optimizer", "average", "sending", "jitter", "shards", "linear", "checkpoints",
-        "pace", "rehearsal", "devices", "start", "fit",
+        "adam", "weights", "muon", "sending", "graphs", "optimizer", "average", "jitter", "shards", "linear",
+        "checkpoints", "pace", "rehearsal", "devices", "start", "fit",
     ),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "fitted_priors",

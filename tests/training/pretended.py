@@ -8,6 +8,8 @@ Inside `PretendedDevice` the device "meta" holds numbers. Whatever is computed t
 torch lets a CUDA build alone speak of CUDA tensors with gradients, so the device goes by the name of "meta".
 """
 
+import math
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
@@ -95,6 +97,58 @@ class PretendedDevice(TorchDispatchMode):
             self.bytes_sent.append(source.nbytes)
             if not kwargs.get("non_blocking"):
                 self.waits.append("to the device")
+
+
+class Recorder(TorchDispatchMode):
+    """A CUDA graph, pretended: operations as they were called, done again on the same tensors and plain numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.before = [], []
+
+    @classmethod
+    def on(cls, device):
+        """What `zatlas.training.graphs.recorded` does on a CUDA device."""
+
+        def recorded(function):
+            n_waits = len(device.waits)
+            with cls() as recorder:
+                found = function()
+            for one, value in reversed(recorder.before):
+                one.here.copy_(value)
+            if len(device.waits) > n_waits:
+                raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand more")
+            _scribble(found, recorder.before)  # nothing is computed while a graph is recorded
+            return found, recorder.replay
+
+        return recorded
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        written = [
+            one
+            for place, argument in zip(args, func._schema.arguments, strict=False)
+            if argument.alias_info is not None and argument.alias_info.is_write
+            for one in tree_leaves(place)
+        ]
+        self.before += [(one, one.here.clone()) for one in written]
+        found = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, found))
+        return found
+
+    @torch.no_grad()
+    def replay(self):
+        for func, args, kwargs, found in self.calls:
+            again = func(*args, **kwargs)
+            for place, one in zip(tree_leaves(found), tree_leaves(again), strict=True):
+                if isinstance(place, There) and place is not one:
+                    place.here.copy_(one.here)
+
+
+def _scribble(found, before):
+    old = {one.here.untyped_storage().data_ptr() for one, _ in before}
+    for one in tree_leaves(found):
+        if isinstance(one, There) and one.here.untyped_storage().data_ptr() not in old:
+            one.here.fill_(math.nan)
 
 
 def _here(one):

@@ -76,6 +76,7 @@ def test_numbers_of_a_device_come_in_one_piece():
 
 @pytest.mark.parametrize(("has_bfloat16", "precision"), [(True, "bfloat16"), (False, "float32")])
 def test_a_cuda_device_is_asked_and_not_the_processor(has_bfloat16, precision, monkeypatch):
+    monkeypatch.delenv("ZATLAS_CUDA_GRAPH", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has_bfloat16)
     monkeypatch.setattr(devices, "_processor_flags", lambda: pytest.fail("the processor was asked"))
@@ -83,7 +84,10 @@ def test_a_cuda_device_is_asked_and_not_the_processor(has_bfloat16, precision, m
     assert (chosen.precision, chosen.threads) == (precision, 1)
     assert "CUDA device" in chosen.reasons["precision"]
     assert chosen.to_dict()["tf32"]["value"] == "in convolutions"
-    assert "tf32" not in choose(TrainConfig(device="cpu", precision="float32"), SMALL).to_dict()
+    assert chosen.to_dict()["cuda_graph"]["value"] == "off"
+    monkeypatch.setenv("ZATLAS_CUDA_GRAPH", "1")
+    assert chosen.to_dict()["cuda_graph"]["value"] == "on"
+    assert not {"tf32", "cuda_graph"} & set(choose(TrainConfig(device="cpu", precision="float32"), SMALL).to_dict())
 
 
 @pytest.mark.parametrize(

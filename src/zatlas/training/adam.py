@@ -26,14 +26,14 @@ class AdamW:
         weight_decay: Share of the parameters that a step at learning rate 1 takes away.
 
     Attributes:
-        learning_rate: Of the next step; 0 at first.
+        learning_rate: Of the next step; 0 at first. A tensor where a CUDA graph must read it anew.
         state: exp_avg and exp_avg_sq, (p,) like the parameters, and step, the number of steps done, a scalar. Tensors
             may be copied into, but stay the same ones.
     """
 
     def __init__(self, values: Float[Tensor, " p"], *, weight_decay: float = 0.0) -> None:
         self._values, self._weight_decay = values.detach(), weight_decay
-        self.learning_rate = 0.0
+        self.learning_rate: float | Float[Tensor, ""] = 0.0
         self.state: dict[str, Tensor] = {
             "exp_avg": torch.zeros_like(self._values),
             "exp_avg_sq": torch.zeros_like(self._values),

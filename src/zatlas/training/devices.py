@@ -19,6 +19,7 @@ from zatlas.compute import cores, shard_images
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, Shape
+from zatlas.training import graphs
 from zatlas.training.rehearsal import rehearse
 
 __all__ = ["Devices", "choose", "raise_allocator_thresholds"]
@@ -56,7 +57,7 @@ class Devices:
         """Each choice as {"value", "reason"}, for training.json."""
         chosen = {name: {"value": getattr(self, name), "reason": reason} for name, reason in self.reasons.items()}
         others = {"memory_format": _MEMORY_FORMAT, "compile": _COMPILE, "allocator": _allocator()}
-        return {**chosen, **others, **({} if self.device == "cpu" else {"tf32": _tf32()})}
+        return {**chosen, **others, **({} if self.device == "cpu" else {"tf32": _tf32(), "cuda_graph": _cuda_graph()})}
 
 
 _MEMORY_FORMAT: dict[str, str | int] = {
@@ -76,6 +77,13 @@ def _tf32() -> dict[str, str | int]:
         "value": f"in {' and '.join(names)}" if names else "off",
         "reason": "as torch is set: TF32 keeps 10 bits of float32's 23 and is several times as fast",
     }
+
+
+def _cuda_graph() -> dict[str, str | int]:
+    """Whether steps are replayed as CUDA graphs, where they can be."""
+    if graphs.are_asked_for():
+        return {"value": "on", "reason": "the environment asks for it"}
+    return {"value": "off", "reason": "no device has shown what it gains; ZATLAS_CUDA_GRAPH=1 asks for it"}
 
 
 def choose(config: TrainConfig, network: Shape, *, stored_precision: str = "") -> Devices:

@@ -41,7 +41,7 @@ from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight
 from zatlas.progress import Step
 from zatlas.tiles.loader import Batch, Tiles
-from zatlas.training import checkpoints
+from zatlas.training import checkpoints, graphs
 from zatlas.training.average import Average
 from zatlas.training.devices import Devices, choose
 from zatlas.training.jitter import Moves, keyed_jitter
@@ -125,7 +125,13 @@ def fit(
     devices = choose(config, network.config, stored_precision=_stored_precision(run))
     with (
         one_thread_per_operator(),
-        Shards(network, precision=devices.precision, threads=devices.threads, device=devices.device) as shards,
+        Shards(
+            network,
+            precision=devices.precision,
+            threads=devices.threads,
+            device=devices.device,
+            graph=graphs.are_asked_for(),
+        ) as shards,
     ):
         training = _Training(network, train, validation, test, config, beta, seed, run, devices, shards, start)
         if not training.resume():

@@ -74,12 +74,15 @@ class Muon:
         self.momentum = torch.zeros_like(values)
 
     @torch.no_grad()
-    def step(self, gradients: Float[Tensor, " p"], rate: float, each: Callable[..., Iterable[None]] = map) -> None:
+    def step(
+        self, gradients: Float[Tensor, " p"], rate: float | Float[Tensor, ""],
+        each: Callable[..., Iterable[None]] = map,
+    ) -> None:  # fmt: skip
         """Move every matrix.
 
         Args:
             gradients: Of all values; overwritten.
-            rate: How far, in spectral norm.
+            rate: How far, in spectral norm; a tensor where a CUDA graph must read it anew.
             each: Calls a function for each matrix, such as `map` or that of a pool of threads; they do not depend on
                 each other.
         """
@@ -88,7 +91,11 @@ class Muon:
 
         def move(pair: tuple[Tensor, Tensor]) -> None:
             matrix, direction = pair
-            matrix.sub_(orthogonalised(direction, self._dtype), alpha=rate)
+            step = orthogonalised(direction, self._dtype)
+            if isinstance(rate, Tensor):
+                matrix.sub_(step.mul_(rate))
+            else:
+                matrix.sub_(step, alpha=rate)
 
         for _ in each(move, zip(self._values, self._matrices(directions), strict=True)):
             pass

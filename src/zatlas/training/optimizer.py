@@ -11,7 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zatlas.training.adam import AdamW
+from zatlas.training.graphs import Graphs
 from zatlas.training.muon import Muon
+from zatlas.training.sending import sent
 from zatlas.training.weights import Weights
 
 __all__ = ["Optimizer"]
@@ -30,11 +32,22 @@ class Optimizer:
             "adam".
         each: Calls a function for each of several things, such as `map` or that of a pool of threads; without effect on
             the result.
+        graphs: Replays steps on a CUDA device; None computes each.
+
+    Attributes:
+        graphs: The same.
     """
 
     def __init__(
-        self, weights: Weights, *, kind: str, weight_decay: float = 0.0, each: Callable[..., Iterable[None]] = map
+        self,
+        weights: Weights,
+        *,
+        kind: str,
+        weight_decay: float = 0.0,
+        each: Callable[..., Iterable[None]] = map,
+        graphs: Graphs | None = None,
     ) -> None:
+        self.graphs = graphs
         self._weights, self._each, self._weight_decay = weights, each, weight_decay
         values = weights.values.detach()
         has_muon = kind == "muon" and weights.n_plain < len(values)
@@ -50,6 +63,12 @@ class Optimizer:
             gradients: A vector like `Weights.values`; overwritten.
             learning_rate: Of Adam; that of the matrices follows it.
         """
+        if self.graphs is None:
+            self._move(gradients, learning_rate)
+        else:
+            self.graphs.run(self._move, gradients, sent(torch.tensor(learning_rate), gradients.device))
+
+    def _move(self, gradients: Float[Tensor, " p"], learning_rate: float | Float[Tensor, ""]) -> None:
         self._adam.learning_rate = learning_rate
         self._adam.step(gradients[: self._n_adam], self._each)
         if self._muon is not None:

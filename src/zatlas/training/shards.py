@@ -8,7 +8,7 @@ The noise of the reparameterisation and the jitter of the images are pure functi
 batch before it is cut.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -17,9 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zatlas.compute import pool_of, shard_images
-from zatlas.model.likelihoods import Residuals
-from zatlas.model.network import Network
+from zatlas.model.likelihoods import LIKELIHOODS, Residuals
+from zatlas.model.network import Network, NetworkConfig
 from zatlas.randomness import torch_seed
+from zatlas.training.graphs import Graphs
 from zatlas.training.jitter import Moves, jittered
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.sending import brought, sent
@@ -59,13 +60,23 @@ class Shards:
         threads: Worker threads, each computing one shard at a time with one thread per operator.
         device: Name of the torch device. Another one than the processor computes each batch in one piece, in the thread
             that asks for it.
+        graph: Replay steps there as CUDA graphs (graphs.py); those of a network of zatlas alone.
 
     Attributes:
         device: The torch device.
+        graphs: Those of the evaluation; None where each step is computed.
         weights: The parameters; whoever changes them calls `weights.renew()`.
     """
 
-    def __init__(self, network: Network, *, precision: str = "float32", threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        precision: str = "float32",
+        threads: int = 1,
+        device: str = "cpu",
+        graph: bool = False,
+    ) -> None:
         self.device = torch.device(device)
         network.to(self.device)
         self.weights = Weights(network, getattr(torch, precision))
@@ -74,11 +85,19 @@ class Shards:
         self._gradient_views = list(self.weights.views(self._gradients).values())
         self._groups = _balanced([view.numel() for view in self._gradient_views])
         self._pool = pool_of(threads)
+        has_graphs = graph and self.device.type != "cpu" and _is_of_zatlas(network)
+        self.graphs = Graphs(self._memory) if has_graphs else None
+
+    def _memory(self) -> list[Tensor]:
+        """What a step reads and others change."""
+        network = self.weights.computing
+        return [*network.parameters(), *network.buffers(), self._gradients]
 
     def optimizer(self, *, kind: str, weight_decay: float) -> Optimizer:
         """A fresh optimizer of `weights`, which computes on this pool; arguments as in `Optimizer`."""
         each = self._each if self.device.type == "cpu" else map
-        return Optimizer(self.weights, kind=kind, weight_decay=weight_decay, each=each)
+        graphs = None if self.graphs is None else Graphs()
+        return Optimizer(self.weights, kind=kind, weight_decay=weight_decay, each=each, graphs=graphs)
 
     def _each(self, function: Callable[[Any], None], things: Iterable[Any]) -> Iterable[None]:
         return self._pool.map(function, things)
@@ -113,8 +132,12 @@ class Shards:
         if self.device.type == "cpu":
             return self._in_shards(x, mask, noise, rate_weight, jitter)
         x, mask, noise = (sent(tensor, self.device) for tensor in (x, mask, noise))
-        jitter = None if jitter is None else jitter.to(self.device)
-        found = self._in_one_piece(x, mask, noise, rate_weight, jitter)
+        moves = () if jitter is None else jitter.to(self.device)
+        if self.graphs is None or rate_weight is None:
+            found = self._in_one_piece(x, mask, noise, rate_weight, *moves)
+        else:
+            weight = sent(torch.tensor(rate_weight), self.device)
+            found = self.graphs.run(self._in_one_piece, x, mask, noise, weight, *moves)
         distortion, rate, means, norm = brought([found.distortion, found.rate, found.means, found.norm])
         return found._replace(distortion=distortion, rate=rate, means=means, norm=norm)
 
@@ -132,8 +155,9 @@ class Shards:
         return self._joined([self._collected(job.result(), is_first=place == 0) for place, job in enumerate(jobs)])
 
     def _in_one_piece(
-        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | None, jitter: Moves | None
+        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | Tensor | None, *moves: Tensor
     ) -> Evaluated:
+        jitter = Moves(*moves) if moves else None
         return self._joined([self._collected(self._one(x, mask, noise, len(x), rate_weight, jitter), is_first=True)])
 
     def _joined(self, parts: list["_Part"]) -> Evaluated:
@@ -154,13 +178,13 @@ class Shards:
                 total.copy_(gradient) if is_first else total.add_(gradient)
 
         if part.gradients:
-            each = self._each if self._device.type == "cpu" else map
+            each = self._each if self.device.type == "cpu" else map
             for _ in each(add, self._groups):
                 pass
         return part
 
     def _one(
-        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | None, jitter: Moves | None
+        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | Tensor | None, jitter: Moves | None
     ) -> "_Part":
         network = self.weights.computing
         x = x if jitter is None else jittered(x, jitter)
@@ -187,6 +211,11 @@ def _balanced(sizes: Sequence[int]) -> list[list[int]]:
         groups[smallest].append(place)
         sums[smallest] += sizes[place]
     return [group for group in groups if group]
+
+
+def _is_of_zatlas(network: Network) -> bool:
+    """Whether all that changes in it from step to step is known to lie in parameters and buffers."""
+    return isinstance(network.config, NetworkConfig) and type(network.likelihood) in LIKELIHOODS.values()
 
 
 class _Part(NamedTuple):
