@@ -46,7 +46,7 @@ def losses(config, *, graph, steps=5, optimizer="muon", disturb=None):
             noise = keyed_noise(n, 3, seed=0, stream="training noise", index=step)
             moves = keyed_jitter(n, amount=0.1, seed=0, stream="jitter", index=step)
             shown = x.roll(step, dims=0)[:n]
-            evaluated = shards.evaluate(shown, torch.ones(n, 1, 16, 16), noise, rate_weight=step / 4, jitter=moves)
+            evaluated = shards.evaluate(shown, torch.ones(n, 1, 16, 16), noise, rate_weight=500.0 * step, jitter=moves)
             found.append([float(evaluated.distortion.sum()), float(evaluated.rate.sum()), float(evaluated.norm)])
             moving.step(evaluated.gradients, (1e-3, 4e-3)[step % 2])
             shards.weights.renew()
