@@ -233,7 +233,8 @@ def resume(device: str, *, quick: bool) -> dict[str, Any]:
             values = b"".join(p.detach().cpu().contiguous().numpy().tobytes() for p in vae.network.parameters())
             return hashlib.sha256(values).hexdigest()
 
-        for words, switch in (("plain", "0"), ("with graphs", "1")):
+        kinds = {"plain": "0", "with graphs": "1"} if device.startswith("cuda") else {"plain": "0"}
+        for words, switch in kinds.items():
             os.environ["ZATLAS_CUDA_GRAPH"] = switch
             whole = fitted(f"whole {words}", 0)
             fitted(f"halved {words}", half)
@@ -250,7 +251,7 @@ def speed(device: str, *, quick: bool) -> dict[str, Any]:
     is_cuda, found = device.startswith("cuda"), {}
     for precision in ("float32", "bfloat16"):
         for n in (4, 8) if quick else (16, 64, 512):
-            for words in ("plain", "graphs"):
+            for words in ("plain", "graphs") if is_cuda else ("plain",):
                 shards, evaluate = _step(device, precision, n, quick=quick, as_graph=words == "graphs")
                 optimizer = shards.optimizer(kind="muon", weight_decay=0.1)
 
