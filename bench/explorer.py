@@ -34,14 +34,16 @@ import numpy as np
 from explorer_bundle import D, Networks, Shape, exported, write_bundle
 
 PARTS = ("paint", "frames", "decode", "sizes", "drag")
+_FOUR = (32, 64, 128, 256)  # the default of 0.1.0
 SHAPES = (
     Shape(64, (16, 32, 64, 128)),
-    Shape(),
+    Shape(),  # the default
+    Shape(128, _FOUR),
     Shape(128, (64, 128, 256, 512)),
-    Shape(256),
-    Shape(128, blocks=1),
+    Shape(256, _FOUR),
+    Shape(128, _FOUR, blocks=1),
     Shape(256, (64, 128, 256, 512)),
-    Shape(256, blocks=1),
+    Shape(256, _FOUR, blocks=1),
 )
 LIVE, ON_RELEASE = 300, 2000
 """Most multiply-adds of a decoder that follows a slider, or is computed on release [million]."""

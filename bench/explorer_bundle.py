@@ -21,6 +21,7 @@ from zatlas.explorer.bundle.columns import Files, category_column, number_column
 from zatlas.explorer.bundle.dimensions import support_entry
 from zatlas.explorer.bundle.sheets import THUMBNAIL_PX, Sheet
 from zatlas.explorer.bundle.writing import SCHEMA_VERSION
+from zatlas.model.automatic import automatic_widths
 from zatlas.model.network import Network, NetworkConfig, build
 from zatlas.trust import support
 
@@ -39,7 +40,7 @@ class Shape(NamedTuple):
     """A decoder: side of the images [px], channels of the stages, residual blocks after each stage."""
 
     size: int = 128
-    widths: tuple[int, ...] = (32, 64, 128, 256)
+    widths: tuple[int, ...] = automatic_widths(128)
     blocks: int = 0
 
     def __str__(self) -> str:

@@ -304,6 +304,8 @@ def test_zatlas_trains_the_network_of_the_peers_as_they_do(common: ModuleType, m
     assert (model.widths, model.likelihood, model.linear_path) == (task.widths, "bernoulli", "off")
     own = user.settings_of(dataclasses.replace(task, settings="own", planned_epochs=7))
     assert own == (ModelConfig(), TrainConfig(epochs=7))
+    no_path, _ = user.settings_of(dataclasses.replace(task, settings="own, no path"))
+    assert no_path == ModelConfig(linear_path="off")
     old, how = user.settings_of(dataclasses.replace(task, settings="0.1.0"))
     assert (old.widths, old.likelihood, how.optimizer, how.batch_size) == (task.widths, "gaussian", "adam", 16)
     assert (how.epochs, how.ema_decay, how.weight_decay, how.jitter) == (2, 0.0, 0.0, 0.06)
@@ -396,7 +398,7 @@ def test_a_peer_without_its_library_is_named_and_stops_nobody(tmp_path: Path) ->
 @pytest.mark.slow
 def test_the_defaults_of_today_run_against_those_of_0_1_0(tmp_path: Path) -> None:
     command = [sys.executable, BENCH / "train.py", "--old-defaults", "--results", tmp_path]
-    command += ["--rounds", "1", "--epochs", "5", "--images", "48"]
+    command += ["--rounds", "1", "--epochs", "5", "--images", "48", "--only", "today", "today-short"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "train-old-defaults.json").read_text())
@@ -416,3 +418,16 @@ def test_a_step_is_measured_against_that_of_another_checkout(tmp_path: Path) -> 
     assert 0.05 < one["outside"] < 0.9 and one["cpu_ms_per_image"] > 0
     assert "other: shards, 1 threads, batch 8" in found
     assert "Times as fast as the other checkout" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_best_batch_size_of_each_peer_that_runs_is_kept(tmp_path: Path) -> None:
+    """In the Python at hand, which has no Keras."""
+    command = [sys.executable, BENCH / "train.py", "--tune", "--here", "--results", tmp_path]
+    command += ["--rounds", "1", "--epochs", "2", "--images", "40"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "train-batch.json").read_text())
+    assert list(found["best"]) == ["notebook"] and sorted(found["psnr"]["notebook"]) == ["16", "32", "64"]
+    assert found["best"]["notebook"] == int(max(found["psnr"]["notebook"], key=found["psnr"]["notebook"].get))
+    assert "keras-16 (did not run): " in done.stdout

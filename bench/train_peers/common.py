@@ -48,8 +48,8 @@ class Task:
         learning_rate: Of Adam, constant.
         watch_every: Reconstruct the test images after each so manyth epoch and the last one; 0 never. The clock stands
             still meanwhile.
-        settings: "" for those above; zatlas also has "own", its default network and settings, and "0.1.0", those of
-            version 0.1.0.
+        settings: "" for those above; zatlas also has "own", its default network and settings, "own, no path", and
+            "0.1.0", those of version 0.1.0.
         planned_epochs: For zatlas, whose learning rate falls along a cosine: the epochs after which it would end;
             0 takes those that are run.
     """

@@ -6,7 +6,8 @@ of the weights, weight decay, the linear path, jitter and warm-up are off. It ne
 training images, so that no image is lost.
 
 With the settings "own" it trains its default network by its default settings, and chooses the epoch by the validation
-images; with "0.1.0" those of version 0.1.0, by today's code.
+images; with "own, no path" it does not begin at principal components; "0.1.0" are those of version 0.1.0, by today's
+code.
 
 Between two epochs it evaluates the validation images, writes its history and keeps the weights of the best epoch; that
 counts in its time. The weights that are kept are those that are judged.
@@ -31,8 +32,8 @@ def settings_of(task: Task) -> tuple[ModelConfig, TrainConfig]:
     """Network and training that the task asks for."""
     epochs = task.planned_epochs or task.epochs
     plain = {"optimizer": "adam", "ema_decay": 0.0, "weight_decay": 0.0, "patience": 0}
-    if task.settings == "own":
-        return ModelConfig(), TrainConfig(epochs=epochs)
+    if task.settings in ("own", "own, no path"):
+        return ModelConfig(linear_path="auto" if task.settings == "own" else "off"), TrainConfig(epochs=epochs)
     if task.settings == "0.1.0":
         return ModelConfig(widths=(32, 64, 128, 256), linear_path="off"), TrainConfig(epochs=epochs, **plain)
     model = ModelConfig(
