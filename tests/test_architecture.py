@@ -19,7 +19,7 @@ ROOMS = {
         "source", "splits", "labels", "resizing", "packing", "collection", "readers", "statistics", "inspection",
         "phantom",
     ),
-    "tiles": ("samplers", "transforms", "loader", "pixel_pca"),
+    "tiles": ("samplers", "transforms", "loader", "greys", "pixel_pca"),
     "model": (
         "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "network", "own",
     ),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from zatlas.atlas.encode import encode, grey_limits
+from zatlas.atlas.encode import encode
 from zatlas.compute import in_shards
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
@@ -17,6 +17,7 @@ from zatlas.model.likelihoods import likelihood
 from zatlas.model.network import Network, NetworkConfig, Shape, build
 from zatlas.model.own import _Decode, _Encode
 from zatlas.model.priors import StandardNormal
+from zatlas.tiles.greys import grey_limits
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from example_results import example_results
 
-from zatlas.atlas.encode import known_grey_limits
 from zatlas.explorer.bundle.facts import base_name, comparison, is_synthetic, privacy, run, title
 from zatlas.explorer.bundle.writing import _measured_limits
+from zatlas.tiles.greys import known_grey_limits
 from zatlas.tiles.transforms import Scaling
 
 

@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density
-from zatlas.atlas.encode import grey_limits
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.atlas.paths import TRAVERSAL_VALUES, spacing, traversal, traversal_order
@@ -25,6 +24,7 @@ from zatlas.model.network import Network
 from zatlas.randomness import generator
 from zatlas.results.kinds import Gallery, Samples, Traversal, Walk
 from zatlas.results.priors import LATENTS, OWN, compare_priors, drawn_latents, own_mismatch
+from zatlas.tiles.greys import grey_limits
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import as_shown
 from zatlas.trust.features import image_features, named_changes
@@ -45,7 +45,7 @@ class View:
 
     Args:
         network: The trained network, in evaluation mode.
-        tiles: Grid tiles that fix the grey limits, best those of training (`encode.grey_limits`).
+        tiles: Grid tiles that fix the grey limits, best those of training (`tiles.greys.grey_limits`).
     """
 
     def __init__(self, network: Network, tiles: Tiles) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from zatlas import files
 from zatlas.atlas.atlas import Atlas
-from zatlas.atlas.encode import grey_limits, known_grey_limits
 from zatlas.errors import DataError, FileAccessError, WriteError
 from zatlas.explorer.bundle import facts
 from zatlas.explorer.bundle.columns import Files, clean, plain, row_names, shared_columns
@@ -27,6 +26,7 @@ from zatlas.explorer.bundle.sheets import THUMBNAIL_PX, write_sheets
 from zatlas.progress import Talk
 from zatlas.results.kinds import StudyResults
 from zatlas.studies.study import Study
+from zatlas.tiles.greys import grey_limits, known_grey_limits
 from zatlas.tiles.transforms import Scaling
 
 if TYPE_CHECKING:
