@@ -40,6 +40,24 @@ def test_pca_of_more_images_than_values_takes_the_covariance():
     assert (found.components[np.arange(5), np.abs(found.components).argmax(axis=1)] > 0).all()
 
 
+def test_the_first_components_are_a_smaller_pca(images):
+    large, small = fit_pixel_pca(images.copy(), 5), fit_pixel_pca(images.copy(), 2)
+    found = large.first(2)
+    np.testing.assert_allclose(found.components, small.components, atol=1e-6)
+    assert (found.left_out, found.beyond) == (pytest.approx(small.left_out), pytest.approx(small.beyond))
+    np.testing.assert_allclose(found.reconstruct(images), small.reconstruct(images), atol=1e-6)
+    assert large.first(5) is large and large.first(9) is large
+
+
+def test_a_pca_on_another_scale_is_that_of_the_images_there(images):
+    expected, found = fit_pixel_pca(3 * images - 2, 3), fit_pixel_pca(images.copy(), 3).rescaled(3.0, -2.0)
+    np.testing.assert_allclose(found.mean, expected.mean, atol=1e-5)
+    np.testing.assert_allclose(found.variance[:3], expected.variance[:3], rtol=1e-4)
+    assert found.left_out == pytest.approx(expected.left_out, rel=1e-3)
+    made = [pca.reconstruct(3 * images - 2, is_clipped=False) for pca in (found, expected)]
+    np.testing.assert_allclose(made[0], made[1], atol=1e-4)
+
+
 def test_pca_of_few_images_stops_at_their_rank(images):
     found = fit_pixel_pca(images[:4].copy(), 16)
     assert found.components.shape == (3, 144)

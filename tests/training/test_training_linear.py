@@ -11,7 +11,7 @@ from zatlas.images.source import ArraySource
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training import linear
-from zatlas.training.linear import fit_settled_pca
+from zatlas.training.linear import PcaTrail, SettledPcas, fit_settled_pca, fit_settled_pcas
 from zatlas.trust.evaluation import psnr
 
 N, SIDE = 300, 16
@@ -68,6 +68,51 @@ def test_draws_end_at_the_most_allowed(still):
     assert np.isnan(found.other_db)
 
 
+def test_several_sizes_take_one_fit_that_goes_on_until_none_gains():
+    train = tiles_of(blobs(60, 0, 3.0), "whole")
+    validation = tiles_of(blobs(100, 1, 3.0), "grid", scaling=train.scaling)
+    settings = {"seed": 0, "jitter": 0.2, "most_draws": 10_000}
+    found = fit_settled_pcas(train, validation, (100, 2, 6), **settings)
+    assert found.sizes == (2, 6, 100)
+    trail = found.trails[0]
+    assert trail.draws == (1024, 2048, 4096, 8192, 10_000)
+    is_settled = np.diff(trail.validation_db, axis=0) < 0.02
+    assert is_settled[0].tolist() == [True, False, True], "6 alone went on"
+    assert is_settled[2].tolist() == [False, True, True], "2 alone went on"
+    x = validation.take(np.arange(100))
+    for n in (2, 6, 100):
+        one = trail.at(n)
+        np.testing.assert_array_equal(one.pca.components, trail.pca.components[:n])
+        assert one.validation_db[-1] == pytest.approx(psnr(x, one.pca.reconstruct(x)).mean(), abs=1e-4)
+    fewer = fit_settled_pcas(train, validation, (6,), **settings | {"most_draws": 1100})
+    more = fewer.looked_at((2, 6), validation, (0.0, 1.0))
+    assert more.sizes == (2, 6) and fewer.looked_at((6,), validation, None) is fewer
+    before, after = fewer.trails[0].validation_db, more.trails[0].validation_db
+    np.testing.assert_array_equal(after[:, 1], before[:, 0])
+    assert after[-1, 0] < after[-1, 1] and np.isnan(after[:-1, 0]).all()
+
+
+def test_each_size_has_the_kind_that_validation_favours(still):
+    pca = fit_settled_pca(*still, 2, seed=0).pca
+    moved = PcaTrail(pca, True, True, (1, 2), (8, 16), np.array([[1.0, 2.0], [3.0, 6.0]]))
+    as_is = PcaTrail(pca, False, True, (1, 2), (9,), np.array([[4.0, 5.0]]))
+    found = SettledPcas((moved, as_is))
+    assert [found.at(n).is_augmented for n in (1, 2)] == [False, True]
+    assert [(found.at(n).validation_db, found.at(n).other_db) for n in (1, 2)] == [((4.0,), 3.0), ((2.0, 6.0), 5.0)]
+    assert SettledPcas((moved,)).at(1).n_draws == 16 and np.isnan(SettledPcas((moved,)).at(1).other_db)
+
+
+def test_progress_rises_to_its_end(still):
+    told: list[tuple[int, int]] = []
+    train, validation = still
+    fit_settled_pcas(
+        train, validation, (2,), seed=0, jitter=0.3, most_draws=2000, on_progress=lambda *n: told.append(n)
+    )
+    done = [n for n, _ in told]
+    assert {total for _, total in told} == {2000 + N} and done == sorted(done)
+    assert done[-1] == 2000 + N and 64 in done and 2064 in done
+
+
 def test_tiles_are_turned_and_never_moved(monkeypatch):
     image = np.zeros((1, 1, 60, 60), np.uint8)
     image[0, 0] = np.linspace(0, 255, 60).astype(np.uint8)[:, None]  # brighter downwards, never sideways
@@ -87,8 +132,8 @@ def test_padding_of_validation_does_not_count(still):
     batch = small.batch(0, np.arange(100))
     x, mask = batch.x.numpy(), batch.mask.numpy()
     assert mask.mean() == 0.5
-    expected = psnr(x, found.pca.reconstruct(x), mask).mean()
-    assert linear._validation_db(found.pca, small, (0.0, 1.0)) == pytest.approx(expected, abs=1e-4)
+    expected = [psnr(x, found.pca.first(n).reconstruct(x), mask).mean() for n in (1, 2)]
+    assert linear._validation_db(found.pca, (1, 2), small, (0.0, 1.0)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_images_on_another_scale_give_the_same_pca():

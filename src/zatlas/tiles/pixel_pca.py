@@ -62,6 +62,21 @@ class PixelPca:
         """Variance outside the listed spectrum, summed over all values of an image."""
         return max(self.left_out - float(self.variance[len(self.components) :].sum()), 0.0)
 
+    def first(self, n_components: int) -> "PixelPca":
+        """The PCA of the same images with fewer components: the first ones; itself where it has no more."""
+        n = len(self.components)
+        if n_components >= n:
+            return self
+        left_out = self.left_out + float(self.variance[n_components:n].sum())
+        return PixelPca(self.mean, self.components[:n_components], self.variance, left_out, self.n)
+
+    def rescaled(self, factor: float, offset: float) -> "PixelPca":
+        """The PCA of the images times `factor`, above 0, plus `offset`."""
+        return PixelPca(
+            np.asarray(self.mean * factor + offset, np.float32), self.components, self.variance * factor**2,
+            self.left_out * factor**2, self.n,
+        )  # fmt: skip
+
     def transform(self, images: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n k"]:
         """Scores of images on the components."""
         with one_thread():
@@ -206,7 +221,8 @@ class PcaStream:
         kept = min(self.n_components, self.n - 1, _n_above_rounding(values))
         left_out = max(self._total - float(values[:kept].sum()), 0.0) / (self.n - 1)
         mean = self._mean.reshape(self._shape).astype(np.float32)
-        return PixelPca(mean, _with_signs(rows[:kept].astype(np.float32)), values / (self.n - 1), left_out, self.n)
+        components = _with_signs(np.ascontiguousarray(rows[:kept], np.float32))
+        return PixelPca(mean, components, values / (self.n - 1), left_out, self.n)
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         n_values = int(np.prod(shape))
