@@ -42,6 +42,7 @@ from zatlas.model.priors import VampPrior
 from zatlas.progress import Step
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.pixel_pca import PixelPca
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import fit
@@ -174,6 +175,7 @@ class VAE:
         train: TrainConfig | None = None,
         run: str | Path | None = None,
         keep_freed_memory: bool = False,
+        pca: Callable[[], PixelPca] | None = None,
         on_step: Callable[[Step], None] | None = None,
         on_epoch: Callable[[dict[str, Any]], None] | None = None,
         stop_requested: Callable[[], bool] | None = None,
@@ -190,6 +192,8 @@ class VAE:
             run: Folder for weights, history and checkpoints; a temporary one by default.
             keep_freed_memory: Let the allocator of the whole process keep freed memory, for good (Linux with glibc).
                 Training is then 1.5 to 2 times as fast. The command line always does so.
+            pca: Called when a training with a linear path begins: gives a PCA of `tiles` on their grey scale at which
+                it begins, of at least `latent_dim` components. By default it is fitted to `tiles`.
             on_step: Called after each step with its numbers.
             on_epoch: Called after each epoch with its row of the history, a dictionary; numbers that are not known are
                 None.
@@ -225,7 +229,7 @@ class VAE:
             if not (folder / "checkpoints").is_dir():  # else `fit` says first whether it is the same training
                 _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
             start = partial(
-                start_from_tiles, network, tiles, validation, settings, beta=self.model.beta, seed=self.seed
+                start_from_tiles, network, tiles, validation, settings, beta=self.model.beta, seed=self.seed, pca=pca
             )
             has_path = getattr(network.config, "linear_path", "off") == "on"
             self.history = fit(

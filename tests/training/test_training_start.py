@@ -16,11 +16,12 @@ from zatlas.model.likelihoods import LIKELIHOODS, Greys
 from zatlas.model.network import NetworkConfig, build, load_weights
 from zatlas.model.objective import effective_beta
 from zatlas.tiles.pixel_pca import fit_pixel_pca
+from zatlas.training.linear import fit_settled_pca
 from zatlas.training.shards import Shards, keyed_noise
 from zatlas.training.start import start_from_pca
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tiny_training import tiles_of
+from tiny_training import blobs, tiles_of
 
 CONFIG = NetworkConfig(latent_dim=3, channels=2, size=18, widths=(4, 8), linear_path="on")  # padded inside to 20 px
 
@@ -189,6 +190,21 @@ def test_one_image_has_no_components_to_begin_with():
     vae = za.VAE(latent_dim=2, widths=(4,))
     vae.fit(one, validation=tiles_of(images(2, seed=2)), train=TrainConfig(epochs=2, batch_size=2, threads=1))
     assert np.isfinite(vae.reconstruct(images(2, seed=3))).all()
+
+
+def test_a_short_training_begins_at_a_pca_that_has_seen_enough(tmp_path):
+    """One epoch of 8 images, while the PCA that they are compared with sees a thousand draws and more."""
+    train, validation = tiles_of(blobs(8, seed=1), sampler="whole"), tiles_of(blobs(40, seed=2))
+    settings = TrainConfig(epochs=1, batch_size=8, threads=1, precision="float32", jitter=0.1)
+    vae = za.VAE(latent_dim=3, widths=(4,)).fit(train, validation=validation, train=settings, run=tmp_path / "own")
+    fair = fit_settled_pca(train, validation, 3, seed=0, jitter=settings.jitter)
+    assert fair.is_augmented and fair.n_draws >= 2048
+    expected = fair.pca.components * np.sqrt(fair.pca.variance[:3, None])
+    np.testing.assert_allclose(vae.network.decoder.linear.weight.numpy(), expected, rtol=1e-5, atol=1e-7)
+    given = fit_pixel_pca(blobs(60, seed=1), 4)
+    other = za.VAE(latent_dim=3, widths=(4,))
+    other.fit(train, validation=validation, train=settings, run=tmp_path / "given", pca=lambda: given)
+    np.testing.assert_array_equal(other.network.decoder.linear.bias.numpy(), given.mean.reshape(-1))
 
 
 def test_a_vamp_prior_begins_without_the_path(tmp_path):

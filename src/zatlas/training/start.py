@@ -1,42 +1,73 @@
 """Where a network with a linear path begins: at PCA of the tiles that it will learn from."""
 
 import contextlib
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from zatlas.config import TrainConfig
 from zatlas.model.network import Decoder, Encoder, Network
+from zatlas.tiles.greys import known_grey_limits
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca
 from zatlas.training.linear import fit_settled_pca
 
-__all__ = ["start_from_pca", "start_from_tiles"]
+__all__ = ["on_scale_of_network", "start_from_pca", "start_from_tiles"]
 
 _NOISE_IMAGES = 64
 
 
 def start_from_tiles(
-    network: Network, train: Tiles, validation: Tiles, config: TrainConfig, *, beta: float, seed: int
+    network: Network,
+    train: Tiles,
+    validation: Tiles,
+    config: TrainConfig,
+    *,
+    beta: float,
+    seed: int,
+    pca: Callable[[], PixelPca] | None = None,
 ) -> None:
-    """Fit PCA to what a network with a linear path will learn from, and let it begin there.
+    """Let a network with a linear path begin at PCA of what it will learn from.
 
     Args:
         network: Of zatlas, with a linear path; changed in place.
         train: What it will learn from.
         validation: Fixed tiles that say when PCA has seen enough.
-        config: How it will be trained: PCA sees no more images than that.
+        config: How it will be trained.
         beta: Weight of the rate in the objective.
         seed: From which shifts, zooms and bends derive.
+        pca: Gives a PCA of these tiles, on their grey scale, that is there already; by default one is fitted.
     """
-    draws = max(2, config.epochs * train.epoch_length(0))  # a variance takes two
-    found = fit_settled_pca(
-        train, validation, network.config.latent_dim, seed=seed, jitter=config.jitter, most_draws=draws, limits=None
-    )
+    found = pca() if pca is not None else _fitted(train, validation, network.config.latent_dim, config, seed)
     with contextlib.closing(train.batches(0, _NOISE_IMAGES)) as batches:
         first = next(batches)
-    start_from_pca(network, found.pca, first.x, first.mask, beta=beta)
+    start_from_pca(network, found, first.x, first.mask, beta=beta)
+
+
+def _fitted(train: Tiles, validation: Tiles, n_components: int, config: TrainConfig, seed: int) -> PixelPca:
+    """As the one beside the model is: however short the training, a start that has seen less would stay below it."""
+    limits = known_grey_limits(train.scaling, set(train.images.table["dtype"]))
+    found = fit_settled_pca(train, validation, n_components, seed=seed, jitter=config.jitter, limits=limits)
+    return found.pca if limits is None else on_scale_of_network(found.pca, limits)
+
+
+def on_scale_of_network(pca: PixelPca, limits: tuple[float, float]) -> PixelPca:
+    """A PCA of images as they are shown, for a network: on its grey scale.
+
+    Both scales differ by a factor and an offset, which move mean and variances and leave the components. So one fit is
+    the start of a network and what it is compared with. Only clipping parts the scales: of standardised images that
+    are not of 8 bits the few pixels beyond the darkest and brightest of 512 tiles. A second fit, to those as they are,
+    would follow greys that no measure sees, and begin a little below what it is compared with.
+
+    Args:
+        pca: Of images from 0 to 1.
+        limits: What is shown as black and as white on the scale of the network.
+    """
+    low, high = limits
+    return pca.rescaled(high - low, low)
 
 
 @torch.no_grad()
@@ -63,8 +94,9 @@ def start_from_pca(
     if not (isinstance(encoder, Encoder) and isinstance(decoder, Decoder) and encoder.linear and decoder.linear):
         raise TypeError("the network has no linear path")
     n = min(len(pca.components), network.config.latent_dim)
-    components = torch.from_numpy(pca.components[:n])
-    mean = torch.from_numpy(pca.mean.reshape(-1))
+    # Copies in one layout: products of the same numbers, kept by rows or by columns, differ in their last bits.
+    components = torch.tensor(np.ascontiguousarray(pca.components[:n]))
+    mean = torch.tensor(pca.mean.reshape(-1))
     variance = torch.from_numpy(pca.variance[:n]).float()
     spread = variance.sqrt()[:, None]
     encoder.linear.weight[:n] = components / spread
