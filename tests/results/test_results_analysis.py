@@ -234,7 +234,7 @@ def test_empty_tiles_are_counted_and_left_out(world, results):
     analysis = _Analysis(network, atlas, tiles, ["train", "test"], CONFIG, 0, None)
     assert analysis.contrast_floor == pytest.approx(contrast_floor(contrast(tiles["train"].take(np.arange(80)))))
     analysis.contrast_floor = float(np.median(seen))
-    pca = analysis._fit_pca()
+    pca = analysis._pca()
     with torch.inference_mode():
         found = analysis._metrics_of(tiles["test"], pca)
     assert found["n_empty"] == 12
@@ -242,20 +242,16 @@ def test_empty_tiles_are_counted_and_left_out(world, results):
     assert found["content_pca_psnr_db"] == pytest.approx(psnr(x, pca.reconstruct(x)).mean(), abs=1e-3)
 
 
-def test_pca_sees_what_the_network_is_shown(world):
-    """As many draws as the training had at most, and facts that say so."""
+def test_the_pca_of_the_study_stands_beside_the_model(world):
+    """With the facts that it came with."""
     network, tiles, _, atlas = world
     train = tiles["train"]
     drawn = Tiles(train.images, size=SIDE, sampler="whole", scaling=train.scaling, augment=True)
-    config = replace(CONFIG, train=replace(CONFIG.train, epochs=3, jitter=0.1))
-    analysis = _Analysis(network, atlas, tiles | {"drawn": drawn}, ["train", "test"], config, 0, None)
-    pca, facts = analysis._fit_pca(), analysis.pca_facts
-    expected = fit_settled_pca(drawn, tiles.get("validation"), 4, seed=0, jitter=0.1, most_draws=3 * len(drawn))
-    np.testing.assert_array_equal(pca.components, expected.pca.components)
-    assert facts["n_draws"] == expected.n_draws and facts["is_augmented"] == expected.is_augmented
-    with pytest.raises(UsageError, match="another grey scale"):
-        other = Tiles(train.images, size=SIDE, sampler="whole", scaling=Scaling("minmax", 0.0, 100.0))
-        analyse_model(network, train.scaling, atlas, tiles | {"drawn": other}, CONFIG, 0)
+    given = fit_settled_pca(drawn, tiles["test"], 4, seed=0, jitter=0.1, most_draws=240)
+    analysis = _Analysis(network, atlas, tiles, ["train", "test"], CONFIG, 0, None, given)
+    assert analysis._pca() is given.pca
+    facts = analysis.pca_facts
+    assert (facts["n_draws"], facts["validation_db"], facts["unit"]) == (given.n_draws, given.validation_db, "group")
 
 
 def test_results_of_0_1_0_are_read(results, tmp_path):

@@ -1,8 +1,9 @@
 """Everything that the report says about one model, measured: `analyse_model`; and of several: `compare_models`.
 
 Bounded in memory and the same for the same input: of each part, and of the atlas where pixels are needed, at most 2000
-tiles are used, evenly spaced in their order (500 for SSIM, which is slow). PCA is shown what the network is shown where
-that is known, else at most 3000 training tiles. Nothing of the test part steers anything here; it is only measured.
+tiles are used, evenly spaced in their order (500 for SSIM, which is slow). The PCA beside the model is that of the
+study, which has seen what the network is shown; without one it is fitted to at most 3000 training tiles. Nothing of the
+test part steers anything here; it is only measured.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import evaluate
-from zatlas.training.linear import fit_settled_pca
+from zatlas.training.linear import SettledPca
 from zatlas.trust.associations import between_share
 from zatlas.trust.dimensions import (
     active_units,
@@ -89,6 +90,7 @@ def analyse_model(
     on_progress: Callable[[int, int], None] | None = None,
     *,
     name: str = "",
+    pca: SettledPca | None = None,
 ) -> ModelResults:
     """Measure a model and choose its pictures.
 
@@ -97,11 +99,13 @@ def analyse_model(
         scaling: The grey scale that it works on; tiles on another one are refused.
         atlas: Its atlas; the usual maps and k-means are made when missing, further maps are taken along.
         tiles: Grid tiles of the parts "train", "validation", "test" (those there are), and "atlas", row by row those
-            of the atlas. With "drawn", training tiles as the network is shown them, PCA sees their draws.
+            of the atlas.
         config: The study's configuration, with the options of this model (`StudyConfig.for_model`).
         seed: Of every draw.
         on_progress: Called with (steps done, steps in all).
         name: Of the model; by default that of its latent size, such as z16.
+        pca: PCA of the training images as they are shown, from 0 to 1, of as many components as there are latent
+            dimensions; by default it is fitted to at most 3000 tiles of "train".
 
     Returns:
         The results; their `history` is empty, because the training knows it.
@@ -115,7 +119,7 @@ def analyse_model(
     network.eval()
     try:
         with torch.inference_mode():
-            return _Analysis(network, atlas, tiles, parts, config, seed, on_progress).run(name)
+            return _Analysis(network, atlas, tiles, parts, config, seed, on_progress, pca).run(name)
     finally:
         network.train(was_training)
 
@@ -128,7 +132,7 @@ def _check(scaling: Scaling, atlas: Atlas, tiles: Mapping[str, Tiles], parts: li
         raise UsageError(
             f"the atlas has {len(atlas)} rows, its tiles are {len(tiles['atlas'])}", hint="embed these tiles again"
         )
-    for name in (*parts, "atlas", *(["drawn"] if "drawn" in tiles else [])):
+    for name in (*parts, "atlas"):
         if tiles[name].scaling != scaling:
             raise UsageError(f"the tiles of {name} are on another grey scale", hint="give them the model's scaling")
 
@@ -158,7 +162,9 @@ class _Analysis:
         config: StudyConfig,
         seed: int,
         on_progress: Callable[[int, int], None] | None,
+        pca: SettledPca | None = None,
     ) -> None:
+        self.settled_pca = pca
         self.network, self.atlas, self.tiles, self.parts = network, atlas, tiles, parts
         self.config, self.seed, self.on_progress = config, seed, on_progress
         self.done = 0
@@ -177,7 +183,7 @@ class _Analysis:
         """Measure in an order in which images are read once and no more than one step's arrays are in memory."""
         self._complete_atlas()
         atlas, settings, shape = self.atlas, self.config.atlas, self.network.config
-        pca = self._fit_pca()
+        pca = self._pca()
         metrics = self._metrics(pca)
         reconstructions = self._reconstructions(pca)
         seen = self._look(pca)
@@ -230,26 +236,26 @@ class _Analysis:
         atlas.complete_maps(self.seed, settings.perplexity)
         self._step()
 
-    def _fit_pca(self) -> PixelPca:
-        train, n_components = self.tiles["train"], self.network.config.latent_dim
-        if "drawn" in self.tiles:
-            drawn, settings = self.tiles["drawn"], self.config.train
-            found = fit_settled_pca(
-                drawn, self.tiles.get("validation"), n_components, seed=self.seed, jitter=settings.jitter,
-                most_draws=settings.epochs * len(drawn), limits=(self.view.low, self.view.high),
-            )  # fmt: skip
+    def _pca(self) -> PixelPca:
+        """The PCA beside the model, and the facts about it."""
+        found = self.settled_pca
+        if found is not None:
             pca, facts = found.pca, {name: value for name, value in found._asdict().items() if name != "pca"}
         else:
-            rows = evenly(len(train), most_pca_rows(train.channels * train.size**2))
-            images = np.empty((len(rows), train.channels, train.size, train.size), np.float32)
-            for start in range(0, len(rows), _BATCH):
-                part = slice(start, start + _BATCH)
-                images[part] = self.view.take(train, rows[part])
-            pca = fit_pixel_pca(images, n_components)
-            facts = {"n_draws": len(rows), "is_augmented": False, "is_settled": len(rows) == len(train)}
+            pca, facts = self._pca_of_training_tiles()
         self.pca_facts = facts | {"unit": "group" if len(self.atlas.groups) > 1 else "image"}
         self._step()
         return pca
+
+    def _pca_of_training_tiles(self) -> tuple[PixelPca, dict[str, Any]]:
+        train = self.tiles["train"]
+        rows = evenly(len(train), most_pca_rows(train.channels * train.size**2))
+        images = np.empty((len(rows), train.channels, train.size, train.size), np.float32)
+        for start in range(0, len(rows), _BATCH):
+            part = slice(start, start + _BATCH)
+            images[part] = self.view.take(train, rows[part])
+        facts = {"n_draws": len(rows), "is_augmented": False, "is_settled": len(rows) == len(train)}
+        return fit_pixel_pca(images, self.network.config.latent_dim), facts
 
     def _forecast(self, pca: PixelPca) -> int:
         shape = self.network.config

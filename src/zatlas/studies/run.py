@@ -30,6 +30,7 @@ from zatlas.studies.data import (
     relative_input,
     resolve,
 )
+from zatlas.studies.pca import study_pca
 from zatlas.studies.study import Study, made_from
 from zatlas.vae import VAE
 
@@ -217,6 +218,7 @@ def train_model(made: Study, data: StudyData, spec: ModelSpec, talk: Talk) -> No
         test=data.fixed_tiles("test", most=VALIDATION_TILES),
         train=config.train,
         run=folder,
+        pca=lambda: study_pca(data, made.folder, talk).start(spec.latent_dim),
         on_step=lambda step: talk.step(name, step),
         on_epoch=lambda row: talk.epoch(name, row),
         stop_requested=talk.stop_requested,
@@ -258,13 +260,14 @@ def analyse(made: Study, data: StudyData, name: str, talk: Talk) -> None:
     from zatlas.results.analysis import analyse_model
 
     files.make_folder(folder.parent)
-    vae, config = made.vae(name), made.config.for_model(made.spec(name))
+    vae, spec = made.vae(name), made.spec(name)
     most = {"train": PCA_TILES, "validation": TEST_TILES, "test": TEST_TILES}
     tiles = {part: data.fixed_tiles(part, most=n) for part, n in most.items()}
-    tiles |= {"atlas": data.atlas_tiles(), "drawn": data.training_tiles(made.spec(name).seed)}
+    tiles |= {"atlas": data.atlas_tiles()}
+    pca = study_pca(data, made.folder, talk).beside(spec.latent_dim)
     results = analyse_model(
-        vae.network, data.scaling, made.atlas(name), tiles, config, config.seed,
-        name=name, on_progress=talk.on(f"analysing {name}"),
+        vae.network, data.scaling, made.atlas(name), tiles, made.config.for_model(spec), made.config.seed,
+        name=name, pca=pca, on_progress=talk.on(f"analysing {name}"),
     )  # fmt: skip
     if vae.history is not None:
         results.history = vae.history
