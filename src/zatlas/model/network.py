@@ -189,22 +189,19 @@ class Network(nn.Module):
         Raises:
             UsageError: it can compute in float32 alone.
         """
-        other = copy.deepcopy(self)
-        other.likelihood, other.prior = self.likelihood, self.prior.beside(other.encoder)
-        encoder, decoder = other.encoder, other.decoder
-        if not isinstance(encoder, Encoder):
+        if not isinstance(self.encoder, Encoder):
             raise UsageError(
-                f"an encoder of class {type(encoder).__name__} computes in float32 alone",
+                f"an encoder of class {type(self.encoder).__name__} computes in float32 alone",
                 hint="leave the precision out",
             )
-        encoder.stages.to(dtype)
-        for name, part in decoder.named_children():
-            if name != "linear":
-                part.to(dtype)
-        for mine, copied in ((self.encoder, encoder), (self.decoder, decoder)):
-            # Shared, because weights are loaded into it after the copy is made.
-            if isinstance(mine, Encoder | Decoder) and mine.linear is not None:
-                copied.add_module("linear", mine.linear)
+        other = copy.deepcopy(self)
+        other.likelihood, other.prior = self.likelihood, self.prior.beside(other.encoder)
+        for mine, copied in ((self.encoder, other.encoder), (self.decoder, other.decoder)):
+            for name, part in mine.named_children():
+                if name == "linear":
+                    copied.add_module(name, part)  # shared, because weights are loaded into it after the copy is made
+                elif name != "to_posterior":
+                    copied.get_submodule(name).to(dtype)
         return other
 
     def save_weights(self, path: Path) -> None:
