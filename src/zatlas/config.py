@@ -22,6 +22,7 @@ from typing import Any
 from zatlas.errors import DataError, UsageError
 
 __all__ = [
+    "PRIORS",
     "AtlasConfig",
     "DataConfig",
     "LatentConfig",
@@ -108,12 +109,8 @@ class TilesConfig:
     def __post_init__(self) -> None:
         _require(self.tile == 0 or self.tile >= 8, "tile", self.tile, "0 (whole images) or at least 8 pixels")
         _require(self.size == 0 or self.size >= 8, "size", self.size, "0 (automatic) or at least 8 pixels")
-        _require(
-            self.sampler in ("", "whole", "by_pixel", "equal"),
-            "sampler",
-            self.sampler,
-            "whole, by_pixel or equal",
-        )
+        samplers = ("", "whole", "by_pixel", "equal")
+        _require(self.sampler in samplers, "sampler", self.sampler, "whole, by_pixel or equal")
         _require(self.scaling in ("minmax", "standardise"), "scaling", self.scaling, "minmax or standardise")
         _require(self.augment in ("auto", "on", "off"), "augment", self.augment, "auto, on or off")
         _require(self.tiles_per_epoch >= 0, "tiles-per-epoch", self.tiles_per_epoch, "0 or more tiles")
@@ -164,6 +161,10 @@ class LatentConfig:
         )
 
 
+PRIORS = ("standard", "mixture", "flow", "vamp")
+"""Names of the priors, N(0, I) first; what they are stands in model/priors.py, their words in model/prior_words.py."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayersConfig:
     """What a network is built of, whatever its latent size and its images."""
@@ -188,8 +189,9 @@ class LayersConfig:
         "| poisson (counts)",
     )
     prior: str = option(
-        "standard",
-        "standard (N(0, I)) | mixture | flow | vamp: what latents cost against; the others are trained with the model",
+        PRIORS[0],
+        f"{PRIORS[0]} (N(0, I)) | {' | '.join(PRIORS[1:])}: what latents cost against; "
+        "the others are trained with the model",
     )
 
     def __post_init__(self) -> None:
@@ -199,8 +201,7 @@ class LayersConfig:
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
-        priors = ("standard", "mixture", "vamp", "flow")
-        _require(self.prior in priors, "prior", self.prior, "standard, mixture, vamp or flow")
+        _require(self.prior in PRIORS, "prior", self.prior, f"{', '.join(PRIORS[:-1])} or {PRIORS[-1]}")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
 
 
@@ -379,12 +380,8 @@ class TrainConfig:
         _require(self.checkpoint_minutes > 0, "checkpoint-minutes", self.checkpoint_minutes, "more than 0 minutes")
         _require(self.device in ("auto", "cpu", "cuda"), "device", self.device, "auto, cpu or cuda")
         _require(self.threads >= 0, "threads", self.threads, "0 or more")
-        _require(
-            self.precision in ("auto", "float32", "bfloat16"),
-            "precision",
-            self.precision,
-            "auto, float32 or bfloat16",
-        )
+        precisions = ("auto", "float32", "bfloat16")
+        _require(self.precision in precisions, "precision", self.precision, "auto, float32 or bfloat16")
 
     @property
     def warmup(self) -> float:

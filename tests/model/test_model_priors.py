@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from zatlas.config import PRIORS as NAMES
 from zatlas.config import LayersConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import NetworkConfig, Posterior, build, load_weights
@@ -185,7 +186,7 @@ def test_copies_of_a_network_have_a_vamp_of_their_own_encoder():
 
 
 def test_unknown_priors_are_refused_and_known_ones_have_words():
-    with pytest.raises(UsageError, match="--prior is laplace, expected standard, mixture, vamp or flow"):
+    with pytest.raises(UsageError, match="--prior is laplace, expected standard, mixture, flow or vamp"):
         LayersConfig(prior="laplace")
     with pytest.raises(UsageError, match="--prior is laplace, expected standard or mixture or vamp or flow"):
         new_prior("laplace", Halves(2), d=2, channels=1, size=4, generator=chance())
@@ -193,3 +194,4 @@ def test_unknown_priors_are_refused_and_known_ones_have_words():
         assert LayersConfig(prior=name).prior == name
         assert prior_words(name) == PRIORS[name].words
     assert prior_words("other") == "the prior other"
+    assert set(PRIORS) == set(NAMES), "a prior that can be named can be made"

@@ -1,15 +1,16 @@
-"""Names of the priors and what reports call them. Imports no torch: results are read and reported without it."""
+"""What reports call the priors. Imports no torch: results are read and reported without it."""
 
-__all__ = ["STANDARD", "WORDS", "prior_words"]
+from zatlas.config import PRIORS
 
-STANDARD = "standard"
-"""N(0, I)."""
+__all__ = ["FLOW", "MIXTURE", "STANDARD", "VAMP", "WORDS", "prior_words"]
+
+STANDARD, MIXTURE, FLOW, VAMP = PRIORS
 
 WORDS = {
     STANDARD: "the standard normal N(0, I)",
-    "mixture": "a mixture of Gaussians that was trained with the model",
-    "vamp": "a mixture of the posteriors of images that were learned with the model (VampPrior)",
-    "flow": "a normalising flow that was trained with the model",
+    MIXTURE: "a mixture of Gaussians that was trained with the model",
+    VAMP: "a mixture of the posteriors of images that were learned with the model (VampPrior)",
+    FLOW: "a normalising flow that was trained with the model",
 }
 """What each is, after "the prior, " in a report."""
 

@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zatlas.errors import UsageError
-from zatlas.model.prior_words import STANDARD, WORDS
+from zatlas.model.prior_words import FLOW, MIXTURE, STANDARD, VAMP, WORDS
 
 __all__ = [
     "PRIORS",
@@ -181,7 +181,7 @@ class GaussianMixture(_Mixture):
     Source: the prior "MoG" of Tomczak & Welling 2018, section 4, https://arxiv.org/abs/1705.07120
     """
 
-    name = "mixture"
+    name = MIXTURE
     words = WORDS[name]
 
     def __init__(self, d: int, generator: torch.Generator, k: int = _COMPONENTS) -> None:
@@ -211,7 +211,7 @@ class VampPrior(_Mixture):
     Source: Tomczak & Welling 2018, section 3, https://arxiv.org/abs/1705.07120
     """
 
-    name = "vamp"
+    name = VAMP
     words = WORDS[name]
 
     def __init__(
@@ -291,7 +291,7 @@ class Flow(Prior):
         https://arxiv.org/abs/1611.02731
     """
 
-    name = "flow"
+    name = FLOW
     words = WORDS[name]
 
     def __init__(self, d: int, generator: torch.Generator) -> None:
