@@ -40,7 +40,7 @@ ROOMS = {
         "records", "maps", "kinds", "summary", "comparison", "priors", "pictures", "amortisation", "analysis",
     ),
     "report": ("figures", "findings", "tables", "cards", "priors", "training", "method", "sections", "page"),
-    "studies": ("data", "pca", "study", "plan", "inspect", "run", "verbs", "demo"),
+    "studies": ("data", "pca", "study", "checks", "plan", "inspect", "run", "verbs", "demo"),
     "explorer": ("greys", "page", "bundle", "server", "share", "notebook"),
     "cli": ("flags", "screen", "verbs", "main"),
     "__main__": (),

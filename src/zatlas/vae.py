@@ -17,7 +17,7 @@ import dataclasses
 import logging
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -240,6 +240,24 @@ class VAE:
             load_weights(network, folder / "weights.safetensors")
         self._network, self._scaling = network.cpu().eval(), tiles.scaling
         return self
+
+    def check(self, *, channels: int, size: int, scaling: str, dtypes: Iterable[str]) -> None:
+        """Refuse images that `fit` would refuse, by what is known before they are read.
+
+        Args:
+            channels: Of the images.
+            size: Side of the tiles [px].
+            scaling: "minmax" or "standardise".
+            dtypes: Number types of the pixels, such as "uint8".
+
+        Raises:
+            UsageError: the network or the likelihood do not fit them.
+        """
+        likelihoods.check_greys(self._likelihood, scaling, dtypes)
+        if self._own is not None:
+            self._new_network(Shape(latent_dim=self.latent_dim, channels=channels, size=size))
+        else:
+            NetworkConfig.from_model(self.model, self.latent_dim, channels=channels, size=size)
 
     def _shape(self, tiles: Tiles, train: TrainConfig) -> Shape:
         channels, size = tiles.channels, tiles.size

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["Projection", "from_stored", "in_order", "is_name", "listed"]
+__all__ = ["LEAST_IMAGES", "Projection", "from_stored", "in_order", "is_name", "listed"]
+
+LEAST_IMAGES = 5
+"""Fewer images make no map."""
 
 _KNOWN: dict[str, dict[str, Any]] = {
     "pca": {"title": "PCA", "has_inverse": True},

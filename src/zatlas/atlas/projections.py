@@ -24,7 +24,7 @@ from jaxtyping import Float
 from sklearn.decomposition import PCA
 
 from zatlas.atlas.neighbours import checked_points, nearest_neighbours, trust
-from zatlas.atlas.projection import Projection
+from zatlas.atlas.projection import LEAST_IMAGES, Projection
 from zatlas.compute import cores, one_thread
 from zatlas.errors import DataError, UsageError
 from zatlas.randomness import derived_seed, generator
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 _TSNE_START_SD = 1e-4
 _STARTED = "first two principal components"
 _MIRRORED = "axes mirrored back to them"
-_LEAST_IMAGES = 5
 _STEPS = (250, 500)  # with exaggerated attraction, then without: the numbers of openTSNE
 _FFT_ABOVE = 20_000  # points; below, Barnes-Hut is faster and ends at a lower KL divergence
 _THREADS_FROM = 5_000  # points; below, threads wait for each other longer than they work
@@ -252,8 +251,8 @@ def measured(projection: Projection, points: Float[np.ndarray, "n d"], seed: int
 
 def _enough(points: Float[np.ndarray, "n d"], title: str) -> np.ndarray:
     points = checked_points(points)
-    if len(points) < _LEAST_IMAGES:
-        raise DataError(f"{title} needs at least {_LEAST_IMAGES} images, found {len(points)}", hint="use PCA")
+    if len(points) < LEAST_IMAGES:
+        raise DataError(f"{title} needs at least {LEAST_IMAGES} images, found {len(points)}", hint="use PCA")
     return points
 
 

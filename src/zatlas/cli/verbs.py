@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace, command: list[str], *, until: str) -> None
 
     config, out = _study_and_folder(options)
     if options.dry_run:
-        planned = plan(config, study_folder(config, out), _talk(options))
+        planned = plan(config, study_folder(config, out), _talk(options), force=options.force, until=until)
         _show(options, planned.as_dict(), planned.text())
         _next(options, " ".join(shlex.quote(word) for word in command if word != "--dry-run"))
         return

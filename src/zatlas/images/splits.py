@@ -27,6 +27,7 @@ __all__ = [
     "Split",
     "few_to_choose_by",
     "patient_like_columns",
+    "planned_split",
     "split_collection",
     "suggest_holdout",
 ]
@@ -97,6 +98,15 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
         UsageError: an unknown group is named, or no group is left for training, or nothing for testing.
         DataError: there are too few images for three parts.
     """
+    split = planned_split(collection, config, seed)
+    for warning in split.warnings:
+        log.warning("split: %s", warning)
+    log.info("split: %s", split.reason)
+    return split
+
+
+def planned_split(collection: _Grouped, config: SplitConfig, seed: int) -> Split:
+    """What `split_collection` gives, without a word in the log."""
     group = collection.table["group"].to_numpy(dtype=str)
     n = len(group)
     if n < 3:
@@ -118,11 +128,7 @@ def split_collection(collection: _Grouped, config: SplitConfig, seed: int) -> Sp
     part = np.where(is_test, "test", np.where(is_validation, "validation", "train"))
     few = few_to_choose_by(group[is_validation], group[part == "train"], remedy="--validation-fraction takes more")
     warnings = (*_leaks(collection, is_test, by), *([few] if few else []))
-    for warning in warnings:
-        log.warning("split: %s", warning)
-    split = Split(part, by, warnings, _reason(collection, group, part, by))
-    log.info("split: %s", split.reason)
-    return split
+    return Split(part, by, warnings, _reason(collection, group, part, by))
 
 
 def _named_groups(groups: Sequence[str], named: Sequence[str]) -> list[str]:

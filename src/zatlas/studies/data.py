@@ -33,6 +33,7 @@ __all__ = [
     "VALIDATION_TILES",
     "StudyData",
     "locate",
+    "n_atlas_tiles",
     "open_collection",
     "prepare",
     "resolve",
@@ -140,6 +141,16 @@ def resolve(config: StudyConfig, collection: Collection) -> StudyConfig:
     stages = config.model.widths or automatic_widths(tiles.side_px)
     model = dataclasses.replace(config.model, widths=stages)
     return dataclasses.replace(config, tiles=tiles, model=model, atlas=atlas)
+
+
+def n_atlas_tiles(config: StudyConfig, collection: Collection) -> int:
+    """How many images or tiles the atlas of a completed configuration has."""
+    n = len(collection)
+    if config.tiles.tile:
+        tile, stride = config.tiles.tile, config.atlas.stride
+        counts = [np.ceil((collection.table[side] - tile).clip(lower=0) / stride) + 1 for side in ("height", "width")]
+        n = int((counts[0] * counts[1]).sum())
+    return min(n, config.atlas.atlas_size) if config.atlas.atlas_size else n
 
 
 def prepare(config: StudyConfig, collection: Collection, study: Path, talk: Talk) -> StudyData:

@@ -20,11 +20,10 @@ import torch
 from zatlas.compute import one_thread_per_operator
 from zatlas.config import ModelSpec, StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
-from zatlas.images.splits import split_collection
-from zatlas.model.likelihoods import check_greys
 from zatlas.model.network import NetworkConfig, build
 from zatlas.progress import Talk
-from zatlas.studies.data import DEFAULT_SIZE_PX, open_collection, relative_input, resolve
+from zatlas.studies.checks import check_images, folder_for, new_models
+from zatlas.studies.data import DEFAULT_SIZE_PX, n_atlas_tiles, open_collection, relative_input, resolve
 from zatlas.training.devices import choose
 from zatlas.training.shards import Shards
 
@@ -100,25 +99,25 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(config: StudyConfig, folder: Path, talk: Talk) -> Plan:
-    """Plan a study that would be written to `folder`."""
-    for spec in config.model_specs:
-        check_greys(spec.config.likelihood, config.tiles.scaling, where=spec.name if config.models else "")
+def plan(config: StudyConfig, folder: Path, talk: Talk, *, force: bool = False, until: str = "") -> Plan:
+    """Plan a study that would be written to `folder`; arguments and refusals are those of `studies.run.study`."""
+    models = new_models(config, {})
     config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)
-    split = split_collection(collection, config.split, config.seed)
+    split = check_images(config, collection, models, with_atlas=until != "train")
+    folder = folder_for(config, collection, folder, force=force)
     n_tiles = _tiles_per_epoch(config, collection.select(split.rows("train")))
-    models = tuple(_probe(config, collection.channels, spec, n_tiles, talk) for spec in config.model_specs)
-    parameter_bytes = 4 * sum(m.n_parameters for m in models)
+    planned = tuple(_probe(config, collection.channels, spec, n_tiles, talk) for spec in config.model_specs)
+    parameter_bytes = 4 * sum(m.n_parameters for m in planned)
     side = config.tiles.side_px or DEFAULT_SIZE_PX
     return Plan(
         study=folder, n_images=len(collection), n_rejected=len(collection.rejected),
         parts={part: len(split.rows(part)) for part in ("train", "validation", "test")}, split_reason=split.reason,
         warnings=tuple(split.warnings), side_px=side, sampler=config.tiles.sampler_name, tiles_per_epoch=n_tiles,
-        atlas_tiles=_atlas_tiles(config, collection), cache_bytes=_pixel_bytes(collection),
-        study_bytes=8 * parameter_bytes + 40_000_000 * (1 + len(models)),
-        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + _ANALYSIS_TILES * side**2 * 4, models=models,
+        atlas_tiles=n_atlas_tiles(config, collection), cache_bytes=_pixel_bytes(collection),
+        study_bytes=8 * parameter_bytes + 40_000_000 * (1 + len(planned)),
+        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + _ANALYSIS_TILES * side**2 * 4, models=planned,
     )  # fmt: skip
 
 
@@ -131,15 +130,6 @@ def _tiles_per_epoch(config: StudyConfig, training: Collection) -> int:
     tile = config.tiles.tile
     height, width = (training.table[name].to_numpy(np.float64) for name in ("height", "width"))
     return math.ceil(float(((height + tile - 1) * (width + tile - 1)).sum()) / tile**2)
-
-
-def _atlas_tiles(config: StudyConfig, collection: Collection) -> int:
-    n = len(collection)
-    if config.tiles.tile:
-        tile, stride = config.tiles.tile, config.atlas.stride
-        counts = [np.ceil((collection.table[side] - tile).clip(lower=0) / stride) + 1 for side in ("height", "width")]
-        n = int((counts[0] * counts[1]).sum())
-    return min(n, config.atlas.atlas_size) if config.atlas.atlas_size else n
 
 
 def _pixel_bytes(collection: Collection) -> int:

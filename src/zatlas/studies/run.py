@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from zatlas import files
-from zatlas.config import ModelSpec, StudyConfig, difference, read_study_config, to_toml, with_input_paths
-from zatlas.errors import Interrupted, UsageError
-from zatlas.images.collection import Collection
-from zatlas.model.likelihoods import check_greys
+from zatlas.config import ModelSpec, StudyConfig, read_study_config, to_toml, with_input_paths
+from zatlas.errors import Interrupted
 from zatlas.progress import Talk
 from zatlas.results.kinds import ModelResults
+from zatlas.studies.checks import check_atlas, check_images, folder_for, new_models
 from zatlas.studies.data import (
     PCA_TILES,
     TEST_TILES,
     VALIDATION_TILES,
     StudyData,
+    n_atlas_tiles,
     open_collection,
     relative_input,
     resolve,
@@ -69,16 +69,16 @@ def study(
         The finished study.
 
     Raises:
-        UsageError: `out` holds a study of another configuration, another process is writing there, or a network does
-            not fit.
-        DataError: the images cannot be used.
+        UsageError: `out` holds a study of another configuration, another process is writing there, or a setting or a
+            network does not fit the images.
+        DataError: the images cannot be used, or are too few.
     """
     talk = talk or Talk()
     if not isinstance(config, StudyConfig):
         config = read_study_config(Path(config))
     own = dict(networks or {})
-    _check_models(config, own)
-    made = Study(start(config, study_folder(config, out), force=force).folder, networks=own)
+    begun = start(config, study_folder(config, out), new_models(config, own), force=force, until=until)
+    made = Study(begun.folder, networks=own)
     with files.lock(made.folder):
         files.remove_leftovers(made.folder)
         made = _ask_for_patience(made, config.train.patience)
@@ -91,41 +91,18 @@ def study_folder(config: StudyConfig, out: str | Path = "") -> Path:
     return Path(out) if out else Path(f"{Path(config.data.input).stem or 'my'}-study")
 
 
-def _check_models(config: StudyConfig, networks: Mapping[str, nn.Module]) -> None:
-    """Refuse networks of models that the study does not have, and likelihoods that do not fit, before anything else."""
-    names = [spec.name for spec in config.model_specs]
-    for name in networks:
-        if name not in names:
-            what = f"there is a network for the model {name}, which the study does not have"
-            raise UsageError(what, hint=f"its models are {', '.join(names)}")
-    for spec in config.model_specs:
-        vae = VAE.from_model(spec.config, spec.latent_dim, seed=spec.seed, network=networks.get(spec.name))
-        check_greys(vae.likelihood, config.tiles.scaling, where=spec.name if config.models else "")
-
-
-def start(config: StudyConfig, folder: Path, *, force: bool = False) -> Study:
+def start(
+    config: StudyConfig, folder: Path, models: Mapping[str, VAE], *, force: bool = False, until: str = ""
+) -> Study:
     """Make the study's folder, or open it when it holds a study of the same configuration and images."""
-    data = config.data
-    if not data.input:
-        raise UsageError("no images given", hint="zatlas study IMAGES -o STUDY")
     config = with_input_paths(config, lambda path: relative_input(path, folder))
     collection = open_collection(config, folder)
     config = resolve(config, collection)
-    if (folder / "study.toml").is_file():
-        changes = _changes(Study(folder), config, collection)
-        if not changes:
-            return Study(folder)
-        if not force:
-            raise UsageError(
-                f"{folder} holds a study of another configuration: {'; '.join(changes)}",
-                hint="give another folder with -o, or --force to begin afresh in a new folder beside it",
-            )
-        folder = _free_folder(folder)
-        return start(dataclasses.replace(config, data=data), folder)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty and holds no study", hint="give another folder with -o")
-    files.make_folder(folder)
-    _write_config(folder, config)
+    check_images(config, collection, models, with_atlas=until != "train")
+    folder = folder_for(config, collection, folder, force=force)
+    if not (folder / "study.toml").is_file():
+        files.make_folder(folder)
+        _write_config(folder, config)
     return Study(folder)
 
 
@@ -155,26 +132,6 @@ def _write_config(folder: Path, config: StudyConfig) -> None:
     files.write_text(folder / "study.toml", f"schema_version = {files.SCHEMA_VERSION}\n{to_toml(config)}")
 
 
-def _changes(old: Study, config: StudyConfig, collection: Collection) -> list[str]:
-    """What differs between a study and a configuration.
-
-    Where the images lie does not count, what they are does. How long a training waits for a gain may change: it then
-    goes on from where it stopped.
-    """
-    same_place = dataclasses.replace(
-        config.data, input=old.config.data.input, labels=old.config.data.labels if config.data.labels else ""
-    )
-    same_patience = dataclasses.replace(config.train, patience=old.config.train.patience)
-    changes = difference(old.config, dataclasses.replace(config, data=same_place, train=same_patience))
-    if not made_from(old.folder, collection):
-        changes.append("the images (their content differs)")
-    return changes
-
-
-def _free_folder(folder: Path) -> Path:
-    return next(p for n in range(2, 10_000) if not (p := folder.with_name(f"{folder.name}-{n}")).exists())
-
-
 def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> None:
     facts = _facts(made, command)
     going_on = any(_goes_on(made, name, made.config.train.patience) for name in made.names)
@@ -182,8 +139,7 @@ def _run_phases(made: Study, command: Sequence[str], talk: Talk, until: str) -> 
         talk.say(f"{made.folder} is complete; nothing to do")
         return
     data = made.data(talk)
-    for warning in data.split.warnings:
-        talk.say(f"warning: {warning}")
+    check_atlas(data.config, n_atlas_tiles(data.config, data.collection), is_made=until != "train")
     facts["fingerprint"] = data.fingerprint
     files.write_manifest(made.folder, {**facts, "state": "running"})
     for spec in made.config.model_specs:

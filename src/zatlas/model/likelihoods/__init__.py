@@ -8,6 +8,9 @@ Everything is on the network's grey scale. Pixels of padding carry mask 0 and co
 """
 
 import copy
+from collections.abc import Iterable
+
+import numpy as np
 
 from zatlas.errors import UsageError
 from zatlas.model.likelihoods.base import NOISE_FLOOR_VAR, Greys, Likelihood, Residuals, Words, soft_bound
@@ -85,13 +88,13 @@ def words_of(name: str) -> Words:
     )
 
 
-def check_greys(chosen: str | Likelihood, scaling: str, *, where: str = "") -> None:
-    """Refuse a likelihood of greys from 0 to 1 on another scale of grey.
+def check_greys(chosen: str | Likelihood, scaling: str, dtypes: Iterable[str] = ()) -> None:
+    """Refuse a likelihood of greys from 0 to 1 on another scale of grey, and one of whole numbers for fractions.
 
     Args:
         chosen: Name, or the likelihood itself.
         scaling: "minmax" or "standardise".
-        where: Name of the model, of a study that names its models.
+        dtypes: Number types of the pixels, where they are known.
 
     Raises:
         UsageError: they do not go together, or zatlas has no likelihood of this name.
@@ -100,6 +103,11 @@ def check_greys(chosen: str | Likelihood, scaling: str, *, where: str = "") -> N
     if made.needs_unit_greys and scaling != "minmax":
         raise UsageError(
             f"--likelihood {made.name} needs grey values from 0 to 1, but --scaling is {scaling}",
-            where=f"[[models]] {where}" if where else "",
             hint=f"use --scaling minmax, or --likelihood {Gaussian.name}",
         )
+    kinds = [np.dtype(name) for name in dtypes]
+    if kinds:
+        are_whole = all(kind.kind in "ui" for kind in kinds)
+        is_open = are_whole and scaling != "minmax"  # else the lowest is that of the training pixels
+        lowest = min(np.iinfo(kind).min for kind in kinds) if is_open else 0
+        made.check_pixels(are_whole=are_whole, lowest=float(lowest))

@@ -77,6 +77,17 @@ class Likelihood(nn.Module, abc.ABC):
     needs_unit_greys: ClassVar[bool] = False
     words: ClassVar[Words | None] = None
 
+    def check_pixels(self, *, are_whole: bool, lowest: float) -> None:
+        """Asked before the images are read, so that what `set_greys` would refuse is said at once where it is known.
+
+        Args:
+            are_whole: Pixels are whole numbers.
+            lowest: Lowest pixel that can occur, 0 where it is not known yet [pixel units].
+
+        Raises:
+            UsageError: it is no likelihood of such images. By default it is one of all.
+        """
+
     def set_greys(self, greys: Greys) -> None:
         """Told once, before training, what the images are; whatever must be known later belongs into buffers.
 

@@ -36,18 +36,22 @@ class _OfWholeNumbers(Likelihood):
         for name, value in {"offset": 0.0, "factor": 255.0, "lowest": 0.0, "highest": 255.0}.items():
             self.register_buffer(name, torch.tensor(value))
 
-    def set_greys(self, greys: Greys) -> None:
-        """Keep the grey scale.
-
-        Raises:
-            UsageError: pixels are no whole numbers.
-        """
-        if not greys.are_whole:
+    def check_pixels(self, *, are_whole: bool, lowest: float) -> None:
+        """Refuse pixels that are no whole numbers."""
+        if not are_whole:
             raise UsageError(
                 f"--likelihood {self.name} is one of whole numbers, but the pixels of these images are stored as "
                 "fractions",
                 hint="use --likelihood gaussian, or save the images as whole numbers (uint8, uint16)",
             )
+
+    def set_greys(self, greys: Greys) -> None:
+        """Keep the grey scale.
+
+        Raises:
+            UsageError: it is no likelihood of such pixels.
+        """
+        self.check_pixels(are_whole=greys.are_whole, lowest=greys.lowest)
         for name in ("offset", "factor", "lowest", "highest"):
             self.get_buffer(name).fill_(getattr(greys, name))
 
@@ -151,18 +155,14 @@ class Poisson(_OfWholeNumbers):
         ),
     )
 
-    def set_greys(self, greys: Greys) -> None:
-        """Keep the grey scale.
-
-        Raises:
-            UsageError: pixels are no whole numbers, or may be below 0.
-        """
-        if greys.lowest < 0:
+    def check_pixels(self, *, are_whole: bool, lowest: float) -> None:
+        """Refuse pixels that are no whole numbers, or may be below 0."""
+        if lowest < 0:
             raise UsageError(
-                f"--likelihood {self.name} is one of counts, but pixels of these images may be {greys.lowest:g}",
+                f"--likelihood {self.name} is one of counts, but pixels of these images may be {lowest:g}",
                 hint="use --likelihood gaussian, or save counts as uint8 or uint16",
             )
-        super().set_greys(greys)
+        super().check_pixels(are_whole=are_whole, lowest=lowest)
 
     def nll(
         self, params: Float[Tensor, "b p h w"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
