@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import anndata
@@ -297,5 +298,6 @@ def test_a_training_that_ended_early_goes_on_with_more_patience(radiographs, tmp
     assert zatlas(*command, "--patience", 0) == 0
     record = files.read_json(out / "models" / "z2" / "training.json")
     assert (record["epochs"], record["stopped"], record["state"]) == (6, "", "complete")
+    assert tomllib.loads((out / "models" / "z2" / "config.toml").read_text())["train"]["patience"] == 0
     assert files.verify(out) == []
     assert len(za.Study(out).results().models[0].history) == 6

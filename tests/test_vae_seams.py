@@ -75,6 +75,15 @@ def test_a_likelihood_from_outside_is_trained_embedded_and_analysed(tmp_path, li
         za.load(tmp_path / "run", likelihood="gaussian")
 
 
+def test_config_toml_says_with_what_a_training_went_on(tmp_path):
+    for patience, epochs in ((3, 2), (7, 2)):
+        fitted(za.VAE(3, widths=(4, 8)), tmp_path, train=replace(TRAIN, epochs=epochs, patience=patience))
+        assert tomllib.loads((tmp_path / "config.toml").read_text())["train"]["patience"] == patience
+    with pytest.raises(UsageError, match="begun with other settings"):
+        fitted(za.VAE(3, widths=(4, 8)), tmp_path, train=replace(TRAIN, epochs=3, patience=9))
+    assert tomllib.loads((tmp_path / "config.toml").read_text())["train"]["patience"] == 7
+
+
 def parts():
     """A network put together from an encoder and a decoder made elsewhere."""
     made = Residual()

@@ -226,8 +226,9 @@ class VAE:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
             folder = files.make_folder(Path(run) if run is not None else Path(spare))
+            write_config = partial(_write_config, folder, self.model, network, tiles.scaling, settings, self.seed)
             if not (folder / "checkpoints").is_dir():  # else `fit` says first whether it is the same training
-                _write_config(folder, self.model, network, tiles.scaling, settings, self.seed)
+                write_config()
             start = partial(
                 start_from_tiles, network, tiles, validation, settings, beta=self.model.beta, seed=self.seed, pca=pca
             )
@@ -237,6 +238,7 @@ class VAE:
                 seed=self.seed, run=folder, start=start if has_path else None, on_step=on_step, on_epoch=on_epoch,
                 stop_requested=stop_requested,
             )  # fmt: skip
+            write_config()  # a training may have gone on with more patience, or on another number of threads
             load_weights(network, folder / "weights.safetensors")
         self._network, self._scaling = network.cpu().eval(), tiles.scaling
         return self

@@ -8,10 +8,12 @@ What comes after training (scikit-learn, matplotlib) is imported there, so that 
 
 import dataclasses
 import shutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
 from torch import nn
 
 from zatlas import files
@@ -112,12 +114,22 @@ def _ask_for_patience(made: Study, patience: int) -> Study:
     if config.train.patience == patience:
         return made
     _write_config(made.folder, dataclasses.replace(config, train=dataclasses.replace(config.train, patience=patience)))
+    for name in made.names:
+        _note_patience(made.folder / "models" / name / "config.toml", patience)
     going_on = [name for name in made.names if _goes_on(made, name, patience)]
     old = [made.folder / "results" / name for name in (*going_on, "study")]
     old += [made.folder / "atlases" / f"{name}.h5ad" for name in going_on]
     for path in old if going_on else []:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return Study(made.folder, networks=made.networks)
+
+
+def _note_patience(path: Path, patience: int) -> None:
+    """Bring the config.toml of a model along, as if the study had been made with this patience from the beginning."""
+    if path.is_file():
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+        record.get("train", {})["patience"] = patience
+        files.write_text(path, tomli_w.dumps(record))
 
 
 def _goes_on(made: Study, name: str, patience: int) -> bool:
