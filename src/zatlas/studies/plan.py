@@ -23,16 +23,27 @@ from zatlas.images.collection import Collection
 from zatlas.model.network import NetworkConfig, build
 from zatlas.progress import Talk
 from zatlas.studies.checks import check_images, folder_for, new_models
-from zatlas.studies.data import DEFAULT_SIZE_PX, n_atlas_tiles, open_collection, relative_input, resolve
+from zatlas.studies.data import (
+    DEFAULT_SIZE_PX,
+    VALIDATION_TILES,
+    n_atlas_tiles,
+    open_collection,
+    relative_input,
+    resolve,
+)
 from zatlas.training.devices import choose
 from zatlas.training.shards import Shards
 
 __all__ = ["ModelPlan", "Plan", "plan"]
 
 _PROBE_STEPS = 3
-_EVALUATION_SHARE = 0.25  # of an epoch, for validation and test: forward passes only
+_FORWARD_SHARE = 1 / 3  # of a training step, for an image of validation or test
+# What comes after training, on one thread: for the study, for each model, for each image of its atlas. Of two models
+# and 60 images of 64 px it took 34 s (22 s for figures and report), of one and 500 images 29 s (13 s).
+_STUDY_S, _MODEL_S, _IMAGE_S = 6.0, 13.0, 0.024
+_JUDGED = ("validation", "test")  # looked at after each epoch
 _ANALYSIS_TILES = 4096
-_LIBRARIES_BYTES = 450_000_000  # scikit-learn, matplotlib, pandas and AnnData, loaded after training
+_LIBRARIES_BYTES = 530_000_000  # scikit-learn, matplotlib, pandas, AnnData and ONNX, loaded after training
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,9 @@ class Plan:
 
     @property
     def minutes(self) -> float:
-        """Expected time in all [min]."""
-        analysis = 1.0 + self.atlas_tiles / 2500
-        return sum(model.minutes + analysis for model in self.models)
+        """Expected time in all, when no training ends early [min]."""
+        analysis_s = _MODEL_S + _IMAGE_S * self.atlas_tiles
+        return _STUDY_S / 60 + sum(model.minutes + analysis_s / 60 for model in self.models)
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -88,13 +99,13 @@ class Plan:
         width = max(4, *(len(m.name) for m in self.models))
         lines += [
             f"model {m.name:<{width}} {m.n_parameters:,} parameters, {m.images_per_s:.0f} images/s, "
-            f"about {m.minutes:.0f} min"
+            f"about {_duration(m.minutes)}"
             for m in self.models
         ]
         lines += [
             f"disk       {_megabytes(self.study_bytes)} for the study, {_megabytes(self.cache_bytes)} for its cache",
             f"memory     about {_megabytes(self.peak_memory_bytes)} at the peak",
-            f"time       about {self.minutes:.0f} min in all on this machine as it is now",
+            f"time       about {_duration(self.minutes)} in all on this machine as it is now",
         ]
         return "\n".join(lines)
 
@@ -108,16 +119,19 @@ def plan(config: StudyConfig, folder: Path, talk: Talk, *, force: bool = False, 
     split = check_images(config, collection, models, with_atlas=until != "train")
     folder = folder_for(config, collection, folder, force=force)
     n_tiles = _tiles_per_epoch(config, collection.select(split.rows("train")))
-    planned = tuple(_probe(config, collection.channels, spec, n_tiles, talk) for spec in config.model_specs)
+    n_judged = sum(min(_tiles_of(config, collection, split.rows(part)), VALIDATION_TILES) for part in _JUDGED)
+    passes = n_tiles + _FORWARD_SHARE * n_judged
+    planned = tuple(_probe(config, collection.channels, spec, passes, talk) for spec in config.model_specs)
     parameter_bytes = 4 * sum(m.n_parameters for m in planned)
-    side = config.tiles.side_px or DEFAULT_SIZE_PX
+    side, n_atlas = config.tiles.side_px or DEFAULT_SIZE_PX, n_atlas_tiles(config, collection)
+    seen_bytes = 4 * min(n_atlas, _ANALYSIS_TILES) * collection.channels * side**2
     return Plan(
         study=folder, n_images=len(collection), n_rejected=len(collection.rejected),
         parts={part: len(split.rows(part)) for part in ("train", "validation", "test")}, split_reason=split.reason,
         warnings=tuple(split.warnings), side_px=side, sampler=config.tiles.sampler_name, tiles_per_epoch=n_tiles,
-        atlas_tiles=n_atlas_tiles(config, collection), cache_bytes=_pixel_bytes(collection),
+        atlas_tiles=n_atlas, cache_bytes=_pixel_bytes(collection),
         study_bytes=8 * parameter_bytes + 40_000_000 * (1 + len(planned)),
-        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + _ANALYSIS_TILES * side**2 * 4, models=planned,
+        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + seen_bytes, models=planned,
     )  # fmt: skip
 
 
@@ -132,14 +146,20 @@ def _tiles_per_epoch(config: StudyConfig, training: Collection) -> int:
     return math.ceil(float(((height + tile - 1) * (width + tile - 1)).sum()) / tile**2)
 
 
+def _tiles_of(config: StudyConfig, collection: Collection, rows: np.ndarray) -> int:
+    """How many fixed tiles some images have."""
+    atlas = dataclasses.replace(config.atlas, atlas_size=0, stride=config.tiles.side_px)
+    return n_atlas_tiles(dataclasses.replace(config, atlas=atlas), collection.select(rows))
+
+
 def _pixel_bytes(collection: Collection) -> int:
     table = collection.table
     item = table["dtype"].map(lambda name: np.dtype(name).itemsize)
     return int((table["height"] * table["width"] * table["channels"] * item).sum())
 
 
-def _probe(config: StudyConfig, channels: int, spec: ModelSpec, n_tiles: int, talk: Talk) -> ModelPlan:
-    """Time a few steps of one model."""
+def _probe(config: StudyConfig, channels: int, spec: ModelSpec, passes: float, talk: Talk) -> ModelPlan:
+    """Time a few steps of one model, of which an epoch has so many that `passes` images go through."""
     talk.say(f"timing a few steps of {spec.name}")
     shape = NetworkConfig.from_model(spec.config, spec.latent_dim, channels=channels, size=config.tiles.side_px)
     network = build(shape, seed=spec.seed)
@@ -151,7 +171,7 @@ def _probe(config: StudyConfig, channels: int, spec: ModelSpec, n_tiles: int, ta
     ) as shards:  # fmt: skip
         times = [_step_seconds(shards, x, spec.latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
     images_per_s = batch / stats.median(times)
-    minutes = config.train.epochs * n_tiles * (1 + _EVALUATION_SHARE) / images_per_s / 60
+    minutes = config.train.epochs * passes / images_per_s / 60
     return ModelPlan(spec.name, sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
 
 
@@ -165,6 +185,10 @@ def _peak_bytes() -> int:
     """Largest memory of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{max(10, 10 * round(6 * minutes))} s"
 
 
 def _megabytes(n: float) -> str:
