@@ -33,7 +33,7 @@ from zatlas.studies.data import (
     resolve,
 )
 from zatlas.studies.pca import study_pca
-from zatlas.studies.study import Study, made_from
+from zatlas.studies.study import Study
 from zatlas.vae import VAE
 
 if TYPE_CHECKING:
