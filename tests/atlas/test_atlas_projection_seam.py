@@ -153,7 +153,7 @@ def test_it_is_drawn_with_its_numbers_and_explained(made):
     assert {"isomap1", "stain"} <= set(by_label) and "tsne1" not in by_label
     assert (made.figures / "z4-map-labels.png").is_file()
     recipe = next(one for one in catalogue(made.results) if one.id == "z4-map-cluster")
-    assert "Map 3: Isomap (neighbours 8.00), whose axes have no unit" in recipe.caption
+    assert "Map 3: Isomap (neighbours 8), whose axes have no unit" in recipe.caption
     assert "Map 4: Random axes. " in recipe.caption
 
 

@@ -287,7 +287,7 @@ def in_force(results: StudyResults) -> dict[str, str]:
         "atlas.perplexity": {
             model.name: f"{value:g}"
             for model in results.models
-            if (value := model.projection_info.get("tsne_perplexity"))
+            for value in [one.settings["perplexity"] for one in model.maps if "perplexity" in one.settings][:1]
         },
     }  # fmt: skip
     for name in ("device", "precision", "threads"):

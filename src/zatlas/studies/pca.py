@@ -118,7 +118,7 @@ def _save(path: Path, fits: SettledPcas, inputs: Mapping[str, Any]) -> None:
                 "draws": trail.draws, "left_out": pca.left_out, "n": pca.n,
             }
         )  # fmt: skip
-    metadata = {"inputs": json.dumps(inputs), "facts": json.dumps(facts)}
+    metadata = {"zatlas": json.dumps({"inputs": inputs, "facts": facts})}  # one entry: several come in any order
     with files.new_file(path) as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata=metadata)
         temporary.chmod(0o644)  # safetensors leaves a file that nobody else can read
@@ -130,14 +130,14 @@ def _load(path: Path, inputs: Mapping[str, Any]) -> SettledPcas | None:
         return None
     try:
         with safetensors.safe_open(path, framework="numpy") as stored:
-            metadata = stored.metadata()
-            if json.loads(metadata["inputs"]) != json.loads(json.dumps(inputs)):
+            known = json.loads((stored.metadata() or {})["zatlas"])
+            if known["inputs"] != json.loads(json.dumps(inputs)):
                 return None
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as err:
+    except (safetensors.SafetensorError, KeyError, ValueError) as err:
         log.warning("%s is damaged (%s) and is made again", path.name, err)
         return None
-    return SettledPcas(tuple(_trail(tensors, i, facts) for i, facts in enumerate(json.loads(metadata["facts"]))))
+    return SettledPcas(tuple(_trail(tensors, i, facts) for i, facts in enumerate(known["facts"])))
 
 
 def _trail(tensors: Mapping[str, np.ndarray], number: int, facts: Mapping[str, Any]) -> PcaTrail:
