@@ -25,7 +25,7 @@ ROOMS = {
     ),
     "training": (
         "adam", "weights", "muon", "sending", "graphs", "optimizer", "average", "jitter", "shards", "linear",
-        "checkpoints", "pace", "rehearsal", "devices", "start", "fit",
+        "checkpoints", "pace", "rehearsal", "devices", "start", "evaluation", "fit",
     ),
     "atlas": (
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "fitted_priors",

@@ -22,7 +22,7 @@ from zatlas.model.network import Network, Posterior, Shape
 from zatlas.model.own import OwnNetwork
 from zatlas.model.priors import StandardNormal
 from zatlas.results.analysis import analyse_model
-from zatlas.training.fit import evaluate
+from zatlas.training.evaluation import evaluate
 from zatlas.training.weights import Weights
 
 TRAIN = TrainConfig(epochs=3, batch_size=16, learning_rate=3e-3, kl_warmup_epochs=0.0, threads=1)

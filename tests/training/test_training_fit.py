@@ -22,7 +22,8 @@ from zatlas.model.likelihoods import Gaussian
 from zatlas.model.network import build, load_weights
 from zatlas.report.figures.curves import best_epoch as plot_best_epoch
 from zatlas.training import fit as fit_module
-from zatlas.training.fit import evaluate, learning_rate_at
+from zatlas.training.evaluation import evaluate, evaluation
+from zatlas.training.fit import learning_rate_at
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny_training import blobs, tiles_of, train
@@ -90,7 +91,7 @@ def test_the_objective_is_that_of_the_optimal_noise(tmp_path):
     for log_var in (-6.0, 0.0, 5.0):
         network.log_noise_var.fill_(log_var)
         with fit_module.Shards(network) as shards:
-            numbers, (squared, n_values) = fit_module._evaluate(shards, tiles, 3, seed=0)
+            numbers, (squared, n_values) = evaluation(shards, tiles, 3, seed=0)
         assert float(network.log_noise_var) == log_var, "the noise of the training stays"
         outcomes.append(numbers["fitted_distortion_nats"])
         variance = float(squared / n_values)

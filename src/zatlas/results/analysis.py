@@ -32,7 +32,7 @@ from zatlas.results.pictures import View, galleries, neighbours, prior_strips, s
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
 from zatlas.tiles.transforms import Scaling
-from zatlas.training.fit import evaluate
+from zatlas.training.evaluation import evaluate
 from zatlas.training.linear import SettledPca
 from zatlas.trust.associations import between_share
 from zatlas.trust.dimensions import (

@@ -16,17 +16,15 @@ Notable:
       is tried again; after three times training stops and names the images.
 """
 
-import copy
 import dataclasses
 import json
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +34,7 @@ from zatlas import files
 from zatlas.compute import one_thread_per_operator
 from zatlas.config import TrainConfig, to_dict
 from zatlas.errors import TrainingError, UsageError
-from zatlas.model.likelihoods import Likelihood, Residuals
+from zatlas.model.likelihoods import Residuals
 from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight
 from zatlas.progress import Step
@@ -44,21 +42,20 @@ from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints, graphs
 from zatlas.training.average import Average
 from zatlas.training.devices import Devices, choose
+from zatlas.training.evaluation import Evaluation, calibrated, evaluation
 from zatlas.training.jitter import Moves, keyed_jitter
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.pace import Pace
 from zatlas.training.sending import batches_on
 from zatlas.training.shards import Evaluated, Shards, keyed_noise
 
-__all__ = ["evaluate", "fit", "learning_rate_at"]
+__all__ = ["fit", "learning_rate_at"]
 
 log = logging.getLogger(__name__)
 
 _MAX_ROLLBACKS = 3
 _LAST_LEARNING_RATE = 0.01  # of the peak
-_ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
 _LONG_WAIT = 0.25  # share of an epoch spent waiting for images, above which the log warns
-_EVALUATION_BATCH = 64  # images; the noise of an evaluation depends on it
 _NORMS_KEPT = 100  # steps over which the median norm of the gradient is taken
 
 
@@ -157,67 +154,6 @@ def fit(
         if training.stopped():
             log.info("stopped after epoch %d: %s", training.state.epoch, training.stopped())
         return training.history()
-
-
-def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
-    """Distortion, rate and ELBO of fixed tiles [mean nats per image], with one noise draw per tile that depends on
-    `seed` alone, in float32 on one thread of the processor. Computed on a copy: nothing of `network` changes, not even
-    where its parameters lie in memory.
-
-    Returns:
-        {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
-    """
-    with one_thread_per_operator(), Shards(copy.deepcopy(network)) as shards:
-        found = _evaluate(shards, tiles, network.config.latent_dim, seed=seed).numbers
-    return {name: found[name] for name in ("distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n")}
-
-
-class _Evaluation(NamedTuple):
-    """Numbers of a split, and the sums of its residuals."""
-
-    numbers: dict[str, float]
-    residuals: Residuals
-
-
-def _evaluate(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> _Evaluation:
-    sums, n = np.zeros(2), 0
-    means: list[torch.Tensor] = []
-    residuals: Residuals = ()
-    for index, batch in enumerate(batches_on(shards.device, tiles, 0, _EVALUATION_BATCH)):
-        noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream="evaluation noise", index=index)
-        found = shards.evaluate(batch.x, batch.mask, noise)
-        sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
-        n += len(batch.x)
-        own = [total.double() for total in found.residuals]
-        residuals = tuple(a + b for a, b in zip(residuals, own, strict=True)) if residuals else tuple(own)
-        if n <= _ACTIVE_SAMPLE or not means:
-            means.append(found.means)
-    distortion, rate = sums / max(n, 1)
-    with _calibrated(shards.weights.computing.likelihood, residuals) as nats:
-        fitted = distortion if nats is None else nats / max(n, 1)
-    numbers = {
-        "distortion_nats": float(distortion),
-        "rate_nats": float(rate),
-        "elbo_nats": float(-distortion - rate),
-        "fitted_distortion_nats": float(fitted),
-        "active_dims": active_dims(torch.cat(means)) if means else 0,
-        "n": n,
-    }
-    return _Evaluation(numbers, residuals)
-
-
-@contextmanager
-def _calibrated(likelihood: Likelihood, residuals: Residuals) -> Iterator[float | None]:
-    """The likelihood with the noise that fits these residuals best; its own comes back afterwards.
-
-    Yields:
-        What `Likelihood.calibrate` says; None without residuals.
-    """
-    kept = {name: value.clone() for name, value in likelihood.state_dict().items()}
-    try:
-        yield likelihood.calibrate(residuals) if residuals else None
-    finally:
-        likelihood.load_state_dict(kept)
 
 
 def learning_rate_at(epochs_done: float, config: TrainConfig) -> float:
@@ -501,8 +437,8 @@ class _Training:
         self.state.seconds += now - self.last_step
         self.last_step = now
 
-    def _evaluate(self, tiles: Tiles) -> _Evaluation:
-        return _evaluate(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
+    def _evaluate(self, tiles: Tiles) -> Evaluation:
+        return evaluation(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
 
     def _objective(self, found: dict[str, float]) -> float:
         """What chooses the epoch [nats]: at the full weight of the rate, also while training warms up."""
@@ -516,7 +452,7 @@ class _Training:
         already. For training nothing changes.
         """
         path = self.run / "weights.safetensors"
-        with _calibrated(self.network.likelihood, residuals), files.new_file(path) as temporary:
+        with calibrated(self.network.likelihood, residuals), files.new_file(path) as temporary:
             self.network.save_weights(temporary)
 
     def _new_optimizer(self) -> Optimizer:

@@ -1,0 +1,91 @@
+"""Distortion, rate and ELBO of fixed tiles, with the same noise each time."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from zatlas.compute import one_thread_per_operator
+from zatlas.model.likelihoods import Likelihood, Residuals
+from zatlas.model.network import Network
+from zatlas.model.objective import active_dims
+from zatlas.tiles.loader import Tiles
+from zatlas.training.sending import batches_on
+from zatlas.training.shards import Shards, keyed_noise
+
+__all__ = ["Evaluation", "calibrated", "evaluate", "evaluation"]
+
+_ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
+_BATCH = 64  # images; the noise of an evaluation depends on it
+
+
+def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
+    """Distortion, rate and ELBO of fixed tiles [mean nats per image], with one noise draw per tile that depends on
+    `seed` alone, in float32 on one thread of the processor. Computed on a copy: nothing of `network` changes, not even
+    where its parameters lie in memory.
+
+    Returns:
+        {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
+    """
+    with one_thread_per_operator(), Shards(copy.deepcopy(network)) as shards:
+        found = evaluation(shards, tiles, network.config.latent_dim, seed=seed).numbers
+    return {name: found[name] for name in ("distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n")}
+
+
+class Evaluation(NamedTuple):
+    """Numbers of a split, and the sums of its residuals."""
+
+    numbers: dict[str, float]
+    residuals: Residuals
+
+
+def evaluation(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> Evaluation:
+    """What `evaluate` gives and more, by shards that exist already.
+
+    Args:
+        shards: Of the network.
+        tiles: Fixed ones.
+        n_dims: Latent size d.
+        seed: From which the noise derives.
+    """
+    sums, n = np.zeros(2), 0
+    means: list[torch.Tensor] = []
+    residuals: Residuals = ()
+    for index, batch in enumerate(batches_on(shards.device, tiles, 0, _BATCH)):
+        noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream="evaluation noise", index=index)
+        found = shards.evaluate(batch.x, batch.mask, noise)
+        sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
+        n += len(batch.x)
+        own = [total.double() for total in found.residuals]
+        residuals = tuple(a + b for a, b in zip(residuals, own, strict=True)) if residuals else tuple(own)
+        if n <= _ACTIVE_SAMPLE or not means:
+            means.append(found.means)
+    distortion, rate = sums / max(n, 1)
+    with calibrated(shards.weights.computing.likelihood, residuals) as nats:
+        fitted = distortion if nats is None else nats / max(n, 1)
+    numbers = {
+        "distortion_nats": float(distortion),
+        "rate_nats": float(rate),
+        "elbo_nats": float(-distortion - rate),
+        "fitted_distortion_nats": float(fitted),
+        "active_dims": active_dims(torch.cat(means)) if means else 0,
+        "n": n,
+    }
+    return Evaluation(numbers, residuals)
+
+
+@contextmanager
+def calibrated(likelihood: Likelihood, residuals: Residuals) -> Iterator[float | None]:
+    """The likelihood with the noise that fits these residuals best; its own comes back afterwards.
+
+    Yields:
+        What `Likelihood.calibrate` says; None without residuals.
+    """
+    kept = {name: value.clone() for name, value in likelihood.state_dict().items()}
+    try:
+        yield likelihood.calibrate(residuals) if residuals else None
+    finally:
+        likelihood.load_state_dict(kept)
