@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,6 +17,9 @@ from zatlas.model.likelihoods import LIKELIHOODS, Greys
 from zatlas.model.network import NetworkConfig, build, load_weights
 from zatlas.model.objective import effective_beta
 from zatlas.tiles.pixel_pca import fit_pixel_pca
+from zatlas.training import evaluation as evaluation_module
+from zatlas.training import fit as fit_module
+from zatlas.training.evaluation import reconstruction_db
 from zatlas.training.linear import fit_settled_pca
 from zatlas.training.shards import Shards, keyed_noise
 from zatlas.training.start import start_from_pca
@@ -183,6 +187,49 @@ def test_what_training_began_with_is_kept_when_no_epoch_is_better(tmp_path, capl
     fresh = images(10, seed=5)
     error = np.mean((vae.reconstruct(fresh) - fresh) ** 2)
     assert error < 0.5 * np.mean((mean - fresh) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("measured", "kept"),
+    [
+        ([(20.0, 18.0), (19.9, 18.1), (20.1, 17.9), (20.0, 18.0), (19.0, 17.0)], 3),
+        ([(20.0, 18.0), (19.9, 18.1), (20.1, 17.9), (19.9, 17.9), (19.0, 17.0)], 0),
+    ],
+)
+def test_what_begins_at_pca_does_not_end_below_it(tmp_path, monkeypatch, measured, kept):
+    """An epoch with a better bound is not kept while reconstructions of validation images are worse than the start's, in
+    the mean or pooled: here by made-up measurements, of the start and of each candidate."""
+    monkeypatch.setattr(fit_module, "reconstruction_db", lambda *_: measured.pop(0))
+    vae = za.VAE(latent_dim=2, widths=(4,), linear_path="on")
+    settings = TrainConfig(epochs=4, batch_size=20, threads=1, precision="float32", learning_rate=1e-3, ema_decay=0.0)
+    validation = tiles_of(blobs(60, seed=2))
+    vae.fit(tiles_of(blobs(200, seed=1), sampler="whole"), validation=validation, train=settings, run=tmp_path)
+    objective = pd.read_csv(tmp_path / "history.csv")["validation_objective_nats"]
+    assert objective.is_monotonic_decreasing and not measured, "by the bound, each epoch would have been kept"
+    assert json.loads((tmp_path / "training.json").read_text())["best_epoch"] == kept
+
+
+def test_psnr_of_reconstructions_counts_real_pixels_alone():
+    x = torch.rand((5, 2, 18, 18), generator=torch.Generator().manual_seed(0))
+    x = torch.cat([x, torch.zeros(1, 2, 18, 18)])
+    network = build(CONFIG, seed=0)
+    tiles = tiles_of(x.numpy())
+    found = reconstruction_db(network, tiles)
+    with torch.no_grad():
+        squared = ((network.x_hat(network.encode(x).mean) - x) ** 2).numpy().astype(np.float64)
+    errors = np.maximum(squared.mean(axis=(1, 2, 3)), 1e-10)
+    assert found == pytest.approx((np.mean(-10 * np.log10(errors)), -10 * np.log10(squared.mean())), abs=1e-4)
+    batch = next(tiles.batches(0, 6))
+    half = batch.mask.clone()
+    half[:, :, :9] = 0
+
+    def masked(*_):
+        yield dataclasses.replace(batch, mask=half)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation_module, "batches_on", masked)
+        _, pooled = reconstruction_db(network, tiles)
+    assert pooled == pytest.approx(-10 * np.log10(squared[:, :, 9:].mean()), abs=1e-4)
 
 
 def test_one_image_has_no_components_to_begin_with():

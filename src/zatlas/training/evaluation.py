@@ -16,10 +16,11 @@ from zatlas.tiles.loader import Tiles
 from zatlas.training.sending import batches_on
 from zatlas.training.shards import Shards, keyed_noise
 
-__all__ = ["Evaluation", "calibrated", "evaluate", "evaluation"]
+__all__ = ["Evaluation", "calibrated", "evaluate", "evaluation", "reconstruction_db"]
 
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
 _BATCH = 64  # images; the noise of an evaluation depends on it
+_SMALLEST_ERROR = 1e-10
 
 
 def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
@@ -89,3 +90,30 @@ def calibrated(likelihood: Likelihood, residuals: Residuals) -> Iterator[float |
         yield likelihood.calibrate(residuals) if residuals else None
     finally:
         likelihood.load_state_dict(kept)
+
+
+@torch.no_grad()
+def reconstruction_db(network: Network, tiles: Tiles) -> tuple[float, float]:
+    """How well posterior means give fixed tiles back, in float32 on the network's grey scale.
+
+    Args:
+        network: On any device; nothing of it changes.
+        tiles: Fixed ones.
+
+    Returns:
+        PSNR for a range of 1 [dB], of values at real pixels: its mean over tiles, of at most 100 dB each, and that of
+        the squared error pooled over all of them.
+    """
+    errors, weights = [], []
+    for batch in batches_on(network.device, tiles, 0, _BATCH):
+        squared = (network.x_hat(network.encode(batch.x).mean) - batch.x).square() * batch.mask
+        n_values = (batch.mask.sum(dim=(1, 2, 3)) * batch.x.shape[1]).clamp(min=1)
+        errors.append((squared.sum(dim=(1, 2, 3)) / n_values).double().cpu())
+        weights.append(n_values.double().cpu())
+    error, weight = torch.cat(errors), torch.cat(weights)
+    pooled = (error * weight).sum() / weight.sum()
+    return float(_decibel(error).mean()), float(_decibel(pooled))
+
+
+def _decibel(error: torch.Tensor) -> torch.Tensor:
+    return -10 * error.clamp(min=_SMALLEST_ERROR).log10()

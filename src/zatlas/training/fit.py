@@ -12,6 +12,7 @@ Notable:
     - The best epoch is chosen on the validation part, by distortion + beta * rate at the noise that fits the residuals
       of that part best: the running noise of the last batches would decide more than the images do. The weights that
       are kept carry that noise; training goes on with its own. The test part is evaluated beside it and steers nothing.
+    - What began at principal components is replaced by an epoch alone that also gives validation images back as well.
     - A loss or gradient that is not finite: the best weights so far come back, the learning rate is halved, the step
       is tried again; after three times training stops and names the images.
 """
@@ -42,7 +43,7 @@ from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints, graphs
 from zatlas.training.average import Average
 from zatlas.training.devices import Devices, choose
-from zatlas.training.evaluation import Evaluation, calibrated, evaluation
+from zatlas.training.evaluation import Evaluation, calibrated, evaluation, reconstruction_db
 from zatlas.training.jitter import Moves, keyed_jitter
 from zatlas.training.optimizer import Optimizer
 from zatlas.training.pace import Pace
@@ -73,6 +74,7 @@ class _State:
     seconds: float = 0.0
     best_epoch: int = 0  # 0: the untrained network
     best_loss: float | None = None
+    start_db: list[float] = field(default_factory=list)  # `reconstruction_db` of a start from principal components
     learning_rate_scale: float = 1.0
     rollbacks: int = 0
     norms: list[float] = field(default_factory=list)  # of the gradients of the last steps
@@ -199,7 +201,9 @@ class _Training:
         if record is None:
             self._begin()
         else:
-            self.state = _State(**{name.name: record[name.name] for name in dataclasses.fields(_State)})
+            self.state = _State(
+                **{one.name: record[one.name] for one in dataclasses.fields(_State) if one.name in record}
+            )
             log.info("training goes on after step %d (epoch %d)", self.state.step, self.state.epoch + 1)
             is_older = any("validation_objective_nats" not in row for row in self.state.history)
             if is_older or not (self.run / "weights.safetensors").is_file():
@@ -222,6 +226,7 @@ class _Training:
             self.average.restart()
             found, residuals = self._evaluate(self.validation)
             self.state.best_loss = self._objective(found)
+            self.state.start_db = list(reconstruction_db(self.network, self.validation))
         self._save_best(residuals)
 
     def is_over(self) -> bool:
@@ -306,7 +311,7 @@ class _Training:
             "validation_objective_nats": loss, "active_dims": found["active_dims"],
         }  # fmt: skip
         state.history.append(row)
-        if state.best_loss is None or loss < state.best_loss:
+        if state.best_loss is None or (loss < state.best_loss and self._is_never_below_start()):
             state.best_loss, state.best_epoch = loss, state.epoch + 1
             self._save_best(residuals)
         state.epoch, state.index = state.epoch + 1, 0
@@ -314,6 +319,17 @@ class _Training:
         table = self.history()
         files.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
         return dict(row)
+
+    def _is_never_below_start(self) -> bool:
+        """Whether validation images come back as well as at a start from principal components, if there was one.
+
+        The bound may rise a little where a network gives up some accuracy for rate, or by chance; what began at PCA
+        shall not end below it.
+        """
+        if not self.state.start_db:
+            return True
+        now = reconstruction_db(self.network, self.validation)
+        return all(db >= at_start for db, at_start in zip(now, self.state.start_db, strict=True))
 
     def history(self) -> pd.DataFrame:
         """One row per epoch done."""
