@@ -10,7 +10,10 @@ from zatlas.cli.main import main
 from zatlas.config import DataConfig, ModelConfig, NamedModel, StudyConfig, TilesConfig, TrainConfig
 from zatlas.errors import UsageError
 
-FEW = ("--widths", 4, 8, "--latent-dim", 2, "--epochs", 1, "--samples", 4, "--points", 1)
+FEW = (
+    *("--widths", 4, 8, "--latent-dim", 2, "--epochs", 1, "--samples", 4, "--points", 1),
+    *("--precision", "float32", "--threads", 1),
+)
 
 
 @pytest.fixture
@@ -67,19 +70,20 @@ def test_a_study_of_another_configuration_is_told_by_a_dry_run(here, capsys):
     assert not (here / "made-2").exists()
 
 
-def test_a_few_images_can_be_trained_without_an_atlas(here):
+def test_a_few_images_can_be_trained_without_an_atlas(here, capsys):
     assert main([str(one) for one in ("train", *FEW, "four.npz", "-q", "-o", "made")]) == 0
     assert (here / "made" / "models" / "z2" / "weights.safetensors").is_file()
+    told = capsys.readouterr().err
+    assert told.count("split: the best epoch is chosen by a single image") == 1
+    assert "warning: the best epoch" not in told, "said once"
 
 
-def test_five_images_make_a_whole_study(here, capsys):
+@pytest.mark.slow
+def test_five_images_make_a_whole_study(here):
     np.savez(here / "five.npz", images=np.load(here / "whole.npz")["images"][:5])
     assert main([str(one) for one in ("study", *FEW, "five.npz", "--no-explorer", "-q", "-o", "made")]) == 0
     assert files.verify(here / "made") == []
     assert (here / "made" / "report.html").is_file()
-    told = capsys.readouterr().err
-    assert told.count("split: the best epoch is chosen by a single image") == 1
-    assert "warning: the best epoch" not in told, "said once"
 
 
 def test_the_second_model_is_looked_at_before_the_first_is_trained(here):
