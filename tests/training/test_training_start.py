@@ -197,8 +197,8 @@ def test_what_training_began_with_is_kept_when_no_epoch_is_better(tmp_path, capl
     ],
 )
 def test_what_begins_at_pca_does_not_end_below_it(tmp_path, monkeypatch, measured, kept):
-    """An epoch with a better bound is not kept while reconstructions of validation images are worse than the start's, in
-    the mean or pooled: here by made-up measurements, of the start and of each candidate."""
+    """An epoch with a better bound is not kept while validation images come back worse than at the start, in the mean
+    or pooled: here by made-up measurements, of the start and of each candidate."""
     monkeypatch.setattr(fit_module, "reconstruction_db", lambda *_: measured.pop(0))
     vae = za.VAE(latent_dim=2, widths=(4,), linear_path="on")
     settings = TrainConfig(epochs=4, batch_size=20, threads=1, precision="float32", learning_rate=1e-3, ema_decay=0.0)
