@@ -63,6 +63,7 @@ def test_a_methods_paragraph_can_be_written_from_it(results):
         "rate rose linearly from 0 to beta over the first 5 epochs",
         "exponential moving average of the weights (decay 0.998 per step",
         "set to 40 epochs, or to end when 10 in a row brought no gain on the validation split",
+        "of those epochs that give its images back as well as the PCA with which training began",
         "z4 ran 20 epochs and keeps epoch 17",
         "Training computed in float32 on a processor.",
     ):
