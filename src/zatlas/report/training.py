@@ -241,7 +241,7 @@ def _stopping(one: Trained) -> str:
     if 0 < patience < epochs:
         rule += f", or to end when {patience} in a row brought no gain on the validation split"
     kept = "the weights kept are those of the epoch with the lowest distortion + beta × rate on the validation split"
-    if one.network.get("linear_path") == "on":
+    if one.facts.get("start_db"):
         kept += (
             ", of those epochs that give its images back as well as the PCA with which training began "
             "(mean PSNR, and PSNR of the pooled error)"

@@ -226,7 +226,10 @@ class _Training:
             self.average.restart()
             found, residuals = self._evaluate(self.validation)
             self.state.best_loss = self._objective(found)
-            self.state.start_db = list(reconstruction_db(self.network, self.validation))
+            likelihood = self.network.likelihood
+            if likelihood.n_params == 1 and next(likelihood.parameters(), None) is None:
+                # With a noise of each pixel, or a learned one, epochs have more to offer than means.
+                self.state.start_db = list(reconstruction_db(self.network, self.validation))
         self._save_best(residuals)
 
     def is_over(self) -> bool:
@@ -364,6 +367,7 @@ class _Training:
             "epochs": self.state.epoch, "stopped": self.stopped() if status == "complete" else "",
             "steps": self.state.step, "seconds": round(self.state.seconds, 3),
             "rollbacks": self.state.rollbacks, "learning_rate_scale": self.state.learning_rate_scale,
+            "start_db": self.state.start_db,
             "n_parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "choices": self._choices(), "settings": self._settings(),
         }  # fmt: skip
