@@ -188,3 +188,10 @@ def test_a_likelihood_of_two_numbers_is_decoded_by_the_page():
     network = own_network(Residual(n_params=2), SHAPE, Laplace()).eval()
     made = export_decoder(network, check_latents(np.zeros((4, 3), np.float32), 0), (0.0, 1.0))
     assert made.max_abs_difference < 1e-4
+
+
+@pytest.mark.parametrize("wrong", [1.0, {"kind": "minmax"}, np.ones(2)])
+def test_a_grey_scale_that_is_none_is_refused_in_a_sentence(wrong):
+    images = tiles_of(2, 1).images
+    with pytest.raises(UsageError, match=r"scaling is .*, expected 'minmax' or 'standardise', or the Scaling of"):
+        za.Tiles(images, size=16, scaling=wrong)
