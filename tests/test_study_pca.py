@@ -148,10 +148,12 @@ def test_what_is_kept_serves_until_something_it_follows_from_changes(images, tmp
     for n, change in enumerate(changed):
         asked(**change)
         assert len(fits) == 3 + n, list(change)
-    path.write_bytes(before[:-40])
-    with caplog.at_level(logging.WARNING):
-        asked()
-    assert "is damaged" in caplog.text and path.read_bytes() == before
+    for damaged in (before[:-40], before[:-400] + bytes(200) + before[-200:]):
+        caplog.clear()
+        path.write_bytes(damaged)
+        with caplog.at_level(logging.WARNING):
+            asked()
+        assert "is damaged" in caplog.text and path.read_bytes() == before
 
 
 def test_a_study_that_goes_on_has_the_same_bits(images, tmp_path):

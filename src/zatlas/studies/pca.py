@@ -30,6 +30,8 @@ __all__ = ["StudyPca", "study_pca"]
 
 log = logging.getLogger(__name__)
 
+_FIT = 1  # raised when draws, their variations or the rule of enough of them change
+
 
 @dataclass(frozen=True)
 class StudyPca:
@@ -102,6 +104,7 @@ def _inputs(data: StudyData, largest: int) -> dict[str, Any]:
         "jitter": config.train.jitter,
         "seed": config.seed,
         "components": largest,
+        "fit": _FIT,
     }
 
 
@@ -118,7 +121,8 @@ def _save(path: Path, fits: SettledPcas, inputs: Mapping[str, Any]) -> None:
                 "draws": trail.draws, "left_out": pca.left_out, "n": pca.n,
             }
         )  # fmt: skip
-    metadata = {"zatlas": json.dumps({"inputs": inputs, "facts": facts})}  # one entry: several come in any order
+    record = {"inputs": inputs, "facts": facts, "sha256": _digest(tensors)}
+    metadata = {"zatlas": json.dumps(record)}  # one entry: several come in any order
     with files.new_file(path) as temporary:
         safetensors.numpy.save_file(tensors, temporary, metadata=metadata)
         temporary.chmod(0o644)  # safetensors leaves a file that nobody else can read
@@ -134,10 +138,20 @@ def _load(path: Path, inputs: Mapping[str, Any]) -> SettledPcas | None:
             if known["inputs"] != json.loads(json.dumps(inputs)):
                 return None
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, ValueError) as err:
+        if _digest(tensors) != known["sha256"]:
+            raise ValueError("its numbers are not those that were written")
+        return SettledPcas(tuple(_trail(tensors, i, facts) for i, facts in enumerate(known["facts"])))
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as err:
         log.warning("%s is damaged (%s) and is made again", path.name, err)
         return None
-    return SettledPcas(tuple(_trail(tensors, i, facts) for i, facts in enumerate(known["facts"])))
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """Of all numbers: safetensors itself looks at lengths alone."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return found.hexdigest()
 
 
 def _trail(tensors: Mapping[str, np.ndarray], number: int, facts: Mapping[str, Any]) -> PcaTrail:

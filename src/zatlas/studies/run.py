@@ -113,14 +113,15 @@ def _ask_for_patience(made: Study, patience: int) -> Study:
     config = made.config
     if config.train.patience == patience:
         return made
-    _write_config(made.folder, dataclasses.replace(config, train=dataclasses.replace(config.train, patience=patience)))
-    for name in made.names:
-        _note_patience(made.folder / "models" / name / "config.toml", patience)
     going_on = [name for name in made.names if _goes_on(made, name, patience)]
     old = [made.folder / "results" / name for name in (*going_on, "study")]
     old += [made.folder / "atlases" / f"{name}.h5ad" for name in going_on]
     for path in old if going_on else []:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for name in made.names:
+        _note_patience(made.folder / "models" / name / "config.toml", patience)
+    # Last, so that whoever is stopped in between does all of it again.
+    _write_config(made.folder, dataclasses.replace(config, train=dataclasses.replace(config.train, patience=patience)))
     return Study(made.folder, networks=made.networks)
 
 

@@ -239,7 +239,8 @@ def _settled(
             draws.append(stream.n)
             found.append(_validation_db(pca, sizes, validation, limits))
             log.info("PCA of the pixels: %s dB on validation after %d draws", found[-1].round(3), draws[-1])
-            is_settled = len(found) > 1 and bool((found[-1] - found[-2] < _SETTLED_DB).all())
+            has_doubled = len(found) > 1 and draws[-1] >= 2 * draws[-2]
+            is_settled = has_doubled and bool((found[-1] - found[-2] < _SETTLED_DB).all())
             if is_settled or due >= most:
                 break
             due = min(2 * due, most)
