@@ -33,7 +33,7 @@ def with_records(results, *, train=None, network=None, **facts):
         }
         records[model.name] = {
             "best_epoch": 17, "epochs": 20, "stopped": "", "steps": 400, "rollbacks": 0, "choices": choices,
-            "settings": {"train": dict(settings), "network": built, "epoch_images": 320}, **facts,
+            "settings": {"train": dict(settings), "network": built, "epoch_images": 320, "bends": True}, **facts,
         }  # fmt: skip
     results.provenance["training"] = records
     return results

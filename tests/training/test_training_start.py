@@ -12,6 +12,7 @@ import torch
 
 import zatlas as za
 from zatlas.config import TrainConfig
+from zatlas.errors import TrainingError
 from zatlas.model.automatic import resolved_linear_path
 from zatlas.model.likelihoods import LIKELIHOODS, Greys
 from zatlas.model.network import NetworkConfig, build, load_weights
@@ -201,12 +202,39 @@ def test_what_begins_at_pca_does_not_end_below_it(tmp_path, monkeypatch, measure
     or pooled: here by made-up measurements, of the start and of each candidate."""
     monkeypatch.setattr(fit_module, "reconstruction_db", lambda *_: measured.pop(0))
     vae = za.VAE(latent_dim=2, widths=(4,), linear_path="on")
-    settings = TrainConfig(epochs=4, batch_size=20, threads=1, precision="float32", learning_rate=1e-3, ema_decay=0.0)
+    settings = TrainConfig(
+        epochs=4, batch_size=20, threads=1, precision="float32", learning_rate=1e-3, ema_decay=0.0, patience=2
+    )  # patience counts from the best bound, kept or not: no epoch is left out
     validation = tiles_of(blobs(60, seed=2))
     vae.fit(tiles_of(blobs(200, seed=1), sampler="whole"), validation=validation, train=settings, run=tmp_path)
     objective = pd.read_csv(tmp_path / "history.csv")["validation_objective_nats"]
     assert objective.is_monotonic_decreasing and not measured, "by the bound, each epoch would have been kept"
     assert json.loads((tmp_path / "training.json").read_text())["best_epoch"] == kept
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "beta", "is_measured"),
+    [("gaussian", 1.0, True), ("gaussian_per_channel", 0.5, True), ("gaussian", 4.0, False), ("bernoulli", 1.0, False),
+     ("student_t", 1.0, False), ("gaussian_per_pixel", 1.0, False)],
+)  # fmt: skip
+def test_errors_decide_only_where_the_best_bound_has_the_least(tmp_path, likelihood, beta, is_measured):
+    vae = za.VAE(latent_dim=2, widths=(4,), linear_path="on", likelihood=likelihood, beta=beta)
+    vae.fit(
+        tiles_of(blobs(40, seed=1), sampler="whole"), validation=tiles_of(blobs(20, seed=2)),
+        train=TrainConfig(epochs=1, batch_size=20, threads=1, precision="float32"), run=tmp_path,
+    )  # fmt: skip
+    assert len(json.loads((tmp_path / "training.json").read_text())["start_db"]) == (2 if is_measured else 0)
+
+
+def test_an_image_that_is_not_finite_is_named_before_the_first_step(tmp_path):
+    x = blobs(20, seed=2)
+    x[3, 0, 5, 5] = np.nan
+    vae = za.VAE(latent_dim=2, widths=(4,), linear_path="on")
+    with pytest.raises(TrainingError, match="1 images hold values that are not finite numbers: img003"):
+        vae.fit(
+            tiles_of(blobs(40, seed=1), sampler="whole"), validation=tiles_of(x),
+            train=TrainConfig(epochs=1, batch_size=20, threads=1, precision="float32"), run=tmp_path,
+        )  # fmt: skip
 
 
 def test_psnr_of_reconstructions_counts_real_pixels_alone():

@@ -168,9 +168,10 @@ def _images_seen(results: StudyResults, found: list[Trained]) -> str:
     if tiles.get("augment") == "on":
         varied.append("flipped and turned by right angles at random")
     jitter = max(one.config.jitter for one in found)
-    if jitter and not data.is_tiled:
-        varied.append(f"shifted, zoomed and smoothly bent at random by up to {100 * jitter:g} % of their side")
     settings: dict[str, Any] = next((one.facts["settings"] for one in found if one.facts.get("settings")), {})
+    if jitter and not data.is_tiled:
+        moved = "shifted, zoomed and smoothly bent" if settings.get("bends") else "shifted and zoomed"
+        varied.append(f"{moved} at random by up to {100 * jitter:g} % of their side")
     length = f"{count(int(settings['epoch_images']), unit)}, " if settings.get("epoch_images") else ""
     sizes = listing([str(size) for size in dict.fromkeys(one.config.batch_size for one in found)])
     return f"An epoch was {length}{how}{''.join(f', {words}' for words in varied)}; a step took a batch of {sizes}."

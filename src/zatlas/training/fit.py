@@ -35,7 +35,7 @@ from zatlas import files
 from zatlas.compute import one_thread_per_operator
 from zatlas.config import TrainConfig, to_dict
 from zatlas.errors import TrainingError, UsageError
-from zatlas.model.likelihoods import Residuals
+from zatlas.model.likelihoods import Gaussian, Residuals
 from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight
 from zatlas.progress import Step
@@ -74,6 +74,8 @@ class _State:
     seconds: float = 0.0
     best_epoch: int = 0  # 0: the untrained network
     best_loss: float | None = None
+    lowest_epoch: int = 0  # of the objective, kept or not: what patience counts from
+    lowest_loss: float | None = None
     start_db: list[float] = field(default_factory=list)  # `reconstruction_db` of a start from principal components
     learning_rate_scale: float = 1.0
     rollbacks: int = 0
@@ -152,7 +154,10 @@ def fit(
         training.checkpoint()
         training.record("complete")
         if training.state.best_epoch == 0 and training.state.best_loss is not None:
-            log.warning("no epoch was better on validation than the principal components that training began with")
+            also = ", by the bound and in PSNR," if training.state.start_db else ""
+            log.warning(
+                "no epoch was better on validation%s than the principal components that training began with", also
+            )
         if training.stopped():
             log.info("stopped after epoch %d: %s", training.state.epoch, training.stopped())
         return training.history()
@@ -204,6 +209,8 @@ class _Training:
             self.state = _State(
                 **{one.name: record[one.name] for one in dataclasses.fields(_State) if one.name in record}
             )
+            if "lowest_epoch" not in record:  # of a version that kept each epoch with the lowest objective
+                self.state.lowest_epoch, self.state.lowest_loss = self.state.best_epoch, self.state.best_loss
             log.info("training goes on after step %d (epoch %d)", self.state.step, self.state.epoch + 1)
             is_older = any("validation_objective_nats" not in row for row in self.state.history)
             if is_older or not (self.run / "weights.safetensors").is_file():
@@ -225,10 +232,12 @@ class _Training:
             self.shards.weights.renew()
             self.average.restart()
             found, residuals = self._evaluate(self.validation)
+            if not math.isfinite(found["elbo_nats"]):
+                self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)
             self.state.best_loss = self._objective(found)
-            likelihood = self.network.likelihood
-            if likelihood.n_params == 1 and next(likelihood.parameters(), None) is None:
-                # With a noise of each pixel, or a learned one, epochs have more to offer than means.
+            self.state.lowest_loss = self.state.best_loss
+            if isinstance(self.network.likelihood, Gaussian) and self.beta <= 1:
+                # Of other likelihoods, or with more weight on the rate, the best bound is not where errors are least.
                 self.state.start_db = list(reconstruction_db(self.network, self.validation))
         self._save_best(residuals)
 
@@ -239,7 +248,7 @@ class _Training:
     def stopped(self) -> str:
         """Why training ended before its last epoch; "" where it did not."""
         patience, epochs = self.config.patience, self.state.epoch
-        if not patience or epochs >= self.config.epochs or epochs - self.state.best_epoch < patience:
+        if not patience or epochs >= self.config.epochs or epochs - self.state.lowest_epoch < patience:
             return ""
         return f"no gain on validation for {patience} epochs"
 
@@ -314,6 +323,8 @@ class _Training:
             "validation_objective_nats": loss, "active_dims": found["active_dims"],
         }  # fmt: skip
         state.history.append(row)
+        if state.lowest_loss is None or loss < state.lowest_loss:
+            state.lowest_loss, state.lowest_epoch = loss, state.epoch + 1
         if state.best_loss is None or (loss < state.best_loss and self._is_never_below_start()):
             state.best_loss, state.best_epoch = loss, state.epoch + 1
             self._save_best(residuals)
@@ -483,7 +494,7 @@ class _Training:
         train = {name: value for name, value in to_dict(self.config).items() if name not in _WITHOUT_EFFECT}
         settings = {
             "train": train, "network": self.network.record(), "beta": self.beta, "seed": self.seed,
-            "n_images": len(self.train.images), "epoch_images": self.train.epoch_length(0),
+            "n_images": len(self.train.images), "epoch_images": self.train.epoch_length(0), "bends": True,
         }  # fmt: skip
         plain: dict[str, Any] = json.loads(json.dumps(settings))
         return plain

@@ -28,6 +28,8 @@ from zatlas.trust.evaluation import bits, relative_error, texture_kept
 from zatlas.trust.gains import GAINS, gain_text, gain_verdict
 from zatlas.trust.uncertainty import difference_error
 
+_SHOWN_DB = 0.005  # less is 0.00 in two digits
+
 __all__ = [
     "against_pca",
     "dimensions_in_use",
@@ -277,6 +279,8 @@ def _higher_or_lower(models: list[ModelResults], gaps: dict[str, float]) -> str:
     values = [gaps[model.name] for model in models]
     if min(values) >= 0 or max(values) <= 0:
         each = listing([f"{abs(value):.2f}" for value in values])
+        if max(map(abs, values)) < _SHOWN_DB:
+            return f"{each} dB from"
         return f"{each} dB {'above' if min(values) >= 0 else 'below'}"
     return f"{listing([signed(value) for value in values])} dB from"
 
