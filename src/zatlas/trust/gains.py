@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 __all__ = [
     "GAINS",
+    "SHOWN_DB",
     "Gain",
     "TileErrors",
     "contrast",
@@ -30,7 +31,8 @@ _OF_TYPICAL = 0.15
 _TYPICAL = 0.9
 _SAME_DB = 0.1
 _SMALLEST_ERROR = 1e-10  # 100 dB, as in `evaluation.psnr`
-_SHOWN_DB = 0.005  # less is 0.00 in two digits
+SHOWN_DB = 0.005
+"""Less is 0.00 in two digits [dB]."""
 
 GAINS = {"": "mean over tiles", "content_": "tiles with content", "pooled_": "pooled error"}
 """Prefixes of the columns of each measure, and what it is called."""
@@ -194,7 +196,7 @@ def gain_verdict(gain: Gain) -> str:
         >>> gain_verdict(Gain(0.81, 0.75, 0.88)), gain_verdict(Gain(0.05, float("nan"), float("nan")))
         ('beats', 'level with')
     """
-    if abs(gain.db) < _SHOWN_DB:
+    if abs(gain.db) < SHOWN_DB:
         return "level with"
     low, high = (gain.low, gain.high) if np.isfinite(gain.low) else (gain.db - _SAME_DB, gain.db + _SAME_DB)
     return "beats" if low > 0 else "stays below" if high < 0 else "level with"

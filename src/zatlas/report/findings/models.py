@@ -25,10 +25,8 @@ from zatlas.report.findings.words import (
 )
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
 from zatlas.trust.evaluation import bits, relative_error, texture_kept
-from zatlas.trust.gains import GAINS, gain_text, gain_verdict
+from zatlas.trust.gains import GAINS, SHOWN_DB, gain_text, gain_verdict
 from zatlas.trust.uncertainty import difference_error
-
-_SHOWN_DB = 0.005  # less is 0.00 in two digits
 
 __all__ = [
     "against_pca",
@@ -279,7 +277,7 @@ def _higher_or_lower(models: list[ModelResults], gaps: dict[str, float]) -> str:
     values = [gaps[model.name] for model in models]
     if min(values) >= 0 or max(values) <= 0:
         each = listing([f"{abs(value):.2f}" for value in values])
-        if max(map(abs, values)) < _SHOWN_DB:
+        if max(map(abs, values)) < SHOWN_DB:
             return f"{each} dB from"
         return f"{each} dB {'above' if min(values) >= 0 else 'below'}"
     return f"{listing([signed(value) for value in values])} dB from"
