@@ -14,6 +14,7 @@ FEW = (
     *("--widths", 4, 8, "--latent-dim", 2, "--epochs", 1, "--samples", 4, "--points", 1),
     *("--precision", "float32", "--threads", 1),
 )
+ONE = ("--test-fraction", 0.5, "--validation-fraction", 0.9, "--augment", "off", "--jitter", 0)
 
 
 @pytest.fixture
@@ -40,6 +41,9 @@ REFUSED = {
         ("signed.npz", "--likelihood", "poisson", "--scaling", "standardise"), 2, "pixels of these images may be -327",
     ),
     "greys": (("whole.npz", "--likelihood", "bernoulli", "--scaling", "standardise"), 2, "needs grey values from 0 to"),
+    "one training image": (
+        ("whole.npz", *ONE), 65, "the training part has 1 image, expected at least 2 where images are neither",
+    ),
     "stages": (("whole.npz", "--widths", 4, 8, 16, 32), 2, "images of 16 px are too small for 4 stages"),
     "group": (("whole.npz", "--test-group", "B20"), 2, "the images have no groups"),
     "folder": (("whole.npz", "-o", "."), 2, "is not empty and holds no study"),
@@ -76,6 +80,25 @@ def test_a_few_images_can_be_trained_without_an_atlas(here, capsys):
     told = capsys.readouterr().err
     assert told.count("split: the best epoch is chosen by a single image") == 1
     assert "warning: the best epoch" not in told, "said once"
+
+
+@pytest.mark.parametrize(
+    "kept", [(*ONE[:4],), (*ONE, "--augment", "on"), (*ONE, "--jitter", 0.05)], ids=["as set", "flipped", "moved"]
+)
+def test_one_training_image_that_is_varied_is_enough_for_a_pca(kept, here, capsys):
+    assert main([str(one) for one in ("study", *FEW, "whole.npz", *kept, "-q", "--dry-run")]) == 0
+    assert "(1 train" in capsys.readouterr().out
+
+
+def test_one_training_image_is_not_enough_for_a_training_that_begins_at_pca(here, capsys):
+    assert main([str(one) for one in ("train", *FEW, "whole.npz", *ONE, "-q", "--dry-run")]) == 65
+    assert "the training part has 1 image" in capsys.readouterr().err
+
+
+def test_one_training_image_is_enough_where_nothing_asks_for_a_pca(here):
+    dry = ("train", *FEW, "whole.npz", *ONE, "--linear-path", "off", "-q", "--dry-run")
+    assert main([str(one) for one in dry]) == 0
+    assert main([str(one) for one in (*dry[:-1], "-o", "made")]) == 0
 
 
 @pytest.mark.slow

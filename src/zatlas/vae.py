@@ -265,13 +265,24 @@ class VAE:
         channels, size = tiles.channels, tiles.size
         if self._own is not None:
             return Shape(latent_dim=self.latent_dim, channels=channels, size=size)
-        n_steps = train.epochs * -(-tiles.epoch_length(0) // train.batch_size)
+        path = self.path_for(tiles.sampler, tiles.epoch_length(0), train)
+        model = dataclasses.replace(self.model, linear_path=path)
+        return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size)
+
+    def path_for(self, sampler: str, epoch_images: int, train: TrainConfig) -> str:
+        """Whether a training on these tiles has a linear path, and so begins at PCA: "on" or "off".
+
+        Args:
+            sampler: Of the tiles.
+            epoch_images: How many of them an epoch has.
+            train: How it is trained.
+        """
+        if self._own is not None:
+            return "off"
         asked = self.model.linear_path
         if asked == "auto" and self.model.prior == VampPrior.name:
             asked = "off"  # posteriors as narrow as those of PCA are no prior: eight of them leave all images out
-        path = resolved_linear_path(asked, tiles.sampler, n_steps)
-        model = dataclasses.replace(self.model, linear_path=path)
-        return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size)
+        return resolved_linear_path(asked, sampler, train.epochs * -(-epoch_images // train.batch_size))
 
     def _new_network(self, shape: Shape) -> Network:
         """The network before training."""

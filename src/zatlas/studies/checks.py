@@ -21,7 +21,7 @@ from zatlas.studies.data import n_atlas_tiles
 from zatlas.studies.study import Study, made_from
 from zatlas.vae import VAE
 
-__all__ = ["check_atlas", "check_images", "folder_for", "new_models"]
+__all__ = ["check_atlas", "check_images", "folder_for", "needs_pca", "new_models"]
 
 
 def new_models(config: StudyConfig, networks: Mapping[str, nn.Module]) -> dict[str, VAE]:
@@ -65,6 +65,9 @@ def check_images(
     """
     split = planned_split(collection, config.split, config.seed)
     check_atlas(config, n_atlas_tiles(config, collection), is_made=with_atlas)
+    n = len(split.rows("train"))
+    if needs_pca(config, models, config.tiles.tiles_per_epoch or n, with_atlas=with_atlas):
+        _check_pca(config, n)
     for name, vae in models.items():
         with _at(config, name):
             vae.check(
@@ -72,6 +75,29 @@ def check_images(
                 dtypes=collection.table["dtype"].unique(),
             )  # fmt: skip
     return split
+
+
+def needs_pca(config: StudyConfig, models: Mapping[str, VAE], epoch_images: int, *, with_atlas: bool = True) -> bool:
+    """Whether a PCA of the training images is fitted: models with a linear path begin at it, results compare with it.
+
+    Args:
+        config: Completed by `resolve`.
+        models: By name.
+        epoch_images: How many images or tiles an epoch has.
+        with_atlas: Results follow the training.
+    """
+    paths = (vae.path_for(config.tiles.sampler_name, epoch_images, config.train) for vae in models.values())
+    return with_atlas or "on" in paths
+
+
+def _check_pca(config: StudyConfig, n: int) -> None:
+    """Refuse a single training image that is seen unchanged each time: there is no variance between images then."""
+    is_varied = config.tiles.tile or config.tiles.is_augmented or config.train.jitter
+    if n < 2 and not is_varied:
+        raise DataError(
+            f"the training part has {n} image, expected at least 2 where images are neither flipped nor moved",
+            hint="add images, lower --test-fraction or --validation-fraction, or set --augment on",
+        )
 
 
 def check_atlas(config: StudyConfig, n: int, *, is_made: bool = True) -> None:
