@@ -294,3 +294,22 @@ def test_without_a_path_there_is_nothing_to_start():
     x = torch.from_numpy(images(5))
     with pytest.raises(TypeError, match="no linear path"):
         start_from_pca(network, fit_pixel_pca(images(5), 3), x, torch.ones_like(x[:, :1]), beta=1.0)
+
+
+@pytest.mark.parametrize(("spoilt", "words"), [(None, "not a finite number before the first step"), (25, "img025")])
+def test_a_start_that_is_not_finite_is_told_without_weights_to_go_back_to(spoilt, words, tmp_path):
+    x, network = blobs(30, seed=2), build(NetworkConfig(latent_dim=3, channels=1, size=16, widths=(4, 8)), seed=0)
+    if spoilt is not None:
+        x[spoilt, 0, 3, 3] = np.nan
+
+    def start():
+        if spoilt is None:
+            next(network.parameters()).data.fill_(float("nan"))
+
+    settings = TrainConfig(epochs=1, batch_size=10, threads=1, precision="float32")
+    with pytest.raises(TrainingError, match=words):
+        fit_module.fit(
+            network, tiles_of(blobs(40, seed=1), sampler="whole"), validation=tiles_of(x), test=None,
+            config=settings, beta=1.0, seed=0, run=tmp_path, start=start,
+        )  # fmt: skip
+    assert not (tmp_path / "weights.safetensors").exists()

@@ -17,6 +17,7 @@ Notable:
       is tried again; after three times training stops and names the images.
 """
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -233,13 +234,28 @@ class _Training:
             self.average.restart()
             found, residuals = self._evaluate(self.validation)
             if not math.isfinite(found["elbo_nats"]):
-                self._roll_back(next(iter(self.validation.batches(0, self.config.batch_size))), self.validation)
+                self._refuse_start()
             self.state.best_loss = self._objective(found)
             self.state.lowest_loss = self.state.best_loss
             if isinstance(self.network.likelihood, Gaussian) and self.beta <= 1:
                 # Of other likelihoods, or with more weight on the rate, the best bound is not where errors are least.
                 self.state.start_db = list(reconstruction_db(self.network, self.validation))
         self._save_best(residuals)
+
+    def _refuse_start(self) -> None:
+        """Say why a training cannot begin; there are no weights yet to go back to.
+
+        Raises:
+            TrainingError: always: images of the validation part hold values that are not finite, or its bound is not.
+        """
+        with contextlib.closing(self.validation.batches(0, self.config.batch_size)) as batches:
+            for batch in batches:
+                _refuse_broken(batch, self.validation)
+        raise TrainingError(
+            "the loss of the validation images is not a finite number before the first step, where training begins at "
+            "principal components",
+            hint="begin without them: --linear-path off",
+        )
 
     def is_over(self) -> bool:
         """Whether all epochs are done, or validation has gained nothing for so long that more are not worth it."""
@@ -410,12 +426,7 @@ class _Training:
             TrainingError: the images themselves hold values that are not finite, or this was done three times already.
         """
         state = self.state
-        broken = [not bool(torch.isfinite(image).all()) for image in batch.x]
-        if any(broken):
-            raise TrainingError(
-                f"{sum(broken)} images hold values that are not finite numbers: {_names(tiles, batch, broken)}",
-                hint="leave these images out, or replace the values",
-            )
+        _refuse_broken(batch, tiles)
         if state.rollbacks >= _MAX_ROLLBACKS:
             raise TrainingError(
                 f"the loss was not a finite number at step {state.step + 1} (epoch {state.epoch + 1}), although the "
@@ -544,6 +555,16 @@ def _gradient_norm(found: Evaluated) -> float:
     """Length of the gradient; not finite when the gradient or the loss is not."""
     norm = float(found.norm)
     return norm if math.isfinite(float(found.distortion.sum() + found.rate.sum())) else math.nan
+
+
+def _refuse_broken(batch: Batch, tiles: Tiles) -> None:
+    """Name the images of a batch that hold values which are not finite numbers."""
+    broken = [not bool(torch.isfinite(image).all()) for image in batch.x]
+    if any(broken):
+        raise TrainingError(
+            f"{sum(broken)} images hold values that are not finite numbers: {_names(tiles, batch, broken)}",
+            hint="leave these images out, or replace the values",
+        )
 
 
 def _names(tiles: Tiles, batch: Batch, chosen: list[bool]) -> str:
