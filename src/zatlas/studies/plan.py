@@ -22,7 +22,7 @@ from zatlas.config import ModelSpec, StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
 from zatlas.model.network import NetworkConfig, build
 from zatlas.progress import Talk
-from zatlas.studies.checks import check_images, folder_for, new_models
+from zatlas.studies.checks import check_images, folder_for, needs_pca, new_models
 from zatlas.studies.data import (
     DEFAULT_SIZE_PX,
     VALIDATION_TILES,
@@ -31,7 +31,9 @@ from zatlas.studies.data import (
     relative_input,
     resolve,
 )
+from zatlas.tiles.pixel_pca import PcaStream
 from zatlas.training.devices import choose
+from zatlas.training.linear import expected_draws
 from zatlas.training.shards import Shards
 
 __all__ = ["ModelPlan", "Plan", "plan"]
@@ -41,6 +43,9 @@ _FORWARD_SHARE = 1 / 3  # of a training step, for an image of validation or test
 # What comes after training, on one thread: for the study, for each model, for each image of its atlas. Of two models
 # and 60 images of 64 px it took 34 s (22 s for figures and report), of one and 500 images 29 s (13 s).
 _STUDY_S, _MODEL_S, _IMAGE_S = 6.0, 13.0, 0.024
+# An image drawn for the study's PCA costs more than adding it to it, 1.5 to 4.3 times as much on one thread: tiles of
+# 128 px with 64 components 0.69 ms, where a probe says 0.19; radiographs of 128 px with 16 components 0.32 and 0.15.
+_PCA_PROBE, _PCA_SHARE = 1024, 3.0
 _JUDGED = ("validation", "test")  # looked at after each epoch
 _ANALYSIS_TILES = 4096
 _LIBRARIES_BYTES = 530_000_000  # scikit-learn, matplotlib, pandas, AnnData and ONNX, loaded after training
@@ -74,12 +79,13 @@ class Plan:
     study_bytes: int
     peak_memory_bytes: int
     models: tuple[ModelPlan, ...]
+    pca_minutes: float
 
     @property
     def minutes(self) -> float:
         """Expected time in all, when no training ends early [min]."""
         analysis_s = _MODEL_S + _IMAGE_S * self.atlas_tiles
-        return _STUDY_S / 60 + sum(model.minutes + analysis_s / 60 for model in self.models)
+        return _STUDY_S / 60 + self.pca_minutes + sum(model.minutes + analysis_s / 60 for model in self.models)
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain values."""
@@ -103,6 +109,7 @@ class Plan:
             for m in self.models
         ]
         lines += [
+            *([f"PCA        about {_duration(self.pca_minutes)}"] if self.pca_minutes else []),
             f"disk       {_megabytes(self.study_bytes)} for the study, {_megabytes(self.cache_bytes)} for its cache",
             f"memory     about {_megabytes(self.peak_memory_bytes)} at the peak",
             f"time       about {_duration(self.minutes)} in all on this machine as it is now",
@@ -121,6 +128,8 @@ def plan(config: StudyConfig, folder: Path, talk: Talk, *, force: bool = False, 
     n_tiles = _tiles_per_epoch(config, collection.select(split.rows("train")))
     n_judged = sum(min(_tiles_of(config, collection, split.rows(part)), VALIDATION_TILES) for part in _JUDGED)
     passes = n_tiles + _FORWARD_SHARE * n_judged
+    is_fitted = needs_pca(config, models, n_tiles, with_atlas=until != "train")
+    pca_minutes = _pca_minutes(config, collection.channels, len(split.rows("train")), talk) if is_fitted else 0.0
     planned = tuple(_probe(config, collection.channels, spec, passes, talk) for spec in config.model_specs)
     parameter_bytes = 4 * sum(m.n_parameters for m in planned)
     side, n_atlas = config.tiles.side_px or DEFAULT_SIZE_PX, n_atlas_tiles(config, collection)
@@ -131,7 +140,7 @@ def plan(config: StudyConfig, folder: Path, talk: Talk, *, force: bool = False, 
         warnings=tuple(split.warnings), side_px=side, sampler=config.tiles.sampler_name, tiles_per_epoch=n_tiles,
         atlas_tiles=n_atlas, cache_bytes=_pixel_bytes(collection),
         study_bytes=8 * parameter_bytes + 40_000_000 * (1 + len(planned)),
-        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + seen_bytes, models=planned,
+        peak_memory_bytes=_peak_bytes() + _LIBRARIES_BYTES + seen_bytes, models=planned, pca_minutes=pca_minutes,
     )  # fmt: skip
 
 
@@ -173,6 +182,30 @@ def _probe(config: StudyConfig, channels: int, spec: ModelSpec, passes: float, t
     images_per_s = batch / stats.median(times)
     minutes = config.train.epochs * passes / images_per_s / 60
     return ModelPlan(spec.name, sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
+
+
+def _pca_minutes(config: StudyConfig, channels: int, n_images: int, talk: Talk) -> float:
+    """Expected time of the study's PCA; the probe fills what it holds, so that the peak of memory counts it."""
+    talk.say("timing principal components")
+    tiles, size = config.tiles, max(spec.latent_dim for spec in config.model_specs)
+    is_varied = tiles.is_augmented or config.train.jitter > 0
+    draws = expected_draws(tiles.sampler_name, n_images, size, is_varied=is_varied)
+    return _PCA_SHARE * draws * _pca_seconds(channels, tiles.side_px, size) / 60
+
+
+def _pca_seconds(channels: int, side: int, n_components: int) -> float:
+    """Seconds for each image that PCA takes in."""
+    batch = 64
+    x = torch.rand(batch, channels, side, side, generator=torch.Generator().manual_seed(0)).numpy()
+    times = []
+    for _ in range(2):  # the first one finds cold libraries and memory
+        stream, start = PcaStream(n_components), time.perf_counter()
+        with one_thread_per_operator():
+            for _ in range(_PCA_PROBE // batch):
+                stream.add(x)
+            stream.result()
+        times.append(time.perf_counter() - start)
+    return times[-1] / _PCA_PROBE
 
 
 def _step_seconds(shards: Shards, x: torch.Tensor, latent_dim: int) -> float:

@@ -26,7 +26,7 @@ from zatlas.tiles.pixel_pca import PcaStream, PixelPca
 from zatlas.tiles.transforms import as_shown
 from zatlas.training.jitter import jittered, keyed_jitter
 
-__all__ = ["PcaTrail", "SettledPca", "SettledPcas", "fit_settled_pca", "fit_settled_pcas"]
+__all__ = ["PcaTrail", "SettledPca", "SettledPcas", "expected_draws", "fit_settled_pca", "fit_settled_pcas"]
 
 log = logging.getLogger(__name__)
 
@@ -222,6 +222,21 @@ def _most_of(train: Tiles, amount: float, most: int) -> int:
     """Draws at most; of whole images as they are a second look shows nothing new."""
     is_still = train.sampler == "whole" and not _is_augmented(train, amount)
     return min(most, len(train.images)) if is_still else most
+
+
+def expected_draws(sampler: str, n_images: int, n_components: int, *, is_varied: bool) -> int:
+    """How many images a fit draws: of tiles at most, of whole images when two looks at those varied settle it.
+
+    Args:
+        sampler: Of the training tiles.
+        n_images: How many training images there are.
+        n_components: The largest number of components.
+        is_varied: Whether images are flipped, turned, shifted or zoomed.
+    """
+    if sampler != "whole":
+        return _MOST_DRAWS
+    varied = 2 * max(_FIRST_DRAWS, 8 * n_components) if is_varied else 0
+    return min(n_images, _MOST_DRAWS) + min(varied, _MOST_DRAWS)
 
 
 def _settled(
