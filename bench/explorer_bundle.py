@@ -22,7 +22,8 @@ from zatlas.explorer.bundle.dimensions import support_entry
 from zatlas.explorer.bundle.sheets import THUMBNAIL_PX, Sheet
 from zatlas.explorer.bundle.writing import SCHEMA_VERSION
 from zatlas.model.automatic import automatic_widths
-from zatlas.model.network import Network, NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import Network, NetworkConfig
 from zatlas.trust import support
 
 __all__ = ["LIMITS", "D", "Networks", "Shape", "exported", "write_bundle"]

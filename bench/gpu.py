@@ -80,7 +80,8 @@ def _device_facts(device: str) -> dict[str, Any]:
 
 
 def _network(quick: bool) -> Any:
-    from zatlas.model.network import NetworkConfig, build
+    from zatlas.model.building import build
+    from zatlas.model.network import NetworkConfig
 
     size, widths = (32, (4, 8)) if quick else (128, (32, 64, 128, 256))
     layers: dict[str, Any] = {"blocks": 0, "norm": "none", "decoder": "upsample", "likelihood": "bernoulli"}

@@ -115,7 +115,8 @@ def analyse(n: int, d: int = ANALYSED_DIM) -> dict[str, float]:
 
     from zatlas.atlas.atlas import Atlas
     from zatlas.config import ModelConfig, StudyConfig, TilesConfig
-    from zatlas.model.network import NetworkConfig, build
+    from zatlas.model.building import build
+    from zatlas.model.network import NetworkConfig
     from zatlas.results.analysis import analyse_model, compare_models
 
     tiles = _tiles(n, TILE_PX)

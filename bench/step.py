@@ -164,7 +164,8 @@ def _seconds(step: Callable[[], object], *, least_s: float = 2.0) -> tuple[float
 
 
 def _network(options: argparse.Namespace):
-    from zatlas.model.network import NetworkConfig, build
+    from zatlas.model.building import build
+    from zatlas.model.network import NetworkConfig
 
     shape = dict(NETWORKS[options.network])
     shape["decoder"] = options.decoder or shape["decoder"]

@@ -21,7 +21,8 @@ ROOMS = {
     ),
     "tiles": ("samplers", "transforms", "loader", "greys", "pixel_pca"),
     "model": (
-        "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "network", "own",
+        "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "network",
+        "texture", "textured", "building", "own",
     ),
     "training": (
         "adam", "weights", "muon", "sending", "graphs", "optimizer", "average", "jitter", "shards", "linear",

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from zatlas.config import ModelConfig, TrainConfig
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import learning_rate_at
 

@@ -14,8 +14,9 @@ import zatlas as za
 from zatlas import files
 from zatlas.config import AtlasConfig, DataConfig, ModelConfig, StudyConfig, TilesConfig, TrainConfig
 from zatlas.errors import Interrupted
+from zatlas.model.building import build
 from zatlas.model.likelihoods import Greys
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.network import NetworkConfig
 from zatlas.progress import Talk
 from zatlas.results.kinds import ModelResults
 from zatlas.results.pictures import View

@@ -11,7 +11,8 @@ from zatlas.atlas.encode import encode
 from zatlas.atlas.fitted_priors import fit_prior, split_latents
 from zatlas.config import StudyConfig, TrainConfig
 from zatlas.errors import UsageError
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.model.priors import VampPrior
 from zatlas.randomness import derived_seed
 from zatlas.results.analysis import analyse_model

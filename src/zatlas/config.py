@@ -182,6 +182,7 @@ class LayersConfig:
         "principal components beside the convolutions, from which training begins: on | off | auto (on for tiles, and "
         "in trainings of up to 1000 steps)",
     )
+    texture: str = option("off", "off | local (latents of places beside z; samples and paths then draw their textures)")
     likelihood: str = option(
         "gaussian",
         "gaussian (one shared optimal variance) | gaussian_per_channel | gaussian_per_pixel | student_t (few large "
@@ -201,6 +202,7 @@ class LayersConfig:
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
+        _require(self.texture in ("off", "local"), "texture", self.texture, "off or local")
         _require(self.prior in PRIORS, "prior", self.prior, f"{', '.join(PRIORS[:-1])} or {PRIORS[-1]}")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
 

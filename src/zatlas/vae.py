@@ -35,8 +35,9 @@ from zatlas.images.collection import Collection
 from zatlas.images.splits import few_to_choose_by
 from zatlas.model import likelihoods
 from zatlas.model.automatic import resolved_linear_path
+from zatlas.model.building import build
 from zatlas.model.likelihoods import Greys, Likelihood
-from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
+from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, load_weights
 from zatlas.model.own import own_network, try_likelihood_of
 from zatlas.model.priors import VampPrior
 from zatlas.progress import Step
@@ -75,6 +76,8 @@ class VAE:
         decoder: "transposed" or "upsample". Without effect on a network of your own.
         linear_path: "on" begins at principal components, which stay beside the convolutions; "off"; "auto": on for
             tiles and for trainings of up to 1000 steps. Without effect on a network of your own.
+        texture: "local" has local latents beside z, which hold what lies where in an image (`zatlas.model.texture`);
+            "off". Without effect on a network of your own.
         network: A torch module of your own to train instead of the network of zatlas, with `encode(x)`, which returns
             mean and log-variance of the latents, and `decode(z)`, which returns the numbers of the likelihood. It is
             copied, with the weights it has, at each `fit`; the trained copy is `vae.network.module`.
@@ -94,13 +97,14 @@ class VAE:
         widths: tuple[int, ...] = ModelConfig.widths,
         decoder: str = ModelConfig.decoder,
         linear_path: str = ModelConfig.linear_path,
+        texture: str = ModelConfig.texture,
         network: nn.Module | None = None,
         seed: int = 0,
     ) -> None:
         self._own, self._likelihood = network, _likelihood_of(likelihood, network)
         self.model = ModelConfig(
             latent_dim=(latent_dim,), likelihood=self._likelihood.name, prior=prior, beta=beta, widths=tuple(widths),
-            decoder=decoder, linear_path=linear_path,
+            decoder=decoder, linear_path=linear_path, texture=texture,
         )  # fmt: skip
         self.seed = seed
         self.history: pd.DataFrame | None = None
@@ -280,6 +284,8 @@ class VAE:
         if self._own is not None:
             return "off"
         asked = self.model.linear_path
+        if asked == "auto" and self.model.texture == "local":
+            asked = "off"  # details are held by local latents, beside which components of whole tiles add nothing
         if asked == "auto" and self.model.prior == VampPrior.name:
             asked = "off"  # posteriors as narrow as those of PCA are no prior: eight of them leave all images out
         return resolved_linear_path(asked, sampler, train.epochs * -(-epoch_images // train.batch_size))
@@ -367,7 +373,11 @@ class VAE:
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Images (b, c, h, w) through the model and back, by the posterior mean, in pixel units."""
-        return self.decode(self.encode(pixels).mean.numpy())
+        from zatlas.compute import in_shards
+
+        x = torch.from_numpy(self.scaling.apply(pixels.astype(np.float32)))
+        frames = in_shards(lambda part: self.network.likelihood.mean(self.network.reconstruction(part)), x)
+        return np.asarray(self.scaling.invert(torch.cat(frames).detach().numpy()), dtype=np.float32)
 
     def sample(self, n: int, *, like: Atlas | None = None, prior: str = "", seed: int = 0) -> np.ndarray:
         """New images in pixel units, (n, c, h, w).

@@ -13,8 +13,9 @@ from zatlas.compute import in_shards
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
+from zatlas.model.building import build
 from zatlas.model.likelihoods import likelihood
-from zatlas.model.network import Network, NetworkConfig, Shape, build
+from zatlas.model.network import Network, NetworkConfig, Shape
 from zatlas.model.own import _Decode, _Encode
 from zatlas.model.priors import StandardNormal
 from zatlas.tiles.greys import grey_limits

@@ -10,8 +10,9 @@ from zatlas.atlas.encode import encode
 from zatlas.atlas.refinement import expected_losses, filled, refined, refined_in_shards
 from zatlas.config import ModelConfig
 from zatlas.errors import UsageError
+from zatlas.model.building import build
 from zatlas.model.likelihoods import Gaussian
-from zatlas.model.network import NetworkConfig, Shape, build
+from zatlas.model.network import NetworkConfig, Shape
 from zatlas.model.own import own_network
 from zatlas.model.priors import Posterior, StandardNormal
 

@@ -21,7 +21,8 @@ from zatlas.explorer.bundle.onnx_export import (
     multiply_adds,
     words,
 )
-from zatlas.model.network import NetworkConfig, Shape, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig, Shape
 from zatlas.model.own import own_network
 
 PLAIN = {

@@ -13,8 +13,9 @@ from torch import nn
 from zatlas.config import ModelConfig
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.model import layers
+from zatlas.model.building import build
 from zatlas.model.layers import EnlargingConvolution, PixelConvolution
-from zatlas.model.network import LOG_VAR_MAX, LOG_VAR_MIN, NetworkConfig, build, load_weights, soft_bound
+from zatlas.model.network import LOG_VAR_MAX, LOG_VAR_MIN, NetworkConfig, load_weights, soft_bound
 
 SMALL = NetworkConfig(
     latent_dim=3, channels=1, size=16, widths=(4, 8), blocks=0, norm="none", decoder="transposed", likelihood="gaussian"

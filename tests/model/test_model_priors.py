@@ -11,7 +11,8 @@ from torch.distributions import Normal, kl_divergence
 from zatlas.config import PRIORS as NAMES
 from zatlas.config import LayersConfig
 from zatlas.errors import UsageError
-from zatlas.model.network import NetworkConfig, Posterior, build, load_weights
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig, Posterior, load_weights
 from zatlas.model.prior_words import prior_words
 from zatlas.model.priors import PRIORS, Flow, GaussianMixture, Prior, StandardNormal, VampPrior, new_prior
 

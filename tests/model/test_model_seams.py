@@ -14,8 +14,9 @@ from torch import nn
 from zatlas.config import ModelConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.model import likelihoods
+from zatlas.model.building import build
 from zatlas.model.likelihoods import LIKELIHOODS, Gaussian, check_greys, words_of
-from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, build, load_weights
+from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, load_weights
 from zatlas.model.objective import effective_beta
 from zatlas.model.own import own_network
 from zatlas.model.priors import StandardNormal

@@ -234,3 +234,20 @@ def test_psnr_at_its_end_is_called_so():
     assert [text for text in texts(plot.reconstructions(model)) if text.startswith("≥ 100 dB")]
     recipe = next(recipe for recipe in catalogue_of(model) if recipe.id == "z4-reconstructions")
     assert "PSNR ends at 100 dB" in recipe.caption
+
+
+def test_pictures_drawn_from_z_alone_say_so():
+    results = example_results(n_models=2, n_images=30, size=16, points=3)
+    plain = {recipe.id: recipe for recipe in catalogue(results)}
+    for model in results.models:
+        model.n_local = 1536
+    marked = {recipe.id: recipe for recipe in catalogue(results)}
+    changed = {key for key, recipe in marked.items() if "drawn, not observed" in recipe.caption}
+    wanted = {
+        key for key, one in plain.items() if one.is_photograph and one.section in ("samples", "walks", "latent-space")
+    }
+    assert changed == wanted
+    assert {plain[key].section for key in changed} == {"samples", "walks", "latent-space"}
+    reconstructions = [one.caption for one in marked.values() if one.section == "reconstructions" and one.model]
+    assert reconstructions and all("and 1536 local latents" in text for text in reconstructions)
+    assert not any("drawn, not" in one.caption or "local latents" in one.caption for one in plain.values())

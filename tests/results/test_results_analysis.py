@@ -18,7 +18,8 @@ from zatlas.config import AtlasConfig, ModelConfig, StudyConfig, TilesConfig
 from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.results.analysis import _Analysis, analyse_model, compare_models, evenly
 from zatlas.results.kinds import ModelResults
 from zatlas.tiles.loader import Tiles

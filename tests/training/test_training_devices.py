@@ -13,7 +13,8 @@ from zatlas import compute
 from zatlas.compute import shard_images
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.training import devices
 from zatlas.training.devices import choose, raise_allocator_thresholds
 from zatlas.training.jitter import jittered, keyed_jitter

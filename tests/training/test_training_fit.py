@@ -18,8 +18,9 @@ import torch
 from zatlas import files
 from zatlas.config import TrainConfig
 from zatlas.errors import TrainingError, UsageError
+from zatlas.model.building import build
 from zatlas.model.likelihoods import Gaussian
-from zatlas.model.network import build, load_weights
+from zatlas.model.network import load_weights
 from zatlas.report.figures.curves import best_epoch as plot_best_epoch
 from zatlas.training import fit as fit_module
 from zatlas.training.evaluation import evaluate, evaluation
@@ -91,7 +92,7 @@ def test_the_objective_is_that_of_the_optimal_noise(tmp_path):
     for log_var in (-6.0, 0.0, 5.0):
         network.log_noise_var.fill_(log_var)
         with fit_module.Shards(network) as shards:
-            numbers, (squared, n_values) = evaluation(shards, tiles, 3, seed=0)
+            numbers, (squared, n_values) = evaluation(shards, tiles, seed=0)
         assert float(network.log_noise_var) == log_var, "the noise of the training stays"
         outcomes.append(numbers["fitted_distortion_nats"])
         variance = float(squared / n_values)

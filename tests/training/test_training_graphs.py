@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from zatlas.model.building import build
 from zatlas.model.likelihoods import Gaussian
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.network import NetworkConfig
 from zatlas.training import graphs
 from zatlas.training.graphs import Graphs
 from zatlas.training.jitter import keyed_jitter

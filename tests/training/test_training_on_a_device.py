@@ -15,8 +15,9 @@ import torch
 from zatlas import files
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
+from zatlas.model.building import build
 from zatlas.model.likelihoods import LIKELIHOODS, Greys
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.network import NetworkConfig
 from zatlas.model.priors import PRIORS
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PcaStream

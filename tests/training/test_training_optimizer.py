@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.training.average import Average
 from zatlas.training.muon import Muon, orthogonalised
 from zatlas.training.optimizer import Optimizer

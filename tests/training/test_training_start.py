@@ -14,8 +14,9 @@ import zatlas as za
 from zatlas.config import TrainConfig
 from zatlas.errors import TrainingError
 from zatlas.model.automatic import resolved_linear_path
+from zatlas.model.building import build
 from zatlas.model.likelihoods import LIKELIHOODS, Greys
-from zatlas.model.network import NetworkConfig, build, load_weights
+from zatlas.model.network import NetworkConfig, load_weights
 from zatlas.model.objective import effective_beta
 from zatlas.tiles.pixel_pca import fit_pixel_pca
 from zatlas.training import evaluation as evaluation_module

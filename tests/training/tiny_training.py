@@ -13,7 +13,8 @@ import pandas as pd
 from zatlas.config import TrainConfig
 from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.fit import fit

@@ -13,8 +13,8 @@ from zatlas.errors import UsageError
 __all__ = ["OWN_COLUMNS", "axis_values"]
 
 OWN_COLUMNS = (
-    "image", "image_row", "group", "split", "y_px", "x_px", "size_px", "distortion_nats", "rate_nats", "psnr_db",
-    "cluster",
+    "image", "image_row", "group", "split", "y_px", "x_px", "size_px", "distortion_nats", "rate_nats",
+    "local_rate_nats", "psnr_db", "cluster",
 )  # fmt: skip
 """Columns of the table that zatlas writes; all others are the user's labels."""
 

@@ -94,7 +94,8 @@ def encode(
     check_steps(refine)
     n, d = len(tiles), network.config.latent_dim
     mean, log_var = np.empty((n, d), np.float32), np.empty((n, d), np.float32)
-    numbers = {name: np.empty(n, np.float32) for name in ("distortion_nats", "rate_nats", "psnr_db")}
+    names = ["distortion_nats", "rate_nats", "psnr_db", *(["local_rate_nats"] if network.local_sides else [])]
+    numbers = {name: np.empty(n, np.float32) for name in names}
     computing = network if precision == "float32" else network.compute_copy(torch.bfloat16)
     modes, done = {module: module.training for module in network.modules()}, 0
     network.eval()
@@ -166,13 +167,16 @@ def _encode_shard(
     x, mask = full[:n], full_mask[:n]
     with torch.inference_mode():
         posterior = refining(full, full_mask, network.encode(full))
-        params = network.decode(posterior.mean)[:n].float()
+        found, local_rates = network.inferred(posterior.mean, full)
+        params, local_rates = found[:n].float(), local_rates[:n]
         mean, log_var = posterior.mean[:n], posterior.log_var[:n]
         numbers = {
             "distortion_nats": network.likelihood.nll(params, x, mask),
-            "rate_nats": network.prior.mean_rate(posterior, noise)[:n],
+            "rate_nats": network.prior.mean_rate(posterior, noise)[:n] + local_rates.sum(dim=1),
             "psnr_db": _psnr_db(x, network.likelihood.mean(params), mask, limits),
         }
+        if network.local_sides:
+            numbers["local_rate_nats"] = local_rates.sum(dim=1)
     # Detached, because a network may return a parameter itself, which wants gradients even here.
     columns = {name: column.detach().cpu().numpy() for name, column in numbers.items()}
     return _Encoded(mean.detach().cpu().numpy(), log_var.detach().cpu().numpy(), columns)

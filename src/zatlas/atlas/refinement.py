@@ -119,8 +119,10 @@ def expected_losses(
     """
     mean, spread = posterior.mean, torch.exp(0.5 * posterior.log_var)
     draws = [mean + sign * one * spread for one in noise for sign in (1, -1)]
-    distortions = [network.likelihood.nll(network.decode(z).float(), x, mask) for z in draws]
-    return torch.stack(distortions).mean(dim=0) + beta * network.prior.mean_rate(posterior, torch.cat([noise, -noise]))
+    found = [network.inferred(z, x) for z in draws]
+    distortion = torch.stack([network.likelihood.nll(params.float(), x, mask) for params, _ in found]).mean(dim=0)
+    local_rate = torch.stack([rates.sum(dim=1) for _, rates in found]).mean(dim=0)
+    return distortion + beta * (network.prior.mean_rate(posterior, torch.cat([noise, -noise])) + local_rate)
 
 
 def _gradient(

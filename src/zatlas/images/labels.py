@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 OWN_COLUMNS = ("image", "group", "height", "width", "channels", "dtype")
 """Columns of a collection's table that are no labels."""
 _OF_ATLASES = (
-    "row", "image_row", "split", "cluster", "y_px", "x_px", "size_px", "distortion_nats", "rate_nats", "psnr_db",
+    "row", "image_row", "split", "cluster", "y_px", "x_px", "size_px", "distortion_nats", "rate_nats",
+    "local_rate_nats", "psnr_db",
 )  # fmt: skip
 RESERVED = (*OWN_COLUMNS, *_OF_ATLASES)
 """Columns that zatlas makes itself, here or in an atlas made from the collection."""

@@ -5,7 +5,7 @@ Notable:
       convolutions ("transposed") or by a convolution at the low resolution followed by nearest upsampling ("upsample").
     - One linear layer gives the posterior's mean and log-variance. No activation acts on input, latent or output: the
       decoder returns the parameters of the likelihood (logits or means).
-    - `Network` puts an encoder, a decoder, a likelihood and a prior together; `build` makes the one of zatlas, and
+    - `Network` puts an encoder, a decoder, a likelihood and a prior together; building.py makes the one of zatlas, and
       own.py takes a torch module made elsewhere.
     - Any square size: images are padded inside by reflection to a multiple of 2**stages, and cropped on the way out.
     - No batch statistics, so that a batch may be computed in shards (see zatlas.training.fit).
@@ -15,9 +15,10 @@ Not here: likelihoods, priors, the objective, precision and threads (zatlas.trai
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -30,18 +31,19 @@ from zatlas.config import LayersConfig, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.model.automatic import automatic_widths
 from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
-from zatlas.model.likelihoods import Likelihood, likelihood, soft_bound
+from zatlas.model.likelihoods import Likelihood, soft_bound
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder
-from zatlas.model.priors import Posterior, Prior, new_prior
+from zatlas.model.priors import Posterior, Prior
 
 __all__ = [
     "Decoder",
     "Encoder",
     "Network",
     "NetworkConfig",
+    "Passed",
     "Posterior",
     "Shape",
-    "build",
+    "enlargement",
     "load_weights",
     "soft_bound",
 ]
@@ -79,6 +81,11 @@ class NetworkConfig(LayersConfig, Shape):
             object.__setattr__(self, "widths", automatic_widths(self.size))
         if self.linear_path == "auto":
             object.__setattr__(self, "linear_path", "off")
+        if self.texture == "local" and len(self.widths) <= 2:
+            raise UsageError(
+                f"images of {self.size} px have {len(self.widths)} stages, too few for local latents",
+                hint="use larger images, or leave --texture out",
+            )
         if self.size < 2 << len(self.widths):
             fitting = max(1, int(math.log2(max(self.size, 4))) - 1)
             raise UsageError(
@@ -109,6 +116,22 @@ class NetworkConfig(LayersConfig, Shape):
         return self.padded_size >> len(self.widths)
 
 
+class Passed(NamedTuple):
+    """What images gave on their way through a network.
+
+    Attributes:
+        params: Of the likelihood.
+        posterior: Of z.
+        z: As drawn.
+        local_rates: KL divergence of each map of local latents from its prior [nats]; no columns without local latents.
+    """
+
+    params: Float[Tensor, "b p h w"]
+    posterior: Posterior
+    z: Float[Tensor, "b d"]
+    local_rates: Float[Tensor, "b l"]
+
+
 class Network(nn.Module):
     """An encoder, a decoder, the likelihood of what it returns, and the prior over latents.
 
@@ -136,6 +159,43 @@ class Network(nn.Module):
         posterior = self.encode(x)
         return self.decode(posterior.draw(noise)), posterior
 
+    @property
+    def n_noise(self) -> int:
+        """Standard normal numbers that an image needs on its way: one for each latent, local ones too."""
+        return self.config.latent_dim
+
+    @property
+    def local_sides(self) -> tuple[int, ...]:
+        """Sides of the maps of local latents, coarse first; none in most networks."""
+        return ()
+
+    def passed(self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b n"]) -> Passed:
+        """Encode, draw all latents, decode.
+
+        Args:
+            x: Images on the network's grey scale.
+            noise: Standard normal, `n_noise` numbers for each image.
+        """
+        params, posterior = self(x, noise)
+        return Passed(params, posterior, posterior.draw(noise), noise.new_zeros((len(x), 0)))
+
+    def guided(
+        self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, " b"] | None:
+        """What training adds to the loss of each image [nats], beside distortion and rate; None for nothing."""
+        return None
+
+    def inferred(
+        self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b p h w"], Float[Tensor, "b l"]]:
+        """Parameters of the likelihood for latents z of images x, with the posterior means of local latents, and the
+        rate of each map of these [nats]. Without local latents the images are not looked at."""
+        return self.decode(z), z.new_zeros((len(z), 0))
+
+    def reconstruction(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
+        """Parameters of the likelihood for images given back by the posterior means of all their latents."""
+        return self.inferred(self.encode(x).mean, x)[0]
+
     def encode(self, x: Float[Tensor, "b c h w"]) -> Posterior:
         """Posterior of images on the network's grey scale; log_var of the network of zatlas lies in [-12, 8]."""
         posterior: Posterior = self.encoder(x)
@@ -143,7 +203,9 @@ class Network(nn.Module):
 
     def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         """Parameters of the likelihood, such as logits (bernoulli) or means (gaussian)."""
-        params: Tensor = self.decoder(z)
+        return self._with_path(self.decoder(z), z)
+
+    def _with_path(self, params: Tensor, z: Tensor) -> Tensor:
         path = self.decoder.linear if isinstance(self.decoder, Decoder) else None
         return params if path is None else params + self.likelihood.params_of(path(z))
 
@@ -248,15 +310,26 @@ class Encoder(nn.Module):
         self.linear = LinearEncoder(n_values, config.latent_dim) if config.linear_path == "on" else None
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Posterior:
-        whole = x
+        return self.with_features(x)[0]
+
+    def with_features(
+        self, x: Float[Tensor, "b c h w"], sides: Sequence[int] = ()
+    ) -> tuple[Posterior, dict[int, Tensor]]:
+        """The posterior, and the last feature maps of these sides."""
+        whole, found = x, {}
         if self.pad:
             x = F.pad(x, (self.pad // 2, self.pad - self.pad // 2) * 2, mode="reflect")
-        features = self.stages(_channels_last(x.to(next(self.stages.parameters()).dtype))).flatten(1)
+        x = _channels_last(x.to(next(self.stages.parameters()).dtype))
+        for module in self.stages:
+            x = module(x)
+            if x.shape[-1] in sides:
+                found[x.shape[-1]] = x
+        features = x.flatten(1)
         with torch.autocast(features.device.type, enabled=False):  # latents in the precision of the weights
             mean, log_var = self.to_posterior(features.to(self.to_posterior.weight.dtype)).chunk(2, dim=1)
             if self.linear is not None:
                 mean, log_var = mean + self.linear(whole), log_var + self.linear.log_var
-        return Posterior(mean, soft_bound(log_var, LOG_VAR_MIN, LOG_VAR_MAX))
+        return Posterior(mean, soft_bound(log_var, LOG_VAR_MIN, LOG_VAR_MAX)), found
 
 
 class Decoder(nn.Module):
@@ -285,9 +358,26 @@ class Decoder(nn.Module):
         self.linear = LinearDecoder(shape, config.latent_dim) if config.linear_path == "on" else None
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
+        return self.through(z)
+
+    def through(
+        self, z: Float[Tensor, "b d"], sides: Sequence[int] = (), change: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "b p h w"]:
+        """The same, with the feature map of each of these sides changed before it is enlarged.
+
+        Args:
+            z: Latents.
+            sides: Of maps.
+            change: Called with the place of the side in `sides` and the map; gives another of the same shape.
+        """
         coarse = self.from_latent(z.to(self.from_latent.weight.dtype)).unflatten(1, self.shape)
         features = coarse.contiguous(memory_format=torch.channels_last)
-        params: Tensor = self.to_params(self.stages(features))
+        for module in (*self.stages, self.to_params):
+            side = features.shape[-1]
+            if change is not None and side in sides and (enlargement(module) > 1 or module is self.to_params):
+                features = change(sides.index(side), features)
+            features = module(features)
+        params: Tensor = features
         kept = slice(self.start, self.start + self.size)
         return params[:, :, kept, kept]
 
@@ -357,45 +447,9 @@ def _enlarge(config: NetworkConfig, before: int, after: int, *, is_first: bool) 
     return [Convolution(before, after), *_activated(config, after), upsample, *_blocks(config, after)]
 
 
-def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) -> Network:
-    """A network with initial weights that depend on `seed` alone; the global random state is not used.
-
-    Args:
-        config: Its layers and shape.
-        seed: The one seed.
-        chosen: The likelihood itself, which becomes a part of the network; by default the one that `config` names.
-
-    Raises:
-        UsageError: zatlas has no likelihood or no prior of this name.
-    """
-    own = chosen or likelihood(config.likelihood)
-    with torch.device("meta"):
-        encoder, decoder = Encoder(config), Decoder(config, own.n_params)
-    encoder, decoder, generator = encoder.to_empty(device="cpu"), decoder.to_empty(device="cpu"), torch.Generator()
-    _draw_weights(encoder, decoder, generator.manual_seed(seed))
-    d, channels, size = config.latent_dim, config.channels, config.size
-    prior = new_prior(config.prior, encoder, d=d, channels=channels, size=size, generator=generator)
-    network = Network(encoder, decoder, own, prior, config)
-    for parameter in (*encoder.parameters(), *decoder.parameters()):
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return network
-
-
-def _draw_weights(encoder: Encoder, decoder: Decoder, generator: torch.Generator) -> None:
-    """Draw all weights from `generator`: He initialisation, biases 0, a quiet posterior and output layer."""
-    for module in (*encoder.modules(), *decoder.modules()):
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.kaiming_uniform_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.GroupNorm):
-            module.reset_parameters()
-    for buffer in (*encoder.buffers(), *decoder.buffers()):
-        buffer.zero_()
-    with torch.no_grad():
-        encoder.to_posterior.weight.mul_(0.1)
-        decoder.to_params.weight.mul_(0.1)
+def enlargement(module: nn.Module) -> int:
+    """By what a layer of the decoder multiplies height and width."""
+    return 2 if isinstance(module, TransposedConvolution | EnlargingConvolution | nn.Upsample) else 1
 
 
 def load_weights(network: Network, path: Path) -> None:

@@ -45,7 +45,7 @@ def keys(results: StudyResults) -> list[dict[str, str]]:
             {
                 "name": "Against PCA of the same size",
                 "value": f"{signed(gained.db)} dB",
-                "more": _three_gains(results, best),
+                "more": _three_gains(results, best) + _local_latents(best),
             }
         )
     active = int(np.sum(best.is_active))
@@ -64,6 +64,10 @@ def keys(results: StudyResults) -> list[dict[str, str]]:
     if math.isfinite(auc):
         keys.append({"name": "Latents against the prior", "value": f"AUC {auc:.2f}", "more": _AUC})
     return keys
+
+
+def _local_latents(model: ModelResults) -> str:
+    return f"; the VAE also has {model.n_local} local latents, PCA has none" if model.n_local else ""
 
 
 def _three_gains(results: StudyResults, model: ModelResults) -> str:

@@ -86,7 +86,7 @@ def _one(results: StudyResults, model: ModelResults, facts: dict[str, Any]) -> T
 def training_texts(results: StudyResults) -> list[str]:
     """Paragraphs on the networks and on how they were trained; each sentence once for all models of which it holds."""
     found = trained(results)
-    network = (_encoder, _decoder, _linear_path)
+    network = (_encoder, _decoder, _linear_path, _texture)
     moved = (_optimizer, _learning_rate, _kl_weight, _clipping, _average)
     paragraphs = [
         [*_told(found, network), _parameters(results)],
@@ -146,6 +146,17 @@ def _linear_path(one: Trained) -> str:
         "Beside the convolutions lies a fixed linear path: as many principal components of the training images as "
         "there are latent dimensions, to whose scores the encoder adds and to whose reconstruction the decoder adds; "
         "training began with convolutions that add nothing."
+    )
+
+
+def _texture(one: Trained) -> str:
+    if one.network.get("texture") != "local":
+        return ""
+    return (
+        "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the maps before "
+        "them; the rate is that of z and of all maps, and z alone had to tell the layout of an image and the energies "
+        "of its details in training. Reconstructions take the posterior means of all of them; all other pictures "
+        "draw local latents from their priors with one noise that is kept."
     )
 
 

@@ -72,5 +72,5 @@ def _before_and_after(
         after = refined(network, full, full_mask, before, steps=STEPS, beta=beta)
         noise = keyed_noise(_DRAWS, before.mean.shape[1], seed=0, stream="amortisation noise", index=0).to(full.device)
         losses = [expected_losses(network, full, full_mask, one, noise, beta=beta)[:n] for one in (before, after)]
-        pictures = [network.x_hat(one.mean)[:n].float() for one in (before, after)]
+        pictures = [network.likelihood.mean(network.inferred(one.mean, full)[0])[:n].float() for one in (before, after)]
     return torch.stack(losses).double().cpu().numpy(), torch.stack(pictures).cpu().numpy()

@@ -224,6 +224,7 @@ class _Analysis:
             probes=probes,
             neighbours=near,
             prior=self.network.prior.name,
+            n_local=self.network.n_noise - self.network.config.latent_dim,
             amortisation=self._amortisation(),
             pca_facts=self.pca_facts,
         )
@@ -328,7 +329,7 @@ class _Analysis:
         """Reconstructions of a batch as shown, and its effective beta for beta 1."""
         network = self.network
         x, mask = x.to(network.device), mask.to(network.device)
-        params = torch.cat(in_shards(lambda part: network.decode(network.encode(part).mean), x))
+        params = torch.cat(in_shards(network.reconstruction, x))
         own_beta = effective_beta(x, params, mask, likelihood=network.likelihood, beta=1.0)
         x_hat = network.likelihood.mean(params)
         return self.view.display(x_hat.float().cpu().numpy()), own_beta

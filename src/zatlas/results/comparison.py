@@ -93,6 +93,7 @@ def _summary(model: ModelResults) -> dict[str, Any]:
         row["train_psnr_db"] = float(values["train", "psnr_db"])
     return row | {
         "active_dims": int(model.is_active.sum()),
+        **({"n_local": model.n_local} if model.n_local else {}),
         "forecast_active_dims": model.forecast_active_dims,
         "effective_beta": model.effective_beta,
         "k": info.get("k"),

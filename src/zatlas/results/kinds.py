@@ -209,6 +209,7 @@ class ModelResults(_Saved):
         neighbours: query_rows (q,), query_images (q, c, h, w), neighbour_rows (q, k), neighbour_images
             (q, k, c, h, w), distances (q, k).
         prior: Name of the prior it was trained with.
+        n_local: Local latents of each image beside z; 0 for a network without.
         amortisation: What refining the latents of a few test images gains (`trust.amortisation.amortisation_gap`), with
             `steps`, `part` and `by`; {} where it was not measured.
         pca_facts: How the PCA beside the model came about: n_draws (images shown to it, repeats counted),
@@ -241,6 +242,7 @@ class ModelResults(_Saved):
     probes: pd.DataFrame
     neighbours: dict[str, Any]
     prior: str = STANDARD
+    n_local: int = 0
     amortisation: dict[str, Any] = field(default_factory=dict)
     pca_facts: dict[str, Any] = field(default_factory=dict)
     kept_epoch: int | None = None

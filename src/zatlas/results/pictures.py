@@ -73,8 +73,9 @@ class View:
 
     def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
-        parts = in_shards(self.network.encode, torch.from_numpy(scaled).to(self.network.device))
-        return self.decode(torch.cat([part.mean for part in parts]).float().cpu().numpy())
+        network, images = self.network, torch.from_numpy(scaled).to(self.network.device)
+        parts = in_shards(lambda part: network.likelihood.mean(network.reconstruction(part)), images)
+        return self.display(torch.cat(parts).float().cpu().numpy())
 
 
 def galleries(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> list[Gallery]:

@@ -20,7 +20,8 @@ import torch
 from zatlas.compute import one_thread_per_operator
 from zatlas.config import ModelSpec, StudyConfig, with_input_paths
 from zatlas.images.collection import Collection
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
 from zatlas.progress import Talk
 from zatlas.studies.checks import check_images, folder_for, needs_pca, new_models
 from zatlas.studies.data import (

@@ -41,7 +41,7 @@ __all__ = ["Study", "made_from"]
 _HEADLINE = ("test_distortion_nats", "test_rate_nats", "test_psnr_db", "test_pca_psnr_db", "active_dims")
 _GAINS = (
     *(f"test_{name}gain_{end}db" for name in GAINS for end in ("", "low_", "high_")),
-    "test_n_empty", "test_n_groups",
+    "test_n_empty", "test_n_groups", "n_local",
 )  # fmt: skip
 
 

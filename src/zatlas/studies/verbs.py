@@ -187,6 +187,8 @@ def headline_text(made: Study, summary: dict[str, dict[str, float]]) -> str:
         )
         if math.isfinite(numbers.get("test_pooled_gain_db", math.nan)):
             lines.append(f"{'':<{width}} {_gains_line(numbers, size)}")
+        if n_local := int(numbers.get("n_local", 0)):
+            lines.append(f"{'':<{width}} no match of equals: the VAE also has {n_local} local latents, PCA has none")
     return "\n".join(lines)
 
 

@@ -136,6 +136,8 @@ def _choose_precision(config: TrainConfig, network: Shape, stored: str, device: 
         return config.precision, "as asked for"
     if not isinstance(network, NetworkConfig):
         return "float32", "the network is one of your own"
+    if network.texture == "local":
+        return "float32", "local latents are computed in it"
     if device == "cuda":
         return _precision_of_cuda()
     flag = next((flag for flag in _BF16_FLAGS if flag in _processor_flags()), "")

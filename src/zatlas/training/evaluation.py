@@ -32,7 +32,7 @@ def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
         {"distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n"}
     """
     with one_thread_per_operator(), Shards(copy.deepcopy(network)) as shards:
-        found = evaluation(shards, tiles, network.config.latent_dim, seed=seed).numbers
+        found = evaluation(shards, tiles, seed=seed).numbers
     return {name: found[name] for name in ("distortion_nats", "rate_nats", "elbo_nats", "active_dims", "n")}
 
 
@@ -43,29 +43,30 @@ class Evaluation(NamedTuple):
     residuals: Residuals
 
 
-def evaluation(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> Evaluation:
+def evaluation(shards: Shards, tiles: Tiles, *, seed: int) -> Evaluation:
     """What `evaluate` gives and more, by shards that exist already.
 
     Args:
         shards: Of the network.
         tiles: Fixed ones.
-        n_dims: Latent size d.
         seed: From which the noise derives.
     """
-    sums, n = np.zeros(2), 0
+    network = shards.weights.computing
+    sums, local, n = np.zeros(2), np.zeros(len(network.local_sides)), 0
     means: list[torch.Tensor] = []
     residuals: Residuals = ()
     for index, batch in enumerate(batches_on(shards.device, tiles, 0, _BATCH)):
-        noise = keyed_noise(len(batch.x), n_dims, seed=seed, stream="evaluation noise", index=index)
+        noise = keyed_noise(len(batch.x), network.n_noise, seed=seed, stream="evaluation noise", index=index)
         found = shards.evaluate(batch.x, batch.mask, noise)
         sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
+        local += found.local_rates.double().sum(dim=0).numpy()
         n += len(batch.x)
         own = [total.double() for total in found.residuals]
         residuals = tuple(a + b for a, b in zip(residuals, own, strict=True)) if residuals else tuple(own)
         if n <= _ACTIVE_SAMPLE or not means:
             means.append(found.means)
-    distortion, rate = sums / max(n, 1)
-    with calibrated(shards.weights.computing.likelihood, residuals) as nats:
+    (distortion, rate), local = sums / max(n, 1), local / max(n, 1)
+    with calibrated(network.likelihood, residuals) as nats:
         fitted = distortion if nats is None else nats / max(n, 1)
     numbers = {
         "distortion_nats": float(distortion),
@@ -74,6 +75,7 @@ def evaluation(shards: Shards, tiles: Tiles, n_dims: int, *, seed: int) -> Evalu
         "fitted_distortion_nats": float(fitted),
         "active_dims": active_dims(torch.cat(means)) if means else 0,
         "n": n,
+        **{f"rate_{side}px_nats": float(rate) for side, rate in zip(network.local_sides, local, strict=True)},
     }
     return Evaluation(numbers, residuals)
 
@@ -106,7 +108,7 @@ def reconstruction_db(network: Network, tiles: Tiles) -> tuple[float, float]:
     """
     errors, weights = [], []
     for batch in batches_on(network.device, tiles, 0, _BATCH):
-        squared = (network.x_hat(network.encode(batch.x).mean) - batch.x).square() * batch.mask
+        squared = (network.likelihood.mean(network.reconstruction(batch.x)) - batch.x).square() * batch.mask
         n_values = (batch.mask.sum(dim=(1, 2, 3)) * batch.x.shape[1]).clamp(min=1)
         errors.append((squared.sum(dim=(1, 2, 3)) / n_values).double().cpu())
         weights.append(n_values.double().cpu())

@@ -307,7 +307,7 @@ class _Training:
     def _chance(self, n: int) -> tuple[torch.Tensor, Moves | None]:
         """Noise and jitter of this step. Tiles are not moved: they are cut anywhere as it is."""
         step, amount = self.state.step, self.config.jitter if self.train.sampler == "whole" else 0.0
-        noise = keyed_noise(n, self.network.config.latent_dim, seed=self.seed, stream="training noise", index=step)
+        noise = keyed_noise(n, self.network.n_noise, seed=self.seed, stream="training noise", index=step)
         if amount == 0:
             return noise, None
         return noise, keyed_jitter(n, amount=amount, seed=self.seed, stream="jitter", index=step)
@@ -337,6 +337,7 @@ class _Training:
             "images_per_s": round(images_per_s, 1), "data_wait": round(data_wait, 4), "learning_rate": learning_rate,
             "kl_weight": weight, **_three("train", train), **_three("validation", found), **_three("test", tested),
             "validation_objective_nats": loss, "active_dims": found["active_dims"],
+            **{f"validation_rate_{side}px_nats": found[f"rate_{side}px_nats"] for side in self.network.local_sides},
         }  # fmt: skip
         state.history.append(row)
         if state.lowest_loss is None or loss < state.lowest_loss:
@@ -367,6 +368,7 @@ class _Training:
             "epoch", "step", "seconds", "images_per_s", "data_wait", "learning_rate", "kl_weight",
             *(f"{part}_{name}_nats" for part in ("train", "validation", "test") for name in _QUANTITIES),
             "validation_objective_nats", "active_dims",
+            *(f"validation_rate_{side}px_nats" for side in self.network.local_sides),
         ]  # fmt: skip
         return pd.DataFrame(self.state.history, columns=columns)
 
@@ -480,7 +482,7 @@ class _Training:
         self.last_step = now
 
     def _evaluate(self, tiles: Tiles) -> Evaluation:
-        return evaluation(self.shards, tiles, self.network.config.latent_dim, seed=self.seed)
+        return evaluation(self.shards, tiles, seed=self.seed)
 
     def _objective(self, found: dict[str, float]) -> float:
         """What chooses the epoch [nats]: at the full weight of the rate, also while training warms up."""
@@ -526,6 +528,7 @@ _QUANTITIES = ("distortion", "rate", "elbo")
 # What a training meant that was begun before these options were there.
 _OF_0_1_0 = {
     "train.optimizer": "adam", "train.ema_decay": 0.0, "network.linear_path": "off", "network.prior": "standard",
+    "network.texture": "off",
 }  # fmt: skip
 # On what a resumed training gives; patience says when it ends, not where it goes.
 _WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic", "patience")

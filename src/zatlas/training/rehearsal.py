@@ -13,8 +13,9 @@ import torch.nn.functional as F
 
 from zatlas.compute import one_thread_per_operator
 from zatlas.config import LayersConfig
+from zatlas.model.building import build
 from zatlas.model.likelihoods import LIKELIHOODS
-from zatlas.model.network import NetworkConfig, build
+from zatlas.model.network import NetworkConfig
 from zatlas.training.shards import Shards, keyed_noise
 
 __all__ = ["Rehearsal", "rehearse"]

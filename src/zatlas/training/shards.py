@@ -35,11 +35,14 @@ class Evaluated(NamedTuple):
     """What one batch gave, with the sums of `Likelihood.residuals`; `gradients`, a vector like `Weights.values`, is
     empty without a weight of the rate, and `norm` is their length.
 
+    `rate` is that of all latents; `local_rates` are the shares of the maps of local latents in it.
+
     What is looked at in each step (all but residuals and gradients) lies in the processor's memory.
     """
 
     distortion: Float[Tensor, " b"]
     rate: Float[Tensor, " b"]
+    local_rates: Float[Tensor, "b l"]
     means: Float[Tensor, "b d"]
     residuals: Residuals
     gradients: Float[Tensor, " p"]
@@ -138,8 +141,10 @@ class Shards:
         else:
             weight = sent(torch.tensor(rate_weight), self.device)
             found = self.graphs.run(self._in_one_piece, x, mask, noise, weight, *moves)
-        distortion, rate, means, norm = brought([found.distortion, found.rate, found.means, found.norm])
-        return found._replace(distortion=distortion, rate=rate, means=means, norm=norm)
+        distortion, rate, local_rates, means, norm = brought(
+            [found.distortion, found.rate, found.local_rates, found.means, found.norm]
+        )
+        return found._replace(distortion=distortion, rate=rate, local_rates=local_rates, means=means, norm=norm)
 
     def _in_shards(
         self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | None, jitter: Moves | None
@@ -162,12 +167,13 @@ class Shards:
 
     def _joined(self, parts: list["_Part"]) -> Evaluated:
         gradients = self._gradients if parts[0].gradients else self._gradients[:0]
-        distortion, rate, means = (
-            torch.cat([getattr(part, name) for part in parts]) for name in ("distortion", "rate", "means")
+        distortion, rate, local_rates, means = (
+            torch.cat([getattr(part, name) for part in parts])
+            for name in ("distortion", "rate", "local_rates", "means")
         )
         residuals = zip(*(part.residuals for part in parts), strict=True)
         sums = tuple(torch.stack(each).sum(dim=0) for each in residuals)
-        return Evaluated(distortion, rate, means, sums, gradients, gradients.norm())
+        return Evaluated(distortion, rate, local_rates, means, sums, gradients, gradients.norm())
 
     def _collected(self, part: "_Part", *, is_first: bool) -> "_Part":
         """The same part, after its gradients were added to those of the parts before it, several at a time."""
@@ -189,16 +195,20 @@ class Shards:
         network = self.weights.computing
         x = x if jitter is None else jittered(x, jitter)
         with torch.set_grad_enabled(rate_weight is not None):
-            params, posterior = network(x, noise)
+            params, posterior, z, local_rates = network.passed(x, noise)
             params = params.float()
             distortions = network.likelihood.nll(params, x, mask)
-            rates = network.prior.rate(posterior, posterior.draw(noise))
+            rates = network.prior.rate(posterior, z) + local_rates.sum(dim=1)
             gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
-                loss = (distortions + rate_weight * rates).sum() / n
+                losses = distortions + rate_weight * rates
+                guided = network.guided(z, x, mask)
+                loss = (losses if guided is None else losses + guided).sum() / n
                 gradients = torch.autograd.grad(loss, self._computing, materialize_grads=True)  # of unused ones: zeros
         residuals = network.likelihood.residuals(params.detach(), x, mask)
-        return _Part(distortions.detach(), rates.detach(), posterior.mean.detach(), residuals, gradients)
+        return _Part(
+            distortions.detach(), rates.detach(), local_rates.detach(), posterior.mean.detach(), residuals, gradients
+        )
 
 
 def _balanced(sizes: Sequence[int]) -> list[list[int]]:
@@ -223,6 +233,7 @@ class _Part(NamedTuple):
 
     distortion: Tensor
     rate: Tensor
+    local_rates: Tensor
     means: Tensor
     residuals: Residuals
     gradients: tuple[Tensor, ...]

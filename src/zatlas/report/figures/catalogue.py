@@ -55,6 +55,12 @@ class Recipe:
     is_photograph: bool = False
 
 
+DRAWN_TEXTURE = (
+    "Texture is drawn, not observed: z decides what kind of details there are, one noise that is kept where they lie."
+)
+"""Said of every picture that a model with local latents makes from z alone."""
+
+
 def catalogue(results: StudyResults) -> list[Recipe]:
     """Every figure of the study, in the order of the report."""
     recipes = data_recipes(results.data)
@@ -63,9 +69,17 @@ def catalogue(results: StudyResults) -> list[Recipe]:
     recipes += _by_size(results)
     for steps in (_reconstruction, _latent_space, _maps, _walks, _samples):
         for model in results.models:
-            recipes += steps(model)
+            recipes += [_with_drawn_texture(recipe, model) for recipe in steps(model)]
     recipes += _models(results)
     return _with_own_ids(recipes)
+
+
+def _with_drawn_texture(recipe: Recipe, model: ModelResults) -> Recipe:
+    """The recipe of pictures that a model with local latents drew from z alone says so."""
+    from_z = recipe.section in ("samples", "walks", "latent-space") and recipe.is_photograph
+    if not model.n_local or not from_z:
+        return recipe
+    return replace(recipe, caption=f"{recipe.caption} {DRAWN_TEXTURE}")
 
 
 def _with_own_ids(recipes: list[Recipe]) -> list[Recipe]:
@@ -233,7 +247,7 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         model=model.name,
         is_photograph=True,
         title=f"Test images through {plain(model.name)}",
-        caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {model.latent_dim} numbers; "
+        caption=f"From top to bottom: {count(n, 'test image')}; the reconstruction from {_numbers_kept(model)}; "
         "reconstruction minus original (blue: too dark, orange: too bright; full colour at 0.3 of the grey range); "
         f"PCA with {count(model.latent_dim, 'component')}, fitted on the training split. "
         f"PSNR (higher is closer) and SSIM (1 is equal) are given under each.{_exact_note(shown.table)} "
@@ -243,6 +257,11 @@ def _reconstruction(model: ModelResults) -> Iterator[Recipe]:
         draw=partial(pictures.reconstructions, model),
         numbers=partial(pictures.reconstructions_numbers, model),
     )
+
+
+def _numbers_kept(model: ModelResults) -> str:
+    local = f" and {model.n_local} local latents" if model.n_local else ""
+    return f"{model.latent_dim} numbers{local}"
 
 
 def _exact_note(table: pd.DataFrame) -> str:

@@ -159,6 +159,7 @@ def against_pca(results: StudyResults) -> Finding | None:
         f"{_about_the_pca(results, models)}"
     )
     text += _ssim_against_pca(models)
+    text += _beside_local_latents(models)
     if worse:
         names = listing([plain(model.name) for model in worse])
         text += (
@@ -258,6 +259,17 @@ def _shown_to_pca(results: StudyResults, case: str, models: list[ModelResults], 
             "help."
         )
     return f"{shown}, {how}. With more of them it might still become a little better."
+
+
+def _beside_local_latents(models: list[ModelResults]) -> str:
+    """That reconstructions with local latents are no match for PCA of the same size."""
+    local = [f"{model.n_local} ({plain(model.name)})" for model in models if model.n_local]
+    if not local:
+        return ""
+    return (
+        f"This is not a match of equals: reconstructions also take local latents, {listing(local)} of them, which PCA "
+        "has not. What z alone holds is no more than samples and paths show. "
+    )
 
 
 def _verdict(results: StudyResults, n: int, n_better: int, n_worse: int) -> str:

@@ -1,0 +1,133 @@
+"""The network of zatlas with local latents beside z (texture.py): `--texture local`.
+
+The encoder's feature maps of the sides of the local latents go to their posteriors; the decoder passes its own features
+through them on the way up. z is encoded, stored and drawn as without them.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zatlas.errors import UsageError
+from zatlas.model.likelihoods import Likelihood
+from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig, Passed, enlargement
+from zatlas.model.priors import Posterior, Prior
+from zatlas.model.texture import Guide, LocalLatents, maps_of
+
+__all__ = ["TexturedNetwork", "local_latents"]
+
+
+class TexturedNetwork(Network):
+    """An encoder and a decoder with local latents between their feature maps.
+
+    Args:
+        encoder: Of zatlas.
+        decoder: Of zatlas.
+        likelihood: Of the images.
+        prior: Of z.
+        config: Layers and shape.
+        local: Of `local_latents`.
+        guide: What z alone must tell in training.
+    """
+
+    def __init__(
+        self, encoder: Encoder, decoder: Decoder, likelihood: Likelihood, prior: Prior, config: NetworkConfig,
+        local: LocalLatents, guide: Guide,
+    ) -> None:  # fmt: skip
+        super().__init__(encoder, decoder, likelihood, prior, config)
+        self.local, self.guide = local, guide
+
+    @property
+    def n_noise(self) -> int:
+        return self.config.latent_dim + self.local.n_values
+
+    @property
+    def local_sides(self) -> tuple[int, ...]:
+        return tuple(one.side for one in self.local.maps)
+
+    def passed(self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b n"]) -> Passed:
+        d = self.config.latent_dim
+        posterior, features = self._features(x)
+        z = posterior.draw(noise[:, :d])
+        params, rates = self._inferred(z, features, self.local.noise_of(noise[:, d:]))
+        return Passed(params, posterior, z, rates)
+
+    def guided(
+        self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, " b"] | None:
+        found: Tensor = self.guide(z, x, mask)
+        return found
+
+    def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
+        """Parameters of the likelihood, with local latents drawn from their priors by the kept noise."""
+        return self._drawn(z, self.local.kept(len(z)))
+
+    def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
+        """The same with other noise, `LocalLatents.n_values` standard normal numbers for each image."""
+        return self._drawn(z, self.local.noise_of(noise))
+
+    def inferred(
+        self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"]
+    ) -> tuple[Float[Tensor, "b p h w"], Float[Tensor, "b l"]]:
+        return self._inferred(z, self._features(x)[1], None)
+
+    def reconstruction(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b p h w"]:
+        posterior, features = self._features(x)
+        return self._inferred(posterior.mean, features, None)[0]
+
+    def inner_matrices(self) -> list[str]:
+        return [name for name in super().inner_matrices() if not name.startswith("guide.")]
+
+    def compute_copy(self, dtype: torch.dtype) -> Network:
+        raise UsageError("a network with local latents computes in float32 alone", hint="leave the precision out")
+
+    def _features(self, x: Tensor) -> tuple[Posterior, dict[int, Tensor]]:
+        assert isinstance(self.encoder, Encoder)
+        return self.encoder.with_features(x, self.local_sides)
+
+    def _inferred(
+        self, z: Tensor, features: dict[int, Tensor], noise: list[list[Tensor]] | None
+    ) -> tuple[Tensor, Float[Tensor, "b l"]]:
+        rates: list[Tensor] = []
+
+        def through(place: int, own: Tensor) -> Tensor:
+            image = features[self.local.maps[place].side]
+            found, rate = self.local.inferred(place, own, image, None if noise is None else noise[place])
+            rates.append(rate)
+            return found
+
+        params = self._decoder().through(z, self.local_sides, through)
+        return self._with_path(params, z), torch.stack(rates, dim=1)
+
+    def _drawn(self, z: Tensor, noise: list[list[Tensor]]) -> Tensor:
+        params = self._decoder().through(
+            z, self.local_sides, lambda place, own: self.local.drawn(place, own, noise[place])
+        )
+        return self._with_path(params, z)
+
+    def _decoder(self) -> Decoder:
+        assert isinstance(self.decoder, Decoder)
+        return self.decoder
+
+
+def local_latents(decoder: Decoder, config: NetworkConfig) -> LocalLatents:
+    """Local latents that fit between the feature maps of an encoder and this decoder."""
+    of_image = {config.padded_size >> (stage + 1): width for stage, width in enumerate(config.widths)}
+    own = {side: _width(layer) for layer, side in _sides(decoder.stages, config.coarse_size)}
+    maps = [one for one in maps_of(config.coarse_size) if one.side in own]
+    return LocalLatents(maps, [own[one.side] for one in maps], [of_image[one.side] for one in maps])
+
+
+def _width(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
+    return layer.out_channels
+
+
+def _sides(stages: nn.Sequential, coarse_size: int) -> list[tuple[nn.Conv2d | nn.ConvTranspose2d, int]]:
+    """The last convolution of each side in the decoder, and the side [cells]."""
+    found: dict[int, nn.Conv2d | nn.ConvTranspose2d] = {}
+    side = coarse_size
+    for module in stages:
+        side *= enlargement(module)
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            found[side] = module
+    return [(layer, side) for side, layer in found.items()]

@@ -1,0 +1,70 @@
+"""Training with local latents: bits on any number of threads, after a stop, and what the history tells."""
+
+import pytest
+import torch
+from tiny_training import blobs, tiles_of
+
+from zatlas.config import TrainConfig
+from zatlas.model.building import build
+from zatlas.model.network import NetworkConfig
+from zatlas.training.evaluation import evaluation
+from zatlas.training.shards import Shards, keyed_noise
+from zatlas.vae import VAE, load
+
+
+def trained(run, threads=1, stop_after=0):
+    """Three epochs of a small network; with `stop_after` in two goes."""
+    vae = VAE(3, texture="local", widths=(4, 6, 8), seed=1)
+    steps = iter(range(1, 10_000))
+    vae.fit(
+        tiles_of(blobs(48, 0)),
+        validation=tiles_of(blobs(16, 1)),
+        train=TrainConfig(epochs=3, batch_size=16, threads=threads, checkpoint_minutes=1e-9),
+        run=run,
+        stop_requested=lambda: next(steps) == stop_after,
+    )
+    return (run / "weights.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("one") / "run")
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_bits_do_not_hang_on_the_number_of_threads(tmp_path, once, threads):
+    assert trained(tmp_path / "run", threads) == once
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, once):
+    trained(tmp_path / "run", stop_after=5)
+    assert trained(tmp_path / "run") == once
+
+
+def test_an_evaluation_gives_the_mean_rate_of_each_map():
+    network = build(NetworkConfig(latent_dim=3, channels=1, size=16, widths=(4, 6, 8), texture="local"), seed=0)
+    with torch.no_grad():
+        network.local.blocks[0].posterior[-1].bias.fill_(0.7)
+    tiles = tiles_of(blobs(10, 0))
+    with Shards(network) as shards:
+        numbers = evaluation(shards, tiles, seed=0).numbers
+    noise = keyed_noise(10, network.n_noise, seed=0, stream="evaluation noise", index=0)
+    found = network.passed(torch.from_numpy(blobs(10, 0)), noise)
+    assert numbers["rate_4px_nats"] == pytest.approx(found.local_rates.mean().item(), rel=1e-4)
+    of_z = network.prior.rate(found.posterior, found.z).mean().item()
+    assert numbers["rate_nats"] == pytest.approx(of_z + numbers["rate_4px_nats"], rel=1e-4)
+
+
+def test_history_model_and_atlas_tell_the_rates(tmp_path):
+    trained(tmp_path / "run")
+    vae = load(tmp_path / "run")
+    row = vae.history.iloc[-1]
+    assert 0 < row["validation_rate_4px_nats"] < row["validation_rate_nats"]
+    x = torch.from_numpy(blobs(4, 2)).numpy()
+    assert vae.reconstruct(x).shape == x.shape
+    atlas = vae.embed(tiles_of(blobs(8, 2)))
+    local, rate = atlas.table["local_rate_nats"], atlas.table["rate_nats"]
+    assert ((local >= 0) & (local < rate)).all()
+    refined = vae.embed(tiles_of(blobs(8, 2)), refine=5).table
+    loss = (atlas.table["distortion_nats"] + rate).mean()
+    assert (refined["distortion_nats"] + refined["rate_nats"]).mean() < loss + 1
