@@ -29,6 +29,7 @@ ROOMS = {
         "checkpoints", "pace", "rehearsal", "devices", "start", "evaluation", "fit",
     ),
     "atlas": (
+        "drawing",
         "latent_path", "projection", "axes", "neighbours", "projections", "clusters", "density", "fitted_priors",
         "paths", "atlas", "refinement", "encode",
     ),

@@ -62,6 +62,7 @@ STREAMS = {
     "jitter": Stream("torch", 13),
     "jitter of PCA": Stream("torch"),
     "rate noise": Stream("torch"),
+    "texture of samples": Stream("torch"),
     "importance noise": Stream("torch"),
     # atlas and trust
     "refinement noise": Stream("torch", 14),

@@ -395,14 +395,20 @@ class VAE:
         Raises:
             UsageError: `prior` is no such name, or given without `like`.
         """
+        from zatlas.atlas.drawing import drawn_images
+
+        frames = drawn_images(self.network, self._drawn(n, like, prior, seed), seed=seed)
+        return np.asarray(self.scaling.invert(frames.numpy()), dtype=np.float32)
+
+    def _drawn(self, n: int, like: Atlas | None, prior: str, seed: int) -> np.ndarray:
         if prior:
-            return self.decode(self._drawn_like(n, like, prior, seed))
+            return self._drawn_like(n, like, prior, seed)
         if like is None:
-            return self.decode(self.network.prior.sample(n, self.latent_dim, generator(seed, "prior samples")))
+            return self.network.prior.sample(n, self.latent_dim, generator(seed, "prior samples"))
         from zatlas.atlas.density import fit_density
 
         rows = like.table["split"].to_numpy() == "train" if "split" in like.table else np.ones(len(like.mean), bool)
-        return self.decode(fit_density(like.mean[rows], seed=seed).sample(n, seed=seed))
+        return fit_density(like.mean[rows], seed=seed).sample(n, seed=seed)
 
     def _drawn_like(self, n: int, like: Atlas | None, prior: str, seed: int) -> np.ndarray:
         from zatlas.atlas.fitted_priors import fit_prior, split_latents

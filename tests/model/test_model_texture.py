@@ -1,9 +1,11 @@
 """Local latents: shapes, rates, the noise that is kept, and that z alone leads the decoder."""
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from zatlas.atlas.drawing import drawn_images
 from zatlas.errors import UsageError
 from zatlas.model.building import build
 from zatlas.model.network import NetworkConfig
@@ -141,3 +143,14 @@ def test_networks_without_room_for_local_latents_are_refused():
         made(texture="fine")
     with pytest.raises(UsageError, match="float32 alone"):
         made().compute_copy(torch.bfloat16)
+
+
+def test_each_sample_has_a_texture_of_its_own_and_the_seed_decides_it():
+    network = moved(made())
+    z = np.zeros((3, 3), np.float32)
+    frames = drawn_images(network, z, seed=0)
+    assert torch.equal(frames, drawn_images(network, z, seed=0))
+    assert not torch.allclose(frames[0], frames[1])
+    assert not torch.allclose(frames, drawn_images(network, z, seed=1))
+    plain = made(texture="off")
+    torch.testing.assert_close(drawn_images(plain, z, seed=0), plain.x_hat(torch.from_numpy(z)).detach())

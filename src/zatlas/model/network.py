@@ -169,6 +169,20 @@ class Network(nn.Module):
         """Sides of the maps of local latents, coarse first; none in most networks."""
         return ()
 
+    @property
+    def n_local(self) -> int:
+        """Local latents of an image, on all maps."""
+        return self.n_noise - self.config.latent_dim
+
+    def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
+        """`decode`, with local latents drawn from their priors by this noise instead of the one that is kept.
+
+        Args:
+            z: Latents.
+            noise: Standard normal, `n_local` numbers for each image.
+        """
+        return self.decode(z)
+
     def passed(self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b n"]) -> Passed:
         """Encode, draw all latents, decode.
 

@@ -63,7 +63,6 @@ class TexturedNetwork(Network):
         return self._drawn(z, self.local.kept(len(z)))
 
     def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
-        """The same with other noise, `LocalLatents.n_values` standard normal numbers for each image."""
         return self._drawn(z, self.local.noise_of(noise))
 
     def inferred(

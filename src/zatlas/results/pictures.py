@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.density import fit_density
+from zatlas.atlas.drawing import drawn_images
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.atlas.paths import TRAVERSAL_VALUES, spacing, traversal, traversal_order
@@ -70,6 +71,10 @@ class View:
             decoded = torch.cat(in_shards(self.network.x_hat, latents[part]))
             frames[part] = self.display(decoded.float().cpu().numpy())
         return frames
+
+    def draw(self, z: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "n c h w"]:
+        """Images of latents as shown, each with a texture of its own where the model draws textures."""
+        return self.display(drawn_images(self.network, z, seed=seed).numpy())
 
     def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
@@ -173,12 +178,12 @@ def samples(
     prior = view.network.prior.sample(len(z), atlas.latent_dim, generator(seed, "prior samples"))
     return Samples(
         z=z,
-        frames=view.decode(z),
+        frames=view.draw(z, seed),
         nearest_rows=rows,
         nearest_images=view.take(tiles, rows),
         nearest_distance=distance[:, 0],
         density=facts,
-        prior_frames=view.decode(prior),
+        prior_frames=view.draw(prior, seed),
         mismatch=own_mismatch(view.network.prior, latents, atlas.log_var[training_rows], seed),
     )
 
@@ -209,7 +214,7 @@ def prior_strips(
     strips = {}
     for place, one in enumerate(priors):
         name = one.name if place else OWN  # which may be called mixture or flow, too
-        strips[name] = view.decode(one.sample(n, generator(seed, "prior strip", place)))
+        strips[name] = view.draw(one.sample(n, generator(seed, "prior strip", place)), seed)
     return table, strips
 
 

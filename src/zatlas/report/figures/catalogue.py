@@ -55,9 +55,7 @@ class Recipe:
     is_photograph: bool = False
 
 
-DRAWN_TEXTURE = (
-    "Texture is drawn, not observed: z decides what kind of details there are, one noise that is kept where they lie."
-)
+DRAWN_TEXTURE = "Texture is drawn, not observed: z decides what kind of details there are, noise where they lie (one for all images of a path)."
 """Said of every picture that a model with local latents makes from z alone."""
 
 
@@ -435,7 +433,7 @@ def _walks(model: ModelResults) -> Iterator[Recipe]:
             model=model.name,
             is_photograph=True,
             title=f"{name}: path along {plain(one.name, 40)}",
-            caption=_walk_caption(one),
+            caption=_walk_caption(one, has_local=model.n_local > 0),
             alt=f"Film strip of {count(len(one.t), 'generated image')} from {plain(one.start_image)} to "
             f"{plain(one.end_image)}.",
             draw=partial(pictures.walk, one, ranges),
@@ -443,14 +441,15 @@ def _walks(model: ModelResults) -> Iterator[Recipe]:
         )
 
 
-def _walk_caption(one: Walk) -> str:
+def _walk_caption(one: Walk, *, has_local: bool) -> str:
     ends = f"from {plain(one.start_image)} (left) to {plain(one.end_image)} (right)"
     extreme = "" if one.axis_kind == "pair" else f", the images lowest and highest on {plain(one.name, 40)}"
     shape = "a straight line" if one.kind == "straight" else "an arc"
     note = f" {one.note.rstrip('.')}." if one.note else ""
+    end = "image of its z" if has_local else "reconstruction"
     return (
-        f"Along {shape} in latent space {ends}{extreme}: real image, reconstruction, "
-        f"{count(len(one.t), 'generated image')} at positions t, reconstruction, real image.{note}"
+        f"Along {shape} in latent space {ends}{extreme}: real image, {end}, "
+        f"{count(len(one.t), 'generated image')} at positions t, {end}, real image.{note}"
     )
 
 
