@@ -42,13 +42,7 @@ _VAR_STEP = 10.0  # Adam moves a number by its rate; log-variances must go furth
 
 
 class Map(NamedTuple):
-    """A map of local latents.
-
-    Attributes:
-        side: Of the map [cells].
-        channels: Of each of its blocks.
-        n_blocks: How many blocks.
-    """
+    """A map of local latents: its side [cells], the channels of each of its blocks, and how many blocks."""
 
     side: int
     channels: int

@@ -55,7 +55,10 @@ class Recipe:
     is_photograph: bool = False
 
 
-DRAWN_TEXTURE = "Texture is drawn, not observed: z decides what kind of details there are, noise where they lie (one for all images of a path)."
+DRAWN_TEXTURE = (
+    "Texture is drawn, not observed: z decides what kind of details there are, noise where they lie; all images of a "
+    "path share it."
+)
 """Said of every picture that a model with local latents makes from z alone."""
 
 
