@@ -117,8 +117,8 @@ class NetworkConfig(LayersConfig, Shape):
 
 
 class Passed(NamedTuple):
-    """What images gave on their way through a network: parameters of the likelihood, the posterior of z, z as drawn, and
-    the KL divergence of each map of local latents from its prior [nats] (no columns without local latents)."""
+    """What images gave on their way through a network: parameters of the likelihood, the posterior of z, z as drawn,
+    and the KL divergence of each map of local latents from its prior [nats] (no columns without local latents)."""
 
     params: Float[Tensor, "b p h w"]
     posterior: Posterior
