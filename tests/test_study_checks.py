@@ -101,6 +101,12 @@ def test_one_training_image_is_enough_where_nothing_asks_for_a_pca(here):
     assert main([str(one) for one in (*dry[:-1], "-o", "made")]) == 0
 
 
+def test_a_dry_run_times_a_network_with_local_latents(here, capsys):
+    asked = ("--texture", "local", "--widths", 4, 6, 8)
+    assert main([str(one) for one in ("study", *FEW, "whole.npz", *asked, "-q", "--dry-run")]) == 0
+    assert "images/s" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_five_images_make_a_whole_study(here):
     np.savez(here / "five.npz", images=np.load(here / "whole.npz")["images"][:5])

@@ -156,7 +156,7 @@ def _texture(one: Trained) -> str:
         "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the maps before "
         "them; the rate is that of z and of all maps, and z alone had to tell the layout of an image and the energies "
         "of its details in training. Reconstructions take the posterior means of all of them; all other pictures "
-        "draw local latents from their priors with one noise that is kept."
+        "draw local latents from their priors, samples each with a noise of its own, paths with one that is kept."
     )
 
 

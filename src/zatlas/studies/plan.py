@@ -179,7 +179,7 @@ def _probe(config: StudyConfig, channels: int, spec: ModelSpec, passes: float, t
     with one_thread_per_operator(), Shards(
         network, precision=devices.precision, threads=devices.threads, device=devices.device
     ) as shards:  # fmt: skip
-        times = [_step_seconds(shards, x, spec.latent_dim) for _ in range(_PROBE_STEPS + 1)][1:]
+        times = [_step_seconds(shards, x, network.n_noise) for _ in range(_PROBE_STEPS + 1)][1:]
     images_per_s = batch / stats.median(times)
     minutes = config.train.epochs * passes / images_per_s / 60
     return ModelPlan(spec.name, sum(p.numel() for p in network.parameters()), round(images_per_s, 1), minutes)
@@ -209,9 +209,9 @@ def _pca_seconds(channels: int, side: int, n_components: int) -> float:
     return times[-1] / _PCA_PROBE
 
 
-def _step_seconds(shards: Shards, x: torch.Tensor, latent_dim: int) -> float:
+def _step_seconds(shards: Shards, x: torch.Tensor, n_noise: int) -> float:
     start = time.perf_counter()
-    shards.evaluate(x, torch.ones_like(x[:, :1]), torch.zeros(len(x), latent_dim), rate_weight=1.0)
+    shards.evaluate(x, torch.ones_like(x[:, :1]), torch.zeros(len(x), n_noise), rate_weight=1.0)
     return time.perf_counter() - start
 
 
