@@ -368,16 +368,18 @@ class VAE:
             raise UsageError(f"latents have {z.shape[1]} dimensions, this model has {self.latent_dim}")
         from zatlas.compute import in_shards
 
-        frames = in_shards(self.network.x_hat, torch.from_numpy(z))
-        return np.asarray(self.scaling.invert(torch.cat(frames).detach().numpy()), dtype=np.float32)
+        return self._in_pixel_units(torch.cat(in_shards(self.network.x_hat, torch.from_numpy(z))))
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Images (b, c, h, w) through the model and back, by the posterior mean, in pixel units."""
         from zatlas.compute import in_shards
 
         x = torch.from_numpy(self.scaling.apply(pixels.astype(np.float32)))
-        frames = in_shards(lambda part: self.network.likelihood.mean(self.network.reconstruction(part)), x)
-        return np.asarray(self.scaling.invert(torch.cat(frames).detach().numpy()), dtype=np.float32)
+        return self._in_pixel_units(torch.cat(in_shards(self.network.reconstructed, x)))
+
+    def _in_pixel_units(self, frames: torch.Tensor) -> np.ndarray:
+        """Images on the network's grey scale in pixel units of the input, float32."""
+        return np.asarray(self.scaling.invert(frames.detach().numpy()), dtype=np.float32)
 
     def sample(self, n: int, *, like: Atlas | None = None, prior: str = "", seed: int = 0) -> np.ndarray:
         """New images in pixel units, (n, c, h, w).
@@ -397,8 +399,7 @@ class VAE:
         """
         from zatlas.atlas.drawing import drawn_images
 
-        frames = drawn_images(self.network, self._drawn(n, like, prior, seed), seed=seed)
-        return np.asarray(self.scaling.invert(frames.numpy()), dtype=np.float32)
+        return self._in_pixel_units(drawn_images(self.network, self._drawn(n, like, prior, seed), seed=seed))
 
     def _drawn(self, n: int, like: Atlas | None, prior: str, seed: int) -> np.ndarray:
         if prior:

@@ -46,10 +46,8 @@ def _textured(
     encoder: Encoder, decoder: Decoder, own: Likelihood, prior: Prior, config: NetworkConfig, generator: torch.Generator
 ) -> TexturedNetwork:
     with torch.device("meta"):
-        local, guide = (
-            local_latents(decoder, config),
-            Guide(config.latent_dim, config.channels, config.coarse_size << 2),
-        )
+        local = local_latents(decoder, config)
+        guide = Guide(config.latent_dim, config.channels, config.coarse_size << 2)
     local, guide = local.to_empty(device="cpu"), guide.to_empty(device="cpu")
     _draw_layers((local, guide), generator)
     local.start(generator)

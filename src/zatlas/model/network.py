@@ -221,6 +221,10 @@ class Network(nn.Module):
         """Decoder mean on the network's grey scale."""
         return self.likelihood.mean(self.decode(z))
 
+    def reconstructed(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Decoder mean of `reconstruction`, on the network's grey scale."""
+        return self.likelihood.mean(self.reconstruction(x))
+
     @property
     def device(self) -> torch.device:
         """Where the parameters lie."""

@@ -27,9 +27,8 @@ from torch import Tensor, nn
 
 from zatlas.model.layers import Convolution
 
-__all__ = ["N_MAPS", "Guide", "LocalLatents", "Map", "maps_of"]
+__all__ = ["Guide", "LocalLatents", "Map", "maps_of"]
 
-N_MAPS = 2
 _BLOCKS = 2  # of local latents on each map, the second given the first: neighbours can agree
 _CHANNELS = (4, 2)  # of each block, coarse map first
 _HIDDEN = 32
@@ -159,10 +158,6 @@ class LocalLatents(nn.Module):
             found.append([flat[:, cut].reshape(-1, one.channels, one.side, one.side) for cut in cuts])
             start = cuts[-1].stop
         return found
-
-    def kept(self, n: int) -> list[list[Float[Tensor, "b c y x"]]]:
-        """The kept noise, for n images."""
-        return self.noise_of(self.get_buffer("kept_noise").expand(n, -1))
 
     def drawn(self, place: int, features: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """Features of a map after its local latents were drawn from their priors."""

@@ -60,10 +60,14 @@ class TexturedNetwork(Network):
 
     def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         """Parameters of the likelihood, with local latents drawn from their priors by the kept noise."""
-        return self._drawn(z, self.local.kept(len(z)))
+        return self.decode_with(z, self.local.get_buffer("kept_noise").expand(len(z), -1))
 
     def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
-        return self._drawn(z, self.local.noise_of(noise))
+        cut = self.local.noise_of(noise)
+        params = self._decoder().through(
+            z, self.local_sides, lambda place, own: self.local.drawn(place, own, cut[place])
+        )
+        return self._with_path(params, z)
 
     def inferred(
         self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"]
@@ -98,12 +102,6 @@ class TexturedNetwork(Network):
         params = self._decoder().through(z, self.local_sides, through)
         return self._with_path(params, z), torch.stack(rates, dim=1)
 
-    def _drawn(self, z: Tensor, noise: list[list[Tensor]]) -> Tensor:
-        params = self._decoder().through(
-            z, self.local_sides, lambda place, own: self.local.drawn(place, own, noise[place])
-        )
-        return self._with_path(params, z)
-
     def _decoder(self) -> Decoder:
         assert isinstance(self.decoder, Decoder)
         return self.decoder
@@ -112,21 +110,16 @@ class TexturedNetwork(Network):
 def local_latents(decoder: Decoder, config: NetworkConfig) -> LocalLatents:
     """Local latents that fit between the feature maps of an encoder and this decoder."""
     of_image = {config.padded_size >> (stage + 1): width for stage, width in enumerate(config.widths)}
-    own = {side: _width(layer) for layer, side in _sides(decoder.stages, config.coarse_size)}
+    own = _widths(decoder.stages, config.coarse_size)
     maps = [one for one in maps_of(config.coarse_size) if one.side in own]
     return LocalLatents(maps, [own[one.side] for one in maps], [of_image[one.side] for one in maps])
 
 
-def _width(layer: nn.Conv2d | nn.ConvTranspose2d) -> int:
-    return layer.out_channels
-
-
-def _sides(stages: nn.Sequential, coarse_size: int) -> list[tuple[nn.Conv2d | nn.ConvTranspose2d, int]]:
-    """The last convolution of each side in the decoder, and the side [cells]."""
-    found: dict[int, nn.Conv2d | nn.ConvTranspose2d] = {}
-    side = coarse_size
+def _widths(stages: nn.Sequential, side: int) -> dict[int, int]:
+    """Channels of the decoder's last features of each side [cells], from the innermost `side` on."""
+    found: dict[int, int] = {}
     for module in stages:
         side *= enlargement(module)
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            found[side] = module
-    return [(layer, side) for side, layer in found.items()]
+            found[side] = module.out_channels
+    return found

@@ -6,6 +6,7 @@ comes from the record of each training, which the study keeps; without one only 
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any, NamedTuple
 
 from zatlas.config import TrainConfig
@@ -86,7 +87,8 @@ def _one(results: StudyResults, model: ModelResults, facts: dict[str, Any]) -> T
 def training_texts(results: StudyResults) -> list[str]:
     """Paragraphs on the networks and on how they were trained; each sentence once for all models of which it holds."""
     found = trained(results)
-    network = (_encoder, _decoder, _linear_path, _texture)
+    options: list[Callable[[Trained], str]] = [partial(_where_set, *asked) for asked in _WHERE_SET]
+    network = (_encoder, _decoder, *options)
     moved = (_optimizer, _learning_rate, _kl_weight, _clipping, _average)
     paragraphs = [
         [*_told(found, network), _parameters(results)],
@@ -139,25 +141,22 @@ def _decoder(one: Trained) -> str:
     return f"The decoder is its mirror image, {made}."
 
 
-def _linear_path(one: Trained) -> str:
-    if one.network.get("linear_path") != "on":
-        return ""
-    return (
-        "Beside the convolutions lies a fixed linear path: as many principal components of the training images as "
-        "there are latent dimensions, to whose scores the encoder adds and to whose reconstruction the decoder adds; "
-        "training began with convolutions that add nothing."
-    )
+_WHERE_SET = {
+    ("linear_path", "on"): "Beside the convolutions lies a fixed linear path: as many principal components of the "
+    "training images as there are latent dimensions, to whose scores the encoder adds and to whose reconstruction the "
+    "decoder adds; training began with convolutions that add nothing.",
+    (
+        "texture",
+        "local",
+    ): "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the "
+    "maps before them; the rate is that of z and of all maps, and z alone had to tell the layout of an image and the "
+    "energies of its details in training. Reconstructions take the posterior means of all of them; all other pictures "
+    "draw local latents from their priors, samples each with a noise of its own, paths with one that is kept.",
+}
 
 
-def _texture(one: Trained) -> str:
-    if one.network.get("texture") != "local":
-        return ""
-    return (
-        "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the maps before "
-        "them; the rate is that of z and of all maps, and z alone had to tell the layout of an image and the energies "
-        "of its details in training. Reconstructions take the posterior means of all of them; all other pictures "
-        "draw local latents from their priors, samples each with a noise of its own, paths with one that is kept."
-    )
+def _where_set(option: str, value: str, one: Trained) -> str:
+    return _WHERE_SET[option, value] if one.network.get(option) == value else ""
 
 
 def _parameters(results: StudyResults) -> str:

@@ -224,7 +224,7 @@ class _Analysis:
             probes=probes,
             neighbours=near,
             prior=self.network.prior.name,
-            n_local=self.network.n_noise - self.network.config.latent_dim,
+            n_local=self.network.n_local,
             amortisation=self._amortisation(),
             pca_facts=self.pca_facts,
         )

@@ -78,8 +78,7 @@ class View:
 
     def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
-        network, images = self.network, torch.from_numpy(scaled).to(self.network.device)
-        parts = in_shards(lambda part: network.likelihood.mean(network.reconstruction(part)), images)
+        parts = in_shards(self.network.reconstructed, torch.from_numpy(scaled).to(self.network.device))
         return self.display(torch.cat(parts).float().cpu().numpy())
 
 

@@ -39,7 +39,7 @@ else:
 __all__ = ["Study", "made_from"]
 
 _HEADLINE = ("test_distortion_nats", "test_rate_nats", "test_psnr_db", "test_pca_psnr_db", "active_dims")
-_GAINS = (
+_WHERE_KNOWN = (
     *(f"test_{name}gain_{end}db" for name in GAINS for end in ("", "low_", "high_")),
     "test_n_empty", "test_n_groups", "n_local",
 )  # fmt: skip
@@ -142,10 +142,10 @@ class Study:
         """The few numbers of each model that say most, from the comparison of the finished study."""
         table = self.results().comparison.table
         wanted = [name for name in table.columns if name in _HEADLINE]
-        gains = [name for name in table.columns if name in _GAINS]  # of one group there is no interval
+        some = [name for name in table.columns if name in _WHERE_KNOWN]  # of one group there is no interval
         return {
             str(row["name"]): {k: float(row[k]) for k in wanted}
-            | {k: float(row[k]) for k in gains if math.isfinite(float(row[k]))}
+            | {k: float(row[k]) for k in some if math.isfinite(float(row[k]))}
             for _, row in table.iterrows()
         }
 

@@ -108,7 +108,7 @@ def reconstruction_db(network: Network, tiles: Tiles) -> tuple[float, float]:
     """
     errors, weights = [], []
     for batch in batches_on(network.device, tiles, 0, _BATCH):
-        squared = (network.likelihood.mean(network.reconstruction(batch.x)) - batch.x).square() * batch.mask
+        squared = (network.reconstructed(batch.x) - batch.x).square() * batch.mask
         n_values = (batch.mask.sum(dim=(1, 2, 3)) * batch.x.shape[1]).clamp(min=1)
         errors.append((squared.sum(dim=(1, 2, 3)) / n_values).double().cpu())
         weights.append(n_values.double().cpu())
