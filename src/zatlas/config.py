@@ -82,12 +82,8 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.test_fraction < 1, "test-fraction", self.test_fraction, "a share from 0 up to 1")
-        _require(
-            0 < self.validation_fraction < 1,
-            "validation-fraction",
-            self.validation_fraction,
-            "between 0 and 1",
-        )
+        share = self.validation_fraction
+        _require(0 < share < 1, "validation-fraction", share, "between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,18 +111,10 @@ class TilesConfig:
         _require(self.augment in ("auto", "on", "off"), "augment", self.augment, "auto, on or off")
         _require(self.tiles_per_epoch >= 0, "tiles-per-epoch", self.tiles_per_epoch, "0 or more tiles")
         needs_tiles = self.sampler in ("by_pixel", "equal")
-        _require(
-            not (needs_tiles and self.tile == 0),
-            "tile",
-            self.tile,
-            f"a tile size, which --sampler {self.sampler} needs",
-        )
-        _require(
-            not (self.sampler == "whole" and self.tile > 0),
-            "tile",
-            self.tile,
-            "0, because --sampler is whole",
-        )
+        wanted = f"a tile size, which --sampler {self.sampler} needs"
+        _require(not (needs_tiles and self.tile == 0), "tile", self.tile, wanted)
+        is_cut = self.sampler == "whole" and self.tile > 0
+        _require(not is_cut, "tile", self.tile, "0, because --sampler is whole")
 
     @property
     def side_px(self) -> int:
@@ -182,7 +170,11 @@ class LayersConfig:
         "principal components beside the convolutions, from which training begins: on | off | auto (on for tiles, and "
         "in trainings of up to 1000 steps)",
     )
-    texture: str = option("off", "off | local (latents of places beside z; samples and paths then draw their textures)")
+    texture: str = option(
+        "off",
+        "off | local (latents of places beside z; samples and paths then draw their textures) | matched (the same, and "
+        "draws have the statistics of images)",
+    )
     likelihood: str = option(
         "gaussian",
         "gaussian (one shared optimal variance) | gaussian_per_channel | gaussian_per_pixel | student_t (few large "
@@ -202,7 +194,7 @@ class LayersConfig:
         _require(self.norm in ("none", "group"), "norm", self.norm, "none or group")
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
-        _require(self.texture in ("off", "local"), "texture", self.texture, "off or local")
+        _require(self.texture in ("off", "local", "matched"), "texture", self.texture, "off, local or matched")
         _require(self.prior in PRIORS, "prior", self.prior, f"{', '.join(PRIORS[:-1])} or {PRIORS[-1]}")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
 

@@ -63,6 +63,7 @@ STREAMS = {
     "jitter of PCA": Stream("torch"),
     "rate noise": Stream("torch"),
     "texture of samples": Stream("torch"),
+    "filters of textures": Stream("torch"),
     "importance noise": Stream("torch"),
     # atlas and trust
     "refinement noise": Stream("torch", 14),

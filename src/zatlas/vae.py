@@ -47,7 +47,7 @@ from zatlas.tiles.pixel_pca import PixelPca
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import fit
-from zatlas.training.start import start_from_tiles
+from zatlas.training.start import start_from_tiles, start_statistics
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas
@@ -77,7 +77,8 @@ class VAE:
         linear_path: "on" begins at principal components, which stay beside the convolutions; "off"; "auto": on for
             tiles and for trainings of up to 1000 steps. Without effect on a network of your own.
         texture: "local" has local latents beside z, which hold what lies where in an image (`zatlas.model.texture`);
-            "off". Without effect on a network of your own.
+            "matched" also gives draws the statistics of images (`zatlas.model.matching`); "off". Without effect on a
+            network of your own.
         network: A torch module of your own to train instead of the network of zatlas, with `encode(x)`, which returns
             mean and log-variance of the latents, and `decode(z)`, which returns the numbers of the likelihood. It is
             copied, with the weights it has, at each `fit`; the trained copy is `vae.network.module`.
@@ -226,6 +227,7 @@ class VAE:
         if isinstance(network.prior, VampPrior):
             with contextlib.closing(tiles.batches(0, len(network.prior.images))) as batches:
                 network.prior.start_from(next(batches).x)
+        start_statistics(network, tiles)
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
@@ -284,7 +286,7 @@ class VAE:
         if self._own is not None:
             return "off"
         asked = self.model.linear_path
-        if asked == "auto" and self.model.texture == "local":
+        if asked == "auto" and self.model.texture != "off":
             asked = "off"  # details are held by local latents, beside which components of whole tiles add nothing
         if asked == "auto" and self.model.prior == VampPrior.name:
             asked = "off"  # posteriors as narrow as those of PCA are no prior: eight of them leave all images out

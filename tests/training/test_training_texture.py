@@ -12,9 +12,9 @@ from zatlas.training.shards import Shards, keyed_noise
 from zatlas.vae import VAE, load
 
 
-def trained(run, threads=1, stop_after=0):
+def trained(run, threads=1, stop_after=0, texture="matched"):
     """Three epochs of a small network; with `stop_after` in two goes."""
-    vae = VAE(3, texture="local", widths=(4, 6, 8), seed=1)
+    vae = VAE(3, texture=texture, widths=(4, 6, 8), seed=1)
     steps = iter(range(1, 10_000))
     vae.fit(
         tiles_of(blobs(48, 0)),
@@ -68,3 +68,13 @@ def test_history_model_and_atlas_tell_the_rates(tmp_path):
     refined = vae.embed(tiles_of(blobs(8, 2)), refine=5).table
     loss = (atlas.table["distortion_nats"] + rate).mean()
     assert (refined["distortion_nats"] + refined["rate_nats"]).mean() < loss + 1
+
+
+def test_statistics_are_measured_on_training_images_and_lie_with_the_weights(tmp_path):
+    trained(tmp_path / "run")
+    network = load(tmp_path / "run").network
+    scale = network.statistics.get_buffer("scale").clone()
+    network.statistics.measure(torch.from_numpy(blobs(48, 0)))
+    torch.testing.assert_close(network.statistics.get_buffer("scale"), scale)
+    trained(tmp_path / "local", texture="local")
+    assert load(tmp_path / "local").network.statistics is None

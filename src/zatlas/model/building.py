@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from zatlas.model.likelihoods import Likelihood, likelihood
+from zatlas.model.matching import Statistics
 from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig
 from zatlas.model.priors import Prior, new_prior
 from zatlas.model.texture import Guide
@@ -32,7 +33,7 @@ def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) ->
     _draw_weights(encoder, decoder, generator.manual_seed(seed))
     d, channels, size = config.latent_dim, config.channels, config.size
     prior = new_prior(config.prior, encoder, d=d, channels=channels, size=size, generator=generator)
-    if config.texture == "local":
+    if config.texture != "off":
         network: Network = _textured(encoder, decoder, own, prior, config, generator)
     else:
         network = Network(encoder, decoder, own, prior, config)
@@ -52,7 +53,8 @@ def _textured(
     _draw_layers((local, guide), generator)
     local.start(generator)
     guide.start()
-    return TexturedNetwork(encoder, decoder, own, prior, config, local, guide)
+    statistics = Statistics(config.size) if config.texture == "matched" else None
+    return TexturedNetwork(encoder, decoder, own, prior, config, local, guide, statistics)
 
 
 def _channels_last(part: nn.Module) -> None:

@@ -81,7 +81,7 @@ class NetworkConfig(LayersConfig, Shape):
             object.__setattr__(self, "widths", automatic_widths(self.size))
         if self.linear_path == "auto":
             object.__setattr__(self, "linear_path", "off")
-        if self.texture == "local" and len(self.widths) <= 2:
+        if self.texture != "off" and len(self.widths) <= 2:
             raise UsageError(
                 f"images of {self.size} px have {len(self.widths)} stages, too few for local latents",
                 hint="use larger images, or leave --texture out",
@@ -155,7 +155,8 @@ class Network(nn.Module):
 
     @property
     def n_noise(self) -> int:
-        """Standard normal numbers that an image needs on its way: one for each latent, local ones too."""
+        """Standard normal numbers that an image needs in training: one for each latent, local ones too, and those of
+        what else is drawn for it."""
         return self.config.latent_dim
 
     @property
@@ -166,7 +167,7 @@ class Network(nn.Module):
     @property
     def n_local(self) -> int:
         """Local latents of an image, on all maps."""
-        return self.n_noise - self.config.latent_dim
+        return 0
 
     def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
         """`decode`, with local latents drawn from their priors by this noise instead of the one that is kept.
@@ -188,9 +189,20 @@ class Network(nn.Module):
         return Passed(params, posterior, posterior.draw(noise), noise.new_zeros((len(x), 0)))
 
     def guided(
-        self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
+        self,
+        z: Float[Tensor, "b d"],
+        x: Float[Tensor, "b c h w"],
+        mask: Float[Tensor, "b 1 h w"],
+        noise: Float[Tensor, "b n"],
     ) -> Float[Tensor, " b"] | None:
-        """What training adds to the loss of each image [nats], beside distortion and rate; None for nothing."""
+        """What training adds to the loss of each image [nats], beside distortion and rate; None for nothing.
+
+        Args:
+            z: Latents that were drawn for the images.
+            x: Images on the network's grey scale.
+            mask: 1 at real pixels, 0 at padding.
+            noise: The same as for `passed`.
+        """
         return None
 
     def inferred(

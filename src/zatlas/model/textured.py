@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zatlas.errors import UsageError
 from zatlas.model.likelihoods import Likelihood
+from zatlas.model.matching import Statistics
 from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig, Passed, enlargement
 from zatlas.model.priors import Posterior, Prior
 from zatlas.model.texture import Guide, LocalLatents, maps_of
@@ -28,18 +29,23 @@ class TexturedNetwork(Network):
         config: Layers and shape.
         local: Of `local_latents`.
         guide: What z alone must tell in training.
+        statistics: What draws must have of images in training; None for nothing.
     """
 
     def __init__(
         self, encoder: Encoder, decoder: Decoder, likelihood: Likelihood, prior: Prior, config: NetworkConfig,
-        local: LocalLatents, guide: Guide,
+        local: LocalLatents, guide: Guide, statistics: Statistics | None = None,
     ) -> None:  # fmt: skip
         super().__init__(encoder, decoder, likelihood, prior, config)
-        self.local, self.guide = local, guide
+        self.local, self.guide, self.statistics = local, guide, statistics
 
     @property
     def n_noise(self) -> int:
-        return self.config.latent_dim + self.local.n_values
+        return self.config.latent_dim + self.local.n_values * (1 if self.statistics is None else 3)
+
+    @property
+    def n_local(self) -> int:
+        return self.local.n_values
 
     @property
     def local_sides(self) -> tuple[int, ...]:
@@ -49,14 +55,26 @@ class TexturedNetwork(Network):
         d = self.config.latent_dim
         posterior, features = self._features(x)
         z = posterior.draw(noise[:, :d])
-        params, rates = self._inferred(z, features, self.local.noise_of(noise[:, d:]))
+        params, rates = self._inferred(z, features, self.local.noise_of(noise[:, d : d + self.n_local]))
         return Passed(params, posterior, z, rates)
 
     def guided(
-        self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"]
+        self,
+        z: Float[Tensor, "b d"],
+        x: Float[Tensor, "b c h w"],
+        mask: Float[Tensor, "b 1 h w"],
+        noise: Float[Tensor, "b n"],
     ) -> Float[Tensor, " b"] | None:
         found: Tensor = self.guide(z, x, mask)
-        return found
+        if self.statistics is None:
+            return found
+        own = noise[:, self.config.latent_dim + self.n_local :].chunk(2, dim=1)
+
+        def draw(rows: slice, which: int) -> Tensor:
+            return self.likelihood.mean(self.decode_with(z[rows].detach(), own[which][rows]))
+
+        matched: Tensor = self.statistics(x, mask, draw)
+        return found + matched
 
     def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         """Parameters of the likelihood, with local latents drawn from their priors by the kept noise."""

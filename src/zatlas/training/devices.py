@@ -136,7 +136,7 @@ def _choose_precision(config: TrainConfig, network: Shape, stored: str, device: 
         return config.precision, "as asked for"
     if not isinstance(network, NetworkConfig):
         return "float32", "the network is one of your own"
-    if network.texture == "local":
+    if network.texture != "off":
         return "float32", "local latents are computed in it"
     if device == "cuda":
         return _precision_of_cuda()

@@ -202,7 +202,7 @@ class Shards:
             gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
                 losses = distortions + rate_weight * rates
-                guided = network.guided(z, x, mask)
+                guided = network.guided(z, x, mask, noise)
                 loss = (losses if guided is None else losses + guided).sum() / n
                 gradients = torch.autograd.grad(loss, self._computing, materialize_grads=True)  # of unused ones: zeros
         residuals = network.likelihood.residuals(params.detach(), x, mask)

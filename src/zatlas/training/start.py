@@ -10,14 +10,24 @@ from torch import Tensor, nn
 
 from zatlas.config import TrainConfig
 from zatlas.model.network import Decoder, Encoder, Network
+from zatlas.model.textured import TexturedNetwork
 from zatlas.tiles.greys import known_grey_limits
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca
 from zatlas.training.linear import fit_settled_pca
 
-__all__ = ["on_scale_of_network", "start_from_pca", "start_from_tiles"]
+__all__ = ["on_scale_of_network", "start_from_pca", "start_from_tiles", "start_statistics"]
 
 _NOISE_IMAGES = 64
+_STATISTICS_IMAGES = 256
+
+
+def start_statistics(network: Network, train: Tiles) -> None:
+    """Give the statistics of textures their units, from the first images of the first epoch; nothing where a network
+    has none."""
+    if isinstance(network, TexturedNetwork) and network.statistics is not None:
+        with contextlib.closing(train.batches(0, _STATISTICS_IMAGES)) as batches:
+            network.statistics.measure(next(batches).x)
 
 
 def start_from_tiles(
