@@ -12,7 +12,7 @@ Notable:
       Source: Gneiting & Raftery 2007, section 4.3, https://doi.org/10.1198/016214506000001437; for networks that draw,
       Bouchacourt et al. 2016, https://arxiv.org/abs/1606.02556
     - It moves the decoder and the priors of local latents; z is taken as it is.
-    - There is no adversary, and nothing that could diverge. It takes about half as long again as a step without it.
+    - There is no adversary, and nothing that could diverge.
     - What no statistic sees is not asked for: draws can still be told from images by others.
 """
 
@@ -30,13 +30,14 @@ from zatlas.randomness import torch_seed
 
 __all__ = ["Statistics", "energy_score", "statistics_of"]
 
-_SHARE = 2  # every other image is drawn
+_SHARE = 4  # one image in so many is drawn, twice
 _WEIGHT = 2000.0  # of the score against the nats of the image (quality.md)
 _SMALLEST_SCALE = 1e-2
 _QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _AVERAGED = (1, 4, 16)  # px over which greys are averaged before their quantiles are taken
 _BANDS = 10
 _DIRECTIONS = 4
+_GRID = 16  # px of the coarsest grid that is looked for
 _FILTERS = ((12, 5), (24, 3), (32, 3))  # outputs and side [px] of each layer
 _CONTRAST = 10.0  # of greys in 0 to 1 before the first filters
 _TINY = 1e-2
@@ -109,24 +110,25 @@ class Statistics(nn.Module):
 
 
 def statistics_of(x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b s"]]:
-    """Four kinds of statistics of the mean over channels: details of octaves, power by frequency and direction,
-    quantiles of greys, and mean and power behind fixed random filters."""
+    """Five kinds of statistics of the mean over channels: details of octaves, power by frequency and direction, power
+    of grids, quantiles of greys, and mean and power behind fixed random filters."""
     grey = x.mean(dim=1, keepdim=True)
-    return [details(grey), _spectrum(grey), _quantiles(grey), _filtered(grey)]
+    return [details(grey), *_spectrum(grey), _quantiles(grey), _filtered(grey)]
 
 
-def _spectrum(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b s"]:
-    """Logarithm of the power in bands of frequency and sectors of direction, windowed against the edges."""
-    window, cells = (made.to(x.device) for made in _cells(x.shape[-1]))
+def _spectrum(x: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b g"]]:
+    """Logarithm of the power in bands of frequency and sectors of direction, and around each frequency at which a
+    decoder could leave a grid; windowed against the edges."""
+    window, cells, grids = (made.to(x.device) for made in _cells(x.shape[-1]))
     flat = x[:, 0] - x[:, 0].mean(dim=(1, 2), keepdim=True)
     found = torch.fft.rfft2(flat * window)
     power = (found.real.square() + found.imag.square()).flatten(1) / x.shape[-1]
-    return torch.log(power @ cells + _TINY**2)
+    return torch.log(power @ cells + _TINY**2), torch.log(power @ grids + _TINY**2)
 
 
 @cache
-def _cells(size: int) -> tuple[Float[Tensor, "h w"], Float[Tensor, "f s"]]:
-    """The window (Hann), and the shares by which frequencies are averaged."""
+def _cells(size: int) -> tuple[Float[Tensor, "h w"], Float[Tensor, "f s"], Float[Tensor, "f g"]]:
+    """The window (Hann), and the shares by which frequencies are averaged: in bands and sectors, and around grids."""
     line = torch.hann_window(size, periodic=False)
     across, along = torch.meshgrid(torch.fft.fftfreq(size), torch.fft.rfftfreq(size), indexing="ij")
     radius, angle = torch.hypot(across, along).flatten(), torch.atan2(across, along).flatten()
@@ -136,8 +138,26 @@ def _cells(size: int) -> tuple[Float[Tensor, "h w"], Float[Tensor, "f s"]]:
     inside = (band >= 0) & (band < _BANDS)
     cells = F.one_hot((band * _DIRECTIONS + sector) * inside, _BANDS * _DIRECTIONS).float() * inside[:, None]
     cells = torch.cat([cells, (radius * size < 1.5).float()[:, None]], dim=1)
-    filled = cells[:, cells.sum(dim=0) > 0]
-    return line[:, None] * line, filled / filled.sum(dim=0)
+    filled, grids = cells[:, cells.sum(dim=0) > 0], _grids(size)
+    return line[:, None] * line, filled / filled.sum(dim=0), grids / grids.sum(dim=0)
+
+
+def _grids(size: int) -> Float[Tensor, "f s"]:
+    """Frequencies within one step of each pair of multiples of 1/16 cycles per pixel.
+
+    Layers that enlarge features repeat what they do every 2, 4, 8, 16 px. Such a grid lies at few frequencies, where
+    bands and sectors hardly see it.
+    """
+    lines = torch.arange(_GRID // 2 + 1) * size / _GRID
+    across = torch.cat([torch.arange(size // 2), torch.arange(-((size + 1) // 2), 0)])[:, None]
+    along = torch.arange(size // 2 + 1)[None]
+    found = [
+        ((across.abs() - one).abs() <= 1) & ((along - other).abs() <= 1)
+        for one in lines
+        for other in lines
+        if one + other > 0
+    ]
+    return torch.stack([each.flatten().float() for each in found], dim=1)
 
 
 def _quantiles(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b s"]:
