@@ -31,7 +31,7 @@ from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network
 from zatlas.model.priors import Posterior
 from zatlas.randomness import torch_seed
-from zatlas.tiles.greys import grey_limits
+from zatlas.tiles.greys import HIGHEST_PSNR_DB, grey_limits
 from zatlas.tiles.loader import Tiles
 
 __all__ = ["PRECISIONS", "encode"]
@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 PRECISIONS = ("float32", "bfloat16")
 _RATE_DRAWS = 64
-_HIGHEST_PSNR_DB = 100.0  # an exact copy, whose PSNR would be infinite
 
 
 class _Encoded(NamedTuple):
@@ -193,7 +192,7 @@ def _psnr_db(
     low, high = limits
     squared = ((x_hat.clamp(low, high) - x).square() * mask).sum(dim=(1, 2, 3))
     mse = squared / (mask.sum(dim=(1, 2, 3)) * x.shape[1]).clamp(min=1)
-    return (10 * torch.log10((high - low) ** 2 / mse.clamp(min=1e-30))).clamp(max=_HIGHEST_PSNR_DB)
+    return (10 * torch.log10((high - low) ** 2 / mse.clamp(min=1e-30))).clamp(max=HIGHEST_PSNR_DB)
 
 
 def _table(tiles: Tiles, numbers: dict[str, np.ndarray], extra: pd.DataFrame | None) -> pd.DataFrame:

@@ -5,7 +5,14 @@ import numpy as np
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.transforms import Scaling
 
-__all__ = ["grey_limits", "known_grey_limits"]
+__all__ = ["HIGHEST_PSNR_DB", "SMALLEST_ERROR", "grey_limits", "known_grey_limits"]
+
+SMALLEST_ERROR = 1e-10
+"""Mean squared error, relative to the squared grey range, below which an image counts as an exact copy: far below the
+rounding of 8 bits (59 dB). It keeps means over images finite."""
+
+HIGHEST_PSNR_DB = 100.0
+"""PSNR of an exact copy: that of `SMALLEST_ERROR`."""
 
 
 def grey_limits(tiles: Tiles, *, most: int = 512) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from zatlas.compute import one_thread_per_operator
 from zatlas.model.likelihoods import Likelihood, Residuals
 from zatlas.model.network import Network
 from zatlas.model.objective import active_dims
+from zatlas.tiles.greys import SMALLEST_ERROR
 from zatlas.tiles.loader import Tiles
 from zatlas.training.sending import batches_on
 from zatlas.training.shards import Shards, keyed_noise
@@ -20,7 +21,6 @@ __all__ = ["Evaluation", "calibrated", "evaluate", "evaluation", "reconstruction
 
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
 _BATCH = 64  # images; the noise of an evaluation depends on it
-_SMALLEST_ERROR = 1e-10
 
 
 def evaluate(network: Network, tiles: Tiles, *, seed: int) -> dict[str, float]:
@@ -118,4 +118,4 @@ def reconstruction_db(network: Network, tiles: Tiles) -> tuple[float, float]:
 
 
 def _decibel(error: torch.Tensor) -> torch.Tensor:
-    return -10 * error.clamp(min=_SMALLEST_ERROR).log10()
+    return -10 * error.clamp(min=SMALLEST_ERROR).log10()

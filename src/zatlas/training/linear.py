@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from zatlas.compute import one_thread_per_operator
+from zatlas.tiles.greys import SMALLEST_ERROR
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PcaStream, PixelPca
 from zatlas.tiles.transforms import as_shown
@@ -311,4 +312,4 @@ def _validation_db(
             squared = [(((some - x) ** 2) * mask).sum(axis=(1, 2, 3), dtype=np.float64) for some in made]
             values.append(np.stack(squared) / n_values)
     error = np.concatenate(values, axis=1)
-    return np.asarray(-10 * np.log10(np.maximum(error, 1e-10)).mean(axis=1))
+    return np.asarray(-10 * np.log10(np.maximum(error, SMALLEST_ERROR)).mean(axis=1))

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 from skimage.metrics import structural_similarity
 
+from zatlas.tiles.greys import SMALLEST_ERROR
+
 __all__ = ["best_epoch", "bits", "psnr", "relative_error", "squared_error", "ssim", "texture_kept"]
 
-_SMALLEST_MSE = 1e-10  # 100 dB: far below the rounding of 8 bits (59 dB), keeps the mean over images finite
 _WINDOW_PX = 7
 _FINE = 1 / 16  # cycles per pixel: structures finer than 8 px from bright to dark
 _LEAST_SIDE_PX = 16  # one period of that
@@ -39,7 +40,7 @@ def psnr(
         array([20.])
     """
     error = squared_error(x, x_hat, mask)
-    return np.asarray(10 * np.log10(data_range**2 / np.maximum(error, _SMALLEST_MSE * data_range**2)))
+    return np.asarray(10 * np.log10(data_range**2 / np.maximum(error, SMALLEST_ERROR * data_range**2)))
 
 
 def squared_error(

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from zatlas.tiles.greys import SMALLEST_ERROR
+
 __all__ = [
     "GAINS",
     "SHOWN_DB",
@@ -30,7 +32,6 @@ __all__ = [
 _OF_TYPICAL = 0.15
 _TYPICAL = 0.9
 _SAME_DB = 0.1
-_SMALLEST_ERROR = 1e-10  # 100 dB, as in `evaluation.psnr`
 SHOWN_DB = 0.005
 """Less is 0.00 in two digits [dB]."""
 
@@ -116,8 +117,8 @@ def gains(errors: TileErrors) -> dict[str, float]:
         "pooled_psnr_db": float(_decibel((errors.model * errors.n_values).sum() / n_values)),
         "pooled_pca_psnr_db": float(_decibel((errors.pca * errors.n_values).sum() / n_values)),
         "n_empty": int((~content).sum()),
-        "n_exact": int((errors.model <= _SMALLEST_ERROR).sum()),
-        "pca_n_exact": int((errors.pca <= _SMALLEST_ERROR).sum()),
+        "n_exact": int((errors.model <= SMALLEST_ERROR).sum()),
+        "pca_n_exact": int((errors.pca <= SMALLEST_ERROR).sum()),
         "n_groups": int(group.max()) + 1 if len(group) else 0,
     }
     for prefix, gain in found.items():
@@ -127,7 +128,7 @@ def gains(errors: TileErrors) -> dict[str, float]:
 
 def _decibel(error: Shaped[np.ndarray, "..."] | float) -> Shaped[np.ndarray, "..."]:
     """PSNR of mean squared errors on the scale 0..1, at most 100 dB as in `evaluation.psnr`."""
-    return np.asarray(-10 * np.log10(np.maximum(error, _SMALLEST_ERROR)))
+    return np.asarray(-10 * np.log10(np.maximum(error, SMALLEST_ERROR)))
 
 
 def _mean_gain(model: Float[np.ndarray, " n"], pca: Float[np.ndarray, " n"], group: Int[np.ndarray, " n"]) -> Gain:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
 from zatlas.report.figures.style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain, themed
 from zatlas.results.kinds import Gallery, ModelResults, Samples, Traversal, Walk
+from zatlas.tiles.greys import HIGHEST_PSNR_DB
 
 __all__ = [
     "galleries",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 RESIDUAL_RANGE = 0.3
-EXACT_DB = 99.95  # PSNR ends at 100 dB
+EXACT_DB = HIGHEST_PSNR_DB - 0.05  # shown as it
 
 
 def residual_pixels(original: np.ndarray, reconstruction: np.ndarray, limit: float = RESIDUAL_RANGE) -> np.ndarray:
