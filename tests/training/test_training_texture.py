@@ -1,5 +1,7 @@
 """Training with local latents: bits on any number of threads, after a stop, and what the history tells."""
 
+import json
+
 import pytest
 import torch
 from tiny_training import blobs, tiles_of
@@ -78,3 +80,30 @@ def test_statistics_are_measured_on_training_images_and_lie_with_the_weights(tmp
     torch.testing.assert_close(network.statistics.get_buffer("scale"), scale)
     trained(tmp_path / "local", texture="local")
     assert load(tmp_path / "local").network.statistics is None
+
+
+def test_draws_are_matched_last_and_epochs_before_are_no_candidates(tmp_path, monkeypatch):
+    strengths = []
+    monkeypatch.setattr(VAE, "_new_network", _listening(VAE._new_network, strengths))
+    trained(tmp_path / "run")
+    assert strengths[:5] == [0] * 5  # 3 epochs of 3 steps
+    assert 0 < strengths[6] < strengths[7] == strengths[8] == 1
+    facts = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert facts["best_epoch"] == 3
+
+
+def _listening(new_network, strengths):
+    """Notes how strongly draws are matched in each step."""
+
+    def made(self, shape):
+        network = new_network(self, shape)
+        told = network.statistics.train_at
+
+        def listening(share_done):
+            told(share_done)
+            strengths.append(network.statistics.strength)
+
+        network.statistics.train_at = listening
+        return network
+
+    return made

@@ -12,6 +12,7 @@ Notable:
       Source: Gneiting & Raftery 2007, section 4.3, https://doi.org/10.1198/016214506000001437; for networks that draw,
       Bouchacourt et al. 2016, https://arxiv.org/abs/1606.02556
     - It moves the decoder and the priors of local latents; z is taken as it is.
+    - It comes last, when images come back well: from the beginning it would drown the ELBO in noise, and z with it.
     - There is no adversary, and nothing that could diverge.
     - What no statistic sees is not asked for: draws can still be told from images by others.
 """
@@ -28,8 +29,11 @@ from torch import Tensor, nn
 from zatlas.model.texture import details
 from zatlas.randomness import torch_seed
 
-__all__ = ["Statistics", "energy_score", "statistics_of"]
+__all__ = ["WHOLE_FROM", "Statistics", "energy_score", "statistics_of"]
 
+_BEGINS_AT = 0.6  # share of the training
+WHOLE_FROM = 0.7
+"""Share of the training after which the score has its whole weight."""
 _SHARE = 4  # one image in so many is drawn, twice
 _WEIGHT = 2000.0  # of the score against the nats of the image (quality.md)
 _SMALLEST_SCALE = 1e-2
@@ -65,14 +69,21 @@ class Statistics(nn.Module):
 
     Args:
         size: Of the images [px].
+
+    Attributes:
+        strength: Share of its weight that the score has, from 0 to 1.
     """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         with torch.device("cpu"):
             lengths = [found.shape[1] for found in statistics_of(torch.zeros(1, 1, size, size))]
-        self.lengths = lengths
+        self.lengths, self.strength = lengths, 1.0
         self.register_buffer("scale", torch.ones(sum(lengths)))
+
+    def train_at(self, share_done: float) -> None:
+        """Nothing at first, then more and more of the score, and in the end all."""
+        self.strength = min(max((share_done - _BEGINS_AT) / (WHOLE_FROM - _BEGINS_AT), 0.0), 1.0)
 
     @torch.no_grad()
     def measure(self, x: Float[Tensor, "b c h w"]) -> None:
@@ -105,7 +116,7 @@ class Statistics(nn.Module):
             ]
         ).sum(dim=0)
         is_whole = (seen.mean(dim=(1, 2, 3)) >= 1).to(x.dtype)
-        nats: Tensor = F.pad(_SHARE * _WEIGHT * score * is_whole, (0, len(x) - n_drawn))
+        nats: Tensor = F.pad(_SHARE * _WEIGHT * self.strength * score * is_whole, (0, len(x) - n_drawn))
         return nats
 
 

@@ -205,6 +205,14 @@ class Network(nn.Module):
         """
         return None
 
+    @property
+    def late_from(self) -> float:
+        """Share of the training after which the whole loss counts: 0, but for networks that learn something last."""
+        return 0.0
+
+    def train_at(self, share_done: float) -> None:
+        """Told before each step how much of the training is done, from 0 to 1."""
+
     def inferred(
         self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"]
     ) -> tuple[Float[Tensor, "b p h w"], Float[Tensor, "b l"]]:

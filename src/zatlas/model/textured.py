@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zatlas.errors import UsageError
 from zatlas.model.likelihoods import Likelihood
-from zatlas.model.matching import Statistics
+from zatlas.model.matching import WHOLE_FROM, Statistics
 from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig, Passed, enlargement
 from zatlas.model.priors import Posterior, Prior
 from zatlas.model.texture import Guide, LocalLatents, maps_of
@@ -66,7 +66,7 @@ class TexturedNetwork(Network):
         noise: Float[Tensor, "b n"],
     ) -> Float[Tensor, " b"] | None:
         found: Tensor = self.guide(z, x, mask)
-        if self.statistics is None:
+        if self.statistics is None or self.statistics.strength == 0:
             return found
         own = noise[:, self.config.latent_dim + self.n_local :].chunk(2, dim=1)
 
@@ -86,6 +86,14 @@ class TexturedNetwork(Network):
             z, self.local_sides, lambda place, own: self.local.drawn(place, own, cut[place])
         )
         return self._with_path(params, z)
+
+    @property
+    def late_from(self) -> float:
+        return 0.0 if self.statistics is None else WHOLE_FROM
+
+    def train_at(self, share_done: float) -> None:
+        if self.statistics is not None:
+            self.statistics.train_at(share_done)
 
     def inferred(
         self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"]

@@ -81,6 +81,7 @@ class _State:
     learning_rate_scale: float = 1.0
     rollbacks: int = 0
     norms: list[float] = field(default_factory=list)  # of the gradients of the last steps
+    is_late: bool = False  # whether the whole loss of the network has counted for an epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -264,7 +265,12 @@ class _Training:
     def stopped(self) -> str:
         """Why training ended before its last epoch; "" where it did not."""
         patience, epochs = self.config.patience, self.state.epoch
-        if not patience or epochs >= self.config.epochs or epochs - self.state.lowest_epoch < patience:
+        if (
+            not patience
+            or not self._is_late(epochs)
+            or epochs >= self.config.epochs
+            or epochs - self.state.lowest_epoch < patience
+        ):
             return ""
         return f"no gain on validation for {patience} epochs"
 
@@ -285,6 +291,7 @@ class _Training:
         begin = time.perf_counter()
         state, n = self.state, len(batch.x)
         weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup)
+        self.network.train_at(self._epochs_done() / self.config.epochs)
         noise, jitter = self._chance(n)
         epochs_after = state.epoch + (state.index + n) / self._epoch_images()
         found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter)
@@ -340,6 +347,7 @@ class _Training:
             **{f"validation_rate_{side}px_nats": found[f"rate_{side}px_nats"] for side in self.network.local_sides},
         }  # fmt: skip
         state.history.append(row)
+        self._note_late()
         if state.lowest_loss is None or loss < state.lowest_loss:
             state.lowest_loss, state.lowest_epoch = loss, state.epoch + 1
         if state.best_loss is None or (loss < state.best_loss and self._is_never_below_start()):
@@ -350,6 +358,17 @@ class _Training:
         table = self.history()
         files.write_csv(self.run / "history.csv", list(table.columns), table.itertuples(index=False))
         return dict(row)
+
+    def _note_late(self) -> None:
+        """Where a network learns something last, epochs before are no candidates once an epoch has it."""
+        state = self.state
+        if not state.is_late and self._is_late(state.epoch + 1):
+            state.is_late = True
+            if self.network.late_from:
+                state.best_loss = state.lowest_loss = None
+
+    def _is_late(self, epochs_done: int) -> bool:
+        return epochs_done > self.network.late_from * self.config.epochs
 
     def _is_never_below_start(self) -> bool:
         """Whether validation images come back as well as at a start from principal components, if there was one.

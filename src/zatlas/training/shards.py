@@ -88,7 +88,7 @@ class Shards:
         self._gradient_views = list(self.weights.views(self._gradients).values())
         self._groups = _balanced([view.numel() for view in self._gradient_views])
         self._pool = pool_of(threads)
-        has_graphs = graph and self.device.type != "cpu" and _is_of_zatlas(network)
+        has_graphs = graph and self.device.type != "cpu" and _is_of_zatlas(network) and not network.late_from
         self.graphs = Graphs(self._memory) if has_graphs else None
 
     def _memory(self) -> list[Tensor]:
