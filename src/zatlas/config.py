@@ -82,8 +82,7 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         _require(0 <= self.test_fraction < 1, "test-fraction", self.test_fraction, "a share from 0 up to 1")
-        share = self.validation_fraction
-        _require(0 < share < 1, "validation-fraction", share, "between 0 and 1")
+        _require(0 < self.validation_fraction < 1, "validation-fraction", self.validation_fraction, "between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +110,13 @@ class TilesConfig:
         _require(self.augment in ("auto", "on", "off"), "augment", self.augment, "auto, on or off")
         _require(self.tiles_per_epoch >= 0, "tiles-per-epoch", self.tiles_per_epoch, "0 or more tiles")
         needs_tiles = self.sampler in ("by_pixel", "equal")
-        wanted = f"a tile size, which --sampler {self.sampler} needs"
-        _require(not (needs_tiles and self.tile == 0), "tile", self.tile, wanted)
-        is_cut = self.sampler == "whole" and self.tile > 0
-        _require(not is_cut, "tile", self.tile, "0, because --sampler is whole")
+        _require(
+            not (needs_tiles and self.tile == 0),
+            "tile",
+            self.tile,
+            f"a tile size, which --sampler {self.sampler} needs",
+        )
+        _require(not (self.sampler == "whole" and self.tile > 0), "tile", self.tile, "0, because --sampler is whole")
 
     @property
     def side_px(self) -> int:
@@ -141,12 +143,7 @@ class LatentConfig:
     def __post_init__(self) -> None:
         latents_ok = len(self.latent_dim) > 0 and all(1 <= d <= 4096 for d in self.latent_dim)
         _require(latents_ok, "latent-dim", self.latent_dim, "one or more sizes from 1 to 4096")
-        _require(
-            len(set(self.latent_dim)) == len(self.latent_dim),
-            "latent-dim",
-            self.latent_dim,
-            "different sizes",
-        )
+        _require(len(set(self.latent_dim)) == len(self.latent_dim), "latent-dim", self.latent_dim, "different sizes")
 
 
 PRIORS = ("standard", "mixture", "flow", "vamp")
@@ -404,12 +401,7 @@ class AtlasConfig:
     samples: int = option(24, "images sampled from the fitted density and from the prior")
 
     def __post_init__(self) -> None:
-        _require(
-            self.atlas_size == 0 or self.atlas_size >= 20,
-            "atlas-size",
-            self.atlas_size,
-            "0 (all) or at least 20",
-        )
+        _require(self.atlas_size == 0 or self.atlas_size >= 20, "atlas-size", self.atlas_size, "0 (all) or at least 20")
         _require(self.stride >= 0, "stride", self.stride, "0 (tile size) or more pixels")
         _require(
             self.clusters == 0 or 2 <= self.clusters <= 100,
