@@ -413,6 +413,16 @@ class Decoder(nn.Module):
         kept = slice(self.start, self.start + self.size)
         return params[:, :, kept, kept]
 
+    def widths_by_side(self) -> dict[int, int]:
+        """Channels of the last feature map of each side [cells], the innermost one first."""
+        found: dict[int, int] = {}
+        side = self.shape[1]
+        for module in self.stages:
+            side *= enlargement(module)
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                found[side] = module.out_channels
+        return found
+
 
 class ResidualBlock(nn.Module):
     """x + convolution(activation(convolution(activation(x))))."""

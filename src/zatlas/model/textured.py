@@ -6,12 +6,12 @@ through them on the way up. z is encoded, stored and drawn as without them.
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from zatlas.errors import UsageError
 from zatlas.model.likelihoods import Likelihood
 from zatlas.model.matching import WHOLE_FROM, Statistics
-from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig, Passed, enlargement
+from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig, Passed
 from zatlas.model.priors import Posterior, Prior
 from zatlas.model.texture import Guide, LocalLatents, maps_of
 
@@ -136,16 +136,6 @@ class TexturedNetwork(Network):
 def local_latents(decoder: Decoder, config: NetworkConfig) -> LocalLatents:
     """Local latents that fit between the feature maps of an encoder and this decoder."""
     of_image = {config.padded_size >> (stage + 1): width for stage, width in enumerate(config.widths)}
-    own = _widths(decoder.stages, config.coarse_size)
+    own = decoder.widths_by_side()
     maps = [one for one in maps_of(config.coarse_size) if one.side in own]
     return LocalLatents(maps, [own[one.side] for one in maps], [of_image[one.side] for one in maps])
-
-
-def _widths(stages: nn.Sequential, side: int) -> dict[int, int]:
-    """Channels of the decoder's last features of each side [cells], from the innermost `side` on."""
-    found: dict[int, int] = {}
-    for module in stages:
-        side *= enlargement(module)
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            found[side] = module.out_channels
-    return found
