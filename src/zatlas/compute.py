@@ -202,8 +202,9 @@ def shard_images(batch_size: int, size_px: int) -> int:
     return min(max(-(-batch_size // shards), _LEAST_IMAGES), most)
 
 
-def in_shards(compute: Callable[[Tensor], Result], rows: Float[Tensor, "n ..."]) -> list[Result]:
-    """compute(part) for every 16 rows, in order, several parts at a time; without gradients.
+def in_shards(compute: Callable[..., Result], rows: Float[Tensor, "n ..."], *more: Tensor) -> list[Result]:
+    """compute(part) for every 16 rows, in order, several parts at a time; without gradients. Of `more` it gets the same
+    rows.
 
     A single part is computed with one thread, too: two threads inside the operators wait for each other, which took
     84 ms for one latent beside a busy program, where one thread took 1.3 ms (speed.md).
@@ -211,14 +212,14 @@ def in_shards(compute: Callable[[Tensor], Result], rows: Float[Tensor, "n ..."])
     parts = shards_of(rows)
     if len(parts) == 1:
         with one_thread_per_operator():
-            return [_without_gradients(compute, rows)]
+            return [_without_gradients(compute, rows, *more)]
     with operator_pool() as pool:
-        return list(pool.map(partial(_without_gradients, compute), parts))
+        return list(pool.map(partial(_without_gradients, compute), parts, *map(shards_of, more)))
 
 
-def _without_gradients(compute: Callable[[Tensor], Result], part: Tensor) -> Result:
+def _without_gradients(compute: Callable[..., Result], *parts: Tensor) -> Result:
     with torch.inference_mode():
-        return compute(part)
+        return compute(*parts)
 
 
 def shards_of(rows: Float[Tensor, "n ..."]) -> list[Tensor]:

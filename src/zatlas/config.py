@@ -167,6 +167,10 @@ class LayersConfig:
         "principal components beside the convolutions, from which training begins: on | off | auto (on for tiles, and "
         "in trainings of up to 1000 steps)",
     )
+    covariate: str = option(
+        "", "column that the decoder is told and z is kept free of, such as group: latents lose what brains differ in"
+    )
+    covariate_weight: float = option(0.1, "how strongly z is kept free of it, for each value of an image")
     texture: str = option(
         "off",
         "off | local (latents of places beside z; samples and paths then draw their textures) | matched (the same, and "
@@ -192,6 +196,10 @@ class LayersConfig:
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
         _require(self.texture in ("off", "local", "matched"), "texture", self.texture, "off, local or matched")
+        _require(self.covariate_weight >= 0, "covariate-weight", self.covariate_weight, "0 or more")
+        if self.covariate:
+            _require(self.texture == "off", "texture", self.texture, "off, beside --covariate")
+            _require(self.linear_path != "on", "linear-path", self.linear_path, "auto or off, beside --covariate")
         _require(self.prior in PRIORS, "prior", self.prior, f"{', '.join(PRIORS[:-1])} or {PRIORS[-1]}")
         # The name of the likelihood is not checked here: it may be one that lives outside zatlas.
 

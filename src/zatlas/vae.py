@@ -40,6 +40,7 @@ from zatlas.model.likelihoods import Greys, Likelihood
 from zatlas.model.network import Network, NetworkConfig, Posterior, Shape, load_weights
 from zatlas.model.own import own_network, try_likelihood_of
 from zatlas.model.priors import VampPrior
+from zatlas.model.told import covariate_values, told_value
 from zatlas.progress import Step
 from zatlas.randomness import generator
 from zatlas.tiles.loader import Tiles
@@ -76,6 +77,9 @@ class VAE:
         decoder: "transposed" or "upsample". Without effect on a network of your own.
         linear_path: "on" begins at principal components, which stay beside the convolutions; "off"; "auto": on for
             tiles and for trainings of up to 1000 steps. Without effect on a network of your own.
+        covariate: Column of the images that the decoder is told, such as "group"; latents are kept free of what it says
+            (`zatlas.model.covariate`). "" tells nothing. Not with a network of your own.
+        covariate_weight: How strongly they are, for each value of an image.
         texture: "local" has local latents beside z, which hold what lies where in an image (`zatlas.model.texture`);
             "matched" also gives draws the statistics of images (`zatlas.model.matching`); "off". Without effect on a
             network of your own.
@@ -98,6 +102,8 @@ class VAE:
         widths: tuple[int, ...] = ModelConfig.widths,
         decoder: str = ModelConfig.decoder,
         linear_path: str = ModelConfig.linear_path,
+        covariate: str = ModelConfig.covariate,
+        covariate_weight: float = ModelConfig.covariate_weight,
         texture: str = ModelConfig.texture,
         network: nn.Module | None = None,
         seed: int = 0,
@@ -105,7 +111,8 @@ class VAE:
         self._own, self._likelihood = network, _likelihood_of(likelihood, network)
         self.model = ModelConfig(
             latent_dim=(latent_dim,), likelihood=self._likelihood.name, prior=prior, beta=beta, widths=tuple(widths),
-            decoder=decoder, linear_path=linear_path, texture=texture,
+            decoder=decoder, linear_path=linear_path, covariate=covariate, covariate_weight=covariate_weight,
+            texture=texture,
         )  # fmt: skip
         self.seed = seed
         self.history: pd.DataFrame | None = None
@@ -273,7 +280,8 @@ class VAE:
             return Shape(latent_dim=self.latent_dim, channels=channels, size=size)
         path = self.path_for(tiles.sampler, tiles.epoch_length(0), train)
         model = dataclasses.replace(self.model, linear_path=path)
-        return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size)
+        values = covariate_values(tiles.images.table, model.covariate) if model.covariate else ()
+        return NetworkConfig.from_model(model, self.latent_dim, channels=channels, size=size, covariate_values=values)
 
     def path_for(self, sampler: str, epoch_images: int, train: TrainConfig) -> str:
         """Whether a training on these tiles has a linear path, and so begins at PCA: "on" or "off".
@@ -286,6 +294,8 @@ class VAE:
         if self._own is not None:
             return "off"
         asked = self.model.linear_path
+        if self.model.covariate:
+            return "off"  # components of the pixels hold the stain that z shall lose
         if asked == "auto" and self.model.texture != "off":
             asked = "off"  # details are held by local latents, beside which components of whole tiles add nothing
         if asked == "auto" and self.model.prior == VampPrior.name:
@@ -299,6 +309,8 @@ class VAE:
             if not isinstance(self._likelihood, str):
                 try_likelihood_of(network)
             return network
+        if self.model.covariate:
+            raise UsageError("--covariate needs the network of zatlas", hint="leave it out, or the network of your own")
         is_inside = getattr(self._own, "likelihood", None) is self._likelihood
         chosen = None if is_inside else self._likelihood
         return own_network(self._own, shape, chosen, prior=self.model.prior, seed=self.seed)
@@ -363,14 +375,38 @@ class VAE:
         means, log_vars = zip(*parts, strict=True)
         return Posterior(torch.cat(means).detach(), torch.cat(log_vars).detach())
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
-        """Decoder mean of latents (n, d) in pixel units of the input, float32 (n, c, h, w)."""
+    @property
+    def covariate_values(self) -> tuple[str, ...]:
+        """Values of the covariate that the decoder can be told; () without one."""
+        return getattr(self.network.config, "covariate_values", ())
+
+    def decode(self, z: np.ndarray, *, covariate: str | None = None) -> np.ndarray:
+        """Decoder mean of latents in pixel units of the input, float32.
+
+        Args:
+            z: (n, d).
+            covariate: Value that the decoder is told, one of `covariate_values`; by default the mean of all.
+
+        Returns:
+            Images, (n, c, h, w).
+
+        Raises:
+            UsageError: latents of another size, or a value that it was never told.
+        """
         z = np.atleast_2d(np.asarray(z, dtype=np.float32))
         if z.shape[1] != self.latent_dim:
             raise UsageError(f"latents have {z.shape[1]} dimensions, this model has {self.latent_dim}")
         from zatlas.compute import in_shards
 
-        return self._in_pixel_units(torch.cat(in_shards(self.network.x_hat, torch.from_numpy(z))))
+        network = told_value(self.network, covariate)
+        return self._in_pixel_units(torch.cat(in_shards(network.x_hat, torch.from_numpy(z))))
+
+    def as_if(self, pixels: np.ndarray, covariate: str) -> np.ndarray:
+        """Images (b, c, h, w) in pixel units as the model would draw them had they come from another brain: z of each,
+        decoded for this value of the covariate. What comes back is drawn, not observed. Latents of an atlas go through
+        `decode(z, covariate=...)`.
+        """
+        return self.decode(self.encode(pixels).mean.numpy(), covariate=covariate)
 
     def reconstruct(self, pixels: np.ndarray) -> np.ndarray:
         """Images (b, c, h, w) through the model and back, by the posterior mean, in pixel units."""

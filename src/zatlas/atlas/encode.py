@@ -16,6 +16,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from zatlas.compute import SHARD_IMAGES, operator_pool, shards_of
 from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network
 from zatlas.model.priors import Posterior
+from zatlas.model.told import told_in
 from zatlas.randomness import torch_seed
 from zatlas.tiles.greys import HIGHEST_PSNR_DB, grey_limits
 from zatlas.tiles.loader import Tiles
@@ -99,13 +101,15 @@ def encode(
     modes, done = {module: module.training for module in network.modules()}, 0
     network.eval()
     computing.eval()
-    refining = partial(refined, network, steps=refine, beta=beta)
-    compute = partial(_encode_shard, computing, grey_limits(tiles), _rate_noise(d), refining)
+    refining = partial(refined, steps=refine, beta=beta)
+    compute = partial(_encode_shard, computing, network, grey_limits(tiles), _rate_noise(d), refining)
     whole_shards = -(-batch_size // SHARD_IMAGES) * SHARD_IMAGES
     try:
         with operator_pool() as pool, contextlib.closing(tiles.batches(0, whole_shards)) as batches:
             for batch in batches:
-                for part in pool.map(compute, shards_of(batch.x), shards_of(batch.mask)):
+                told = told_in(network, tiles, batch.rows)
+                each = repeat(None) if told is None else shards_of(told)
+                for part in pool.map(compute, shards_of(batch.x), shards_of(batch.mask), each):
                     rows = slice(done, done + len(part.mean))
                     mean[rows], log_var[rows] = part.mean, part.log_var
                     for name, column in part.numbers.items():
@@ -154,18 +158,23 @@ def _check(network: Network, tiles: Tiles, table_extra: pd.DataFrame | None) -> 
 
 def _encode_shard(
     network: Network,
+    exact: Network,
     limits: tuple[float, float],
     noise: Float[Tensor, "s d"],
-    refining: Callable[[Tensor, Tensor, Posterior], Posterior],
+    refining: Callable[[Network, Tensor, Tensor, Posterior], Posterior],
     x: Float[Tensor, "b c h w"],
     mask: Float[Tensor, "b 1 h w"],
+    told: Float[Tensor, "b v"] | None,
 ) -> _Encoded:
-    """Means, log-variances and the numbers of at most 16 images; `noise` is for rates without closed form."""
+    """Means, log-variances and the numbers of at most 16 images; `exact` is the network in float32, which refines, and
+    `noise` is for rates without closed form."""
     device, n = network.device, len(x)
+    told = None if told is None else filled(told).to(device)
+    network, exact = network.told(told), exact.told(told)
     full, full_mask = filled(x).to(device), filled(mask).to(device)
     x, mask = full[:n], full_mask[:n]
     with torch.inference_mode():
-        posterior = refining(full, full_mask, network.encode(full))
+        posterior = refining(exact, full, full_mask, network.encode(full))
         found, local_rates = network.inferred(posterior.mean, full)
         params, local_rates = found[:n].float(), local_rates[:n]
         mean, log_var = posterior.mean[:n], posterior.log_var[:n]

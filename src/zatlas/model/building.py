@@ -11,6 +11,7 @@ from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig
 from zatlas.model.priors import Prior, new_prior
 from zatlas.model.texture import Guide
 from zatlas.model.textured import TexturedNetwork, local_latents
+from zatlas.model.told import ToldNetwork
 
 __all__ = ["build"]
 
@@ -35,6 +36,8 @@ def build(config: NetworkConfig, seed: int, chosen: Likelihood | None = None) ->
     prior = new_prior(config.prior, encoder, d=d, channels=channels, size=size, generator=generator)
     if config.texture != "off":
         network: Network = _textured(encoder, decoder, own, prior, config, generator)
+    elif config.covariate_values:
+        network = ToldNetwork(encoder, decoder, own, prior, config)
     else:
         network = Network(encoder, decoder, own, prior, config)
     for part in network.children():

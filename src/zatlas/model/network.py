@@ -73,7 +73,12 @@ class NetworkConfig(LayersConfig, Shape):
 
     Where no widths are asked for, they are those of `automatic_widths`; where the linear path is left open, there is
     none.
+
+    Attributes:
+        covariate_values: Values of the covariate among the training images; without them the decoder is told nothing.
     """
+
+    covariate_values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,14 +100,16 @@ class NetworkConfig(LayersConfig, Shape):
             )
 
     @classmethod
-    def from_model(cls, model: LayersConfig, latent_dim: int, *, channels: int, size: int) -> "NetworkConfig":
+    def from_model(
+        cls, model: LayersConfig, latent_dim: int, *, channels: int, size: int, covariate_values: tuple[str, ...] = ()
+    ) -> "NetworkConfig":
         """The network of one latent size for images of `channels` x `size` x `size`.
 
         Raises:
             UsageError: the images are too small for the number of stages.
         """
         layers = {field.name: getattr(model, field.name) for field in fields(LayersConfig)}
-        return cls(latent_dim=latent_dim, channels=channels, size=size, **layers)
+        return cls(latent_dim=latent_dim, channels=channels, size=size, covariate_values=covariate_values, **layers)
 
     @property
     def padded_size(self) -> int:
@@ -212,6 +219,27 @@ class Network(nn.Module):
 
     def train_at(self, share_done: float) -> None:
         """Told before each step how much of the training is done, from 0 to 1."""
+
+    @property
+    def covariate_column(self) -> str:
+        """Column of the images' table that the decoder is told; "" where it is told nothing."""
+        return ""
+
+    def told_of(self, names: Sequence[str]) -> Float[Tensor, "n v"] | None:
+        """What the decoder is told of images with these values of the covariate; None where it is told nothing."""
+        return None
+
+    def told(self, told: Float[Tensor, "n v"] | None) -> "Network":
+        """The same network, sharing all parts, whose decoder is told this.
+
+        Args:
+            told: Of `told_of`, a row for each image or one for all.
+        """
+        return self
+
+    def parted(self, z: Float[Tensor, "b d"], told: Float[Tensor, "b v"]) -> Float[Tensor, ""] | None:
+        """What training adds to the loss of a batch [nats for each image] for what z says about the covariate."""
+        return None
 
     def inferred(
         self, z: Float[Tensor, "b d"], x: Float[Tensor, "b c h w"]

@@ -5,6 +5,7 @@ Bounded: at most 64 images of at most 64 px, or as many as have as many pixels, 
 
 import logging
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from zatlas.atlas.refinement import expected_losses, filled, refined
 from zatlas.compute import operator_pool, shards_of
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
+from zatlas.model.told import told_in
 from zatlas.results.pictures import View
 from zatlas.tiles.loader import Tiles
 from zatlas.training.shards import keyed_noise
@@ -49,7 +51,9 @@ def measured_amortisation(view: View, tiles: Tiles, *, beta: float, part: str) -
     compute = partial(_before_and_after, view.network, beta)
     try:
         with operator_pool() as pool:
-            parts = list(pool.map(compute, shards_of(batch.x), shards_of(batch.mask)))
+            told = told_in(view.network, tiles, batch.rows)
+            each = repeat(None) if told is None else shards_of(told)
+            parts = list(pool.map(compute, shards_of(batch.x), shards_of(batch.mask), each))
     except UsageError as err:
         log.info("the amortisation gap is not measured: %s", err.what)
         return {}
@@ -62,12 +66,17 @@ def measured_amortisation(view: View, tiles: Tiles, *, beta: float, part: str) -
 
 
 def _before_and_after(
-    network: Network, beta: float, x: Float[Tensor, "n c h w"], mask: Float[Tensor, "n 1 h w"]
+    network: Network,
+    beta: float,
+    x: Float[Tensor, "n c h w"],
+    mask: Float[Tensor, "n 1 h w"],
+    told: Float[Tensor, "n v"] | None,
 ) -> tuple[Float[np.ndarray, "2 n"], Float[np.ndarray, "2 n c h w"]]:
     """Losses and reconstructions of one shard, before refining and after."""
     n = len(x)
     with torch.inference_mode(False), torch.no_grad():
         full, full_mask = filled(x.clone()).to(network.device), filled(mask.clone()).to(network.device)
+        network = network.told(None if told is None else filled(told).to(network.device))
         before = network.encode(full)
         after = refined(network, full, full_mask, before, steps=STEPS, beta=beta)
         noise = keyed_noise(_DRAWS, before.mean.shape[1], seed=0, stream="amortisation noise", index=0).to(full.device)

@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Float, Int
 
 from zatlas.atlas.atlas import Atlas
-from zatlas.compute import in_shards
 from zatlas.config import StudyConfig
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
 from zatlas.model.objective import effective_beta
 from zatlas.model.priors import Posterior, Prior
+from zatlas.model.told import in_told_shards, told_in
 from zatlas.results.amortisation import measured_amortisation
 from zatlas.results.comparison import compare_models
 from zatlas.results.kinds import ModelResults, Reconstructions
@@ -297,7 +297,7 @@ class _Analysis:
         with contextlib.closing(subset.batches(0, _BATCH)) as batches:
             for batch in batches:
                 x, mask = self.view.display(batch.x.numpy()), batch.mask.numpy()
-                x_hat, own_beta = self._reconstructed(batch.x, batch.mask)
+                x_hat, own_beta = self._reconstructed(batch.x, batch.mask, told_in(self.network, subset, batch.rows))
                 some = [i for i in range(len(x)) if done + i in with_ssim]
                 for prefix, made in (("", x_hat), ("pca_", pca.reconstruct(x))):
                     columns[f"{prefix}error"].append(squared_error(x, made, mask))
@@ -325,11 +325,13 @@ class _Analysis:
             **gains(errors),
         }
 
-    def _reconstructed(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, float]:
+    def _reconstructed(
+        self, x: torch.Tensor, mask: torch.Tensor, told: torch.Tensor | None
+    ) -> tuple[np.ndarray, float]:
         """Reconstructions of a batch as shown, and its effective beta for beta 1."""
         network = self.network
         x, mask = x.to(network.device), mask.to(network.device)
-        params = torch.cat(in_shards(network.reconstruction, x))
+        params = in_told_shards(network, lambda network, x: network.reconstruction(x), x, told)
         own_beta = effective_beta(x, params, mask, likelihood=network.likelihood, beta=1.0)
         x_hat = network.likelihood.mean(params)
         return self.view.display(x_hat.float().cpu().numpy()), own_beta
@@ -340,7 +342,8 @@ class _Analysis:
         rows = evenly(len(tiles), self.config.atlas.examples)
         batch = tiles.batch(0, rows)
         x, mask = self.view.display(batch.x.numpy()), batch.mask.numpy()
-        made, linear = self.view.reconstruct(batch.x.numpy()), pca.reconstruct(x)
+        made = self.view.reconstruct(batch.x.numpy(), told_in(self.network, tiles, batch.rows))
+        linear = pca.reconstruct(x)
         images = [str(name) for name in tiles.table()["image"].iloc[rows]]
         table = pd.DataFrame(
             {
@@ -361,13 +364,13 @@ class _Analysis:
     def _look(self, pca: PixelPca) -> _Seen:
         """Read the pixels of a sample of the atlas once: features, histograms, PCA scores."""
         tiles = self.tiles["atlas"]
-        rows = evenly(len(tiles), _MOST_TILES)
+        rows, image_rows = evenly(len(tiles), _MOST_TILES), tiles.table()["image_row"].to_numpy()
         features, reconstructed, histograms, scores = [], [], [], []
         for start in range(0, len(rows), _BATCH):
             part = rows[start : start + _BATCH]
-            images = self.view.take(tiles, part)
+            images, told = self.view.take(tiles, part), told_in(self.network, tiles, image_rows[part])
             features.append(image_features(images))
-            reconstructed.append(image_features(self.view.decode(self.atlas.mean[part])))
+            reconstructed.append(image_features(self.view.decode(self.atlas.mean[part], told)))
             histograms.append(grey_histogram(images))
             scores.append(pca.transform(images))
         self._step()

@@ -19,9 +19,9 @@ from zatlas.atlas.drawing import drawn_images
 from zatlas.atlas.latent_path import LatentPath
 from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.atlas.paths import TRAVERSAL_VALUES, spacing, traversal, traversal_order
-from zatlas.compute import in_shards
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
+from zatlas.model.told import in_told_shards
 from zatlas.randomness import generator
 from zatlas.results.kinds import Gallery, Samples, Traversal, Walk
 from zatlas.results.priors import LATENTS, OWN, compare_priors, drawn_latents, own_mismatch
@@ -61,14 +61,17 @@ class View:
         """Some grid tiles as shown."""
         return self.display(tiles.take(rows))
 
-    def decode(self, z: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n c h w"]:
-        """Decoder means of latents as shown."""
+    def decode(
+        self, z: Float[np.ndarray, "n d"], told: Float[torch.Tensor, "n v"] | None = None
+    ) -> Float[np.ndarray, "n c h w"]:
+        """Decoder means of latents as shown; the decoder is told a row for each where it knows a covariate."""
         shape = self.network.config
         frames = np.empty((len(z), shape.channels, shape.size, shape.size), np.float32)
         latents = torch.from_numpy(np.ascontiguousarray(z, np.float32)).to(self.network.device)
         for start in range(0, len(z), _DECODE_BATCH):
             part = slice(start, start + _DECODE_BATCH)
-            decoded = torch.cat(in_shards(self.network.x_hat, latents[part]))
+            own = None if told is None else told[part]
+            decoded = in_told_shards(self.network, lambda network, z: network.x_hat(z), latents[part], own)
             frames[part] = self.display(decoded.float().cpu().numpy())
         return frames
 
@@ -76,10 +79,13 @@ class View:
         """Images of latents as shown, each with a texture of its own where the model draws textures."""
         return self.display(drawn_images(self.network, z, seed=seed).numpy())
 
-    def reconstruct(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
+    def reconstruct(
+        self, scaled: Float[np.ndarray, "n c h w"], told: Float[torch.Tensor, "n v"] | None = None
+    ) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale through the model and back, by the posterior mean, as shown."""
-        parts = in_shards(self.network.reconstructed, torch.from_numpy(scaled).to(self.network.device))
-        return self.display(torch.cat(parts).float().cpu().numpy())
+        x = torch.from_numpy(scaled).to(self.network.device)
+        made = in_told_shards(self.network, lambda network, x: network.reconstructed(x), x, told)
+        return self.display(made.float().cpu().numpy())
 
 
 def galleries(view: View, atlas: Atlas, tiles: Tiles, seed: int) -> list[Gallery]:

@@ -17,6 +17,7 @@ from zatlas.errors import DataError, UsageError
 from zatlas.images.collection import Collection
 from zatlas.images.splits import Split, planned_split
 from zatlas.model.likelihoods import check_greys
+from zatlas.model.told import covariate_values
 from zatlas.studies.data import n_atlas_tiles
 from zatlas.studies.study import Study, made_from
 from zatlas.vae import VAE
@@ -70,6 +71,8 @@ def check_images(
         _check_pca(config, n)
     for name, vae in models.items():
         with _at(config, name):
+            if vae.model.covariate:
+                covariate_values(collection.table.iloc[split.rows("train")], vae.model.covariate)
             vae.check(
                 channels=collection.channels, size=config.tiles.side_px, scaling=config.tiles.scaling,
                 dtypes=collection.table["dtype"].unique(),

@@ -12,6 +12,7 @@ from zatlas.compute import one_thread_per_operator
 from zatlas.model.likelihoods import Likelihood, Residuals
 from zatlas.model.network import Network
 from zatlas.model.objective import active_dims
+from zatlas.model.told import told_in
 from zatlas.tiles.greys import SMALLEST_ERROR
 from zatlas.tiles.loader import Tiles
 from zatlas.training.sending import batches_on
@@ -20,6 +21,7 @@ from zatlas.training.shards import Shards, keyed_noise
 __all__ = ["Evaluation", "calibrated", "evaluate", "evaluation", "reconstruction_db"]
 
 _ACTIVE_SAMPLE = 4096  # posterior means looked at for active dimensions
+_PARTED_SAMPLE = 1024  # of them between which distances are taken
 _BATCH = 64  # images; the noise of an evaluation depends on it
 
 
@@ -54,10 +56,12 @@ def evaluation(shards: Shards, tiles: Tiles, *, seed: int) -> Evaluation:
     network = shards.weights.computing
     sums, local, n = np.zeros(2), np.zeros(len(network.local_sides)), 0
     means: list[torch.Tensor] = []
+    heard: list[torch.Tensor] = []
     residuals: Residuals = ()
     for index, batch in enumerate(batches_on(shards.device, tiles, 0, _BATCH)):
         noise = keyed_noise(len(batch.x), network.n_noise, seed=seed, stream="evaluation noise", index=index)
-        found = shards.evaluate(batch.x, batch.mask, noise)
+        told = told_in(network, tiles, batch.rows)
+        found = shards.evaluate(batch.x, batch.mask, noise, told=told)
         sums += [float(found.distortion.double().sum()), float(found.rate.double().sum())]
         local += found.local_rates.double().sum(dim=0).numpy()
         n += len(batch.x)
@@ -65,6 +69,7 @@ def evaluation(shards: Shards, tiles: Tiles, *, seed: int) -> Evaluation:
         residuals = tuple(a + b for a, b in zip(residuals, own, strict=True)) if residuals else tuple(own)
         if n <= _ACTIVE_SAMPLE or not means:
             means.append(found.means)
+            heard += [] if told is None else [told]
     (distortion, rate), local = sums / max(n, 1), local / max(n, 1)
     with calibrated(network.likelihood, residuals) as nats:
         fitted = distortion if nats is None else nats / max(n, 1)
@@ -75,9 +80,16 @@ def evaluation(shards: Shards, tiles: Tiles, *, seed: int) -> Evaluation:
         "fitted_distortion_nats": float(fitted),
         "active_dims": active_dims(torch.cat(means)) if means else 0,
         "n": n,
+        **_parted(network, means, heard),
         **{f"rate_{side}px_nats": float(rate) for side, rate in zip(network.local_sides, local, strict=True)},
     }
     return Evaluation(numbers, residuals)
+
+
+def _parted(network: Network, means: list[torch.Tensor], told: list[torch.Tensor]) -> dict[str, float]:
+    """What z says about the covariate, as it counts in training, of the first images; {} without one."""
+    found = network.parted(torch.cat(means)[:_PARTED_SAMPLE], torch.cat(told)[:_PARTED_SAMPLE]) if told else None
+    return {} if found is None else {"covariate_nats": float(found)}
 
 
 @contextmanager

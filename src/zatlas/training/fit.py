@@ -39,6 +39,7 @@ from zatlas.errors import TrainingError, UsageError
 from zatlas.model.likelihoods import Gaussian, Residuals
 from zatlas.model.network import Network, load_weights
 from zatlas.model.objective import active_dims, kl_weight
+from zatlas.model.told import told_in
 from zatlas.progress import Step
 from zatlas.tiles.loader import Batch, Tiles
 from zatlas.training import checkpoints, graphs
@@ -293,12 +294,13 @@ class _Training:
         weight = self.beta * kl_weight(self._epochs_done(), warmup_epochs=self.config.kl_warmup)
         self.network.train_at(self._epochs_done() / self.config.epochs)
         noise, jitter = self._chance(n)
+        told = told_in(self.network, self.train, batch.rows)
         epochs_after = state.epoch + (state.index + n) / self._epoch_images()
-        found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter)
+        found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter, told=told)
         norm = _gradient_norm(found)
         while not math.isfinite(norm):
             self._roll_back(batch, self.train)
-            found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter)
+            found = self.shards.evaluate(batch.x, batch.mask, noise, rate_weight=weight, jitter=jitter, told=told)
             norm = _gradient_norm(found)
         self._clip(found.gradients, norm)
         learning_rate = learning_rate_at(epochs_after, self.config) * state.learning_rate_scale
@@ -505,7 +507,7 @@ class _Training:
 
     def _objective(self, found: dict[str, float]) -> float:
         """What chooses the epoch [nats]: at the full weight of the rate, also while training warms up."""
-        return found["fitted_distortion_nats"] + self.beta * found["rate_nats"]
+        return found["fitted_distortion_nats"] + self.beta * found["rate_nats"] + found.get("covariate_nats", 0.0)
 
     def _save_best(self, residuals: Residuals = ()) -> None:
         """Keep the weights, with the noise that fits these residuals of the validation part best.
@@ -547,7 +549,7 @@ _QUANTITIES = ("distortion", "rate", "elbo")
 # What a training meant that was begun before these options were there.
 _OF_0_1_0 = {
     "train.optimizer": "adam", "train.ema_decay": 0.0, "network.linear_path": "off", "network.prior": "standard",
-    "network.texture": "off",
+    "network.texture": "off", "network.covariate": "",
 }  # fmt: skip
 # On what a resumed training gives; patience says when it ends, not where it goes.
 _WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic", "patience")

@@ -126,44 +126,51 @@ class Shards:
         *,
         rate_weight: float | None = None,
         jitter: Moves | None = None,
+        told: Float[Tensor, "b v"] | None = None,
     ) -> Evaluated:
-        """Distortion and rate of a batch, of which each image may first be moved.
+        """Distortion and rate of a batch, of which each image may first be moved and the decoder may be told something.
 
         With `rate_weight` also the gradients of mean(distortion + rate_weight * rate), in a vector that the next call
         writes over.
         """
         if self.device.type == "cpu":
-            return self._in_shards(x, mask, noise, rate_weight, jitter)
+            return self._in_shards(x, mask, noise, rate_weight, jitter, told)
         x, mask, noise = (sent(tensor, self.device) for tensor in (x, mask, noise))
         moves = () if jitter is None else jitter.to(self.device)
+        told = None if told is None else sent(told, self.device)
         if self.graphs is None or rate_weight is None:
-            found = self._in_one_piece(x, mask, noise, rate_weight, *moves)
+            found = self._in_one_piece(x, mask, noise, rate_weight, told, *moves)
         else:
             weight = sent(torch.tensor(rate_weight), self.device)
-            found = self.graphs.run(self._in_one_piece, x, mask, noise, weight, *moves)
+            found = self.graphs.run(self._in_one_piece, x, mask, noise, weight, told, *moves)
         distortion, rate, local_rates, means, norm = brought(
             [found.distortion, found.rate, found.local_rates, found.means, found.norm]
         )
         return found._replace(distortion=distortion, rate=rate, local_rates=local_rates, means=means, norm=norm)
 
     def _in_shards(
-        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | None, jitter: Moves | None
-    ) -> Evaluated:
+        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | None, jitter: Moves | None,
+        told: Tensor | None,
+    ) -> Evaluated:  # fmt: skip
         n = len(x)
         size = shard_images(n, x.shape[-1])
         cuts = [slice(start, start + size) for start in range(0, n, size)]
         moves = [None if jitter is None else jitter.of(cut) for cut in cuts]
         jobs = [
-            self._pool.submit(self._one, x[cut], mask[cut], noise[cut], n, rate_weight, move)
+            self._pool.submit(
+                self._one, x[cut], mask[cut], noise[cut], n, rate_weight, move, None if told is None else told[cut]
+            )
             for cut, move in zip(cuts, moves, strict=True)
         ]
         return self._joined([self._collected(job.result(), is_first=place == 0) for place, job in enumerate(jobs)])
 
     def _in_one_piece(
-        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | Tensor | None, *moves: Tensor
-    ) -> Evaluated:
+        self, x: Tensor, mask: Tensor, noise: Tensor, rate_weight: float | Tensor | None, told: Tensor | None,
+        *moves: Tensor,
+    ) -> Evaluated:  # fmt: skip
         jitter = Moves(*moves) if moves else None
-        return self._joined([self._collected(self._one(x, mask, noise, len(x), rate_weight, jitter), is_first=True)])
+        part = self._one(x, mask, noise, len(x), rate_weight, jitter, told)
+        return self._joined([self._collected(part, is_first=True)])
 
     def _joined(self, parts: list["_Part"]) -> Evaluated:
         gradients = self._gradients if parts[0].gradients else self._gradients[:0]
@@ -190,9 +197,10 @@ class Shards:
         return part
 
     def _one(
-        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | Tensor | None, jitter: Moves | None
-    ) -> "_Part":
-        network = self.weights.computing
+        self, x: Tensor, mask: Tensor, noise: Tensor, n: int, rate_weight: float | Tensor | None,
+        jitter: Moves | None, told: Tensor | None,
+    ) -> "_Part":  # fmt: skip
+        network = self.weights.computing.told(told)
         x = x if jitter is None else jittered(x, jitter)
         with torch.set_grad_enabled(rate_weight is not None):
             params, posterior, z, local_rates = network.passed(x, noise)
@@ -204,6 +212,8 @@ class Shards:
                 losses = distortions + rate_weight * rates
                 guided = network.guided(z, x, mask, noise)
                 loss = (losses if guided is None else losses + guided).sum() / n
+                parted = None if told is None else network.parted(posterior.mean, told)
+                loss = loss if parted is None else loss + parted * (len(x) / n)
                 gradients = torch.autograd.grad(loss, self._computing, materialize_grads=True)  # of unused ones: zeros
         residuals = network.likelihood.residuals(params.detach(), x, mask)
         return _Part(
