@@ -39,7 +39,7 @@ ROOMS = {
     ),
     "vae": (),
     "results": (
-        "records", "maps", "kinds", "summary", "comparison", "priors", "pictures", "amortisation", "analysis",
+        "records", "maps", "kinds", "summary", "comparison", "priors", "pictures", "as_if", "amortisation", "analysis",
     ),
     "report": ("figures", "findings", "tables", "cards", "priors", "training", "method", "sections", "page"),
     "studies": ("data", "pca", "study", "checks", "plan", "inspect", "run", "verbs", "demo"),
@@ -54,7 +54,7 @@ FOLDERS = {
     "images.phantom": ("radiograph", "section"),
     "model.likelihoods": ("base", "unit", "gaussian", "heavy", "whole"),
     "report.figures": (
-        "style", "sheet", "curves", "collection", "latent_maps", "pictures", "catalogue", "plot", "writing",
+        "style", "sheet", "curves", "collection", "latent_maps", "pictures", "as_if", "catalogue", "plot", "writing",
     ),
     "report.findings": ("words", "latent", "models", "encoder", "writing"),
     "explorer.bundle": ("columns", "dimensions", "facts", "onnx_export", "sheets", "model_part", "writing"),

@@ -35,8 +35,8 @@ def network(**changes):
     made = build(NetworkConfig(**{**PLAIN, **changes}), seed=1).eval()
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():  # biases and norms start at 0 and 1, where an error in them would not show
-        for parameter in made.parameters():
-            if parameter.dim() == 1:
+        for name, parameter in made.named_parameters():
+            if parameter.dim() == 1 or name.startswith("covariate."):
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
     return made
 
@@ -54,8 +54,9 @@ def latents(made, n=64):
         {"decoder": "transposed", "norm": "group", "blocks": 1, "likelihood": "gaussian", "channels": 3, "size": 36,
          "widths": (4, 8, 8)},
         {"size": 100, "widths": (2, 4, 4, 4), "latent_dim": 1},
+        {"covariate": "group", "covariate_values": ("B01", "B02")},
     ],
-    ids=["upsample", "transposed", "group norm", "all together, padded", "100 px of 4 stages"],
+    ids=["upsample", "transposed", "group norm", "all together, padded", "100 px of 4 stages", "told a covariate"],
 )  # fmt: skip
 def test_networks_give_what_torch_gives(changes):
     made = network(**changes)

@@ -7,7 +7,7 @@ import torch
 
 from zatlas.errors import UsageError
 from zatlas.model.building import build
-from zatlas.model.covariate import energy_distance, told_of
+from zatlas.model.covariate import energy_distance, standardised, told_of
 from zatlas.model.network import NetworkConfig
 from zatlas.model.told import covariate_values, told_value
 
@@ -130,22 +130,29 @@ def test_images_of_which_nothing_can_be_compared_add_nothing(names):
 def test_what_z_says_weighs_by_the_values_of_an_image():
     z, told = torch.arange(12.0).reshape(4, 3), told_of(["B01", "B01", "B02", "B02"], VALUES)
     small, large = made(covariate_weight=0.5), made(size=64, channels=3, covariate_weight=0.5)
-    expected = 0.5 * 32 * 32 * energy_distance(z, told)
+    expected = 0.5 * 32 * 32 * energy_distance(standardised(z), told)
     torch.testing.assert_close(small.parted(z, told), expected)
     torch.testing.assert_close(large.parted(z, told), 12 * expected)
 
 
+def test_latents_that_shrink_are_as_far_apart_as_before():
+    z, told = torch.randn((8, 3), generator=torch.Generator().manual_seed(0)), told_of(["B01", "B02"] * 4, VALUES)
+    shrunken = z * torch.tensor([0.5, 5.0, 0.05]) + 2.0
+    torch.testing.assert_close(made().parted(shrunken, told), made().parted(z, told), rtol=0.05, atol=0.0)
+
+
 def test_values_are_those_of_the_training_images_and_few():
-    table = pd.DataFrame(
-        {"group": ["B02", "B01", "B02", ""], "site": [1, 2, None, 1], "one": ["a"] * 4, "image": range(4)}
-    )
+    table = pd.DataFrame({"group": ["B02", "B01", "B02", "", "B01"], "site": [1, 2, None, 1, 2], "one": ["a"] * 5})
+    table["image"], table["depth"] = range(5), np.arange(5) / 7
     assert covariate_values(table, "group") == ("B01", "B02")
     assert covariate_values(table, "site") == ("1.0", "2.0")
     with pytest.raises(UsageError, match="no column") as failed:
         covariate_values(table, "brain")
-    assert "group, site, one" in failed.value.hint and "image" not in failed.value.hint
-    with pytest.raises(UsageError, match="1 values, expected 2 to 64"):
+    assert "group, site, one, depth" in failed.value.hint and "image" not in failed.value.hint
+    with pytest.raises(UsageError, match="1 value, expected 2 to 64"):
         covariate_values(table, "one")
+    with pytest.raises(UsageError, match="5 values among 5 training images"):
+        covariate_values(table, "depth")
     with pytest.raises(UsageError, match="65 values"):
         covariate_values(pd.DataFrame({"name": [f"P{i}" for i in range(65)]}), "name")
 

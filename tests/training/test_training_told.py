@@ -13,7 +13,7 @@ from zatlas.atlas.refinement import refined_in_shards
 from zatlas.config import TrainConfig
 from zatlas.errors import UsageError
 from zatlas.model.building import build
-from zatlas.model.covariate import energy_distance, told_of
+from zatlas.model.covariate import energy_distance, standardised, told_of
 from zatlas.model.network import NetworkConfig
 from zatlas.model.told import told_value
 from zatlas.training.evaluation import evaluation
@@ -111,7 +111,9 @@ def test_the_gradient_of_a_step_holds_that_of_the_distance_within_each_shard_and
     with_it, without = gradients(network, tiles, told, 2.0), gradients(network, tiles, told, 0.0)
     parameters = dict(network.encoder.named_parameters())
     z = network.encode(torch.from_numpy(tiles.take(np.arange(32)))).mean
-    distance = 0.5 * (energy_distance(z[:16], told[:16]) + energy_distance(z[16:], told[16:]))
+    distance = 0.5 * (
+        energy_distance(standardised(z[:16]), told[:16]) + energy_distance(standardised(z[16:]), told[16:])
+    )
     expected = torch.autograd.grad(2.0 * 16 * 16 * distance, list(parameters.values()), materialize_grads=True)
     for name, gradient in zip(parameters, expected, strict=True):
         found = with_it[f"encoder.{name}"] - without[f"encoder.{name}"]
@@ -135,7 +137,7 @@ def test_an_evaluation_tells_each_image_its_value_and_counts_what_z_says():
         as_unknown = evaluation(shards, tiles, seed=0).numbers
     x = torch.from_numpy(tiles.take(np.arange(10)))
     told = told_of([("B01", "B02", "B20")[i % 3] for i in range(10)], BRAINS)
-    expected = 2.0 * 16 * 16 * energy_distance(network.encode(x).mean.detach(), told)
+    expected = 2.0 * 16 * 16 * energy_distance(standardised(network.encode(x).mean.detach()), told)
     assert numbers["covariate_nats"] == pytest.approx(float(expected), rel=1e-3)
     assert as_unknown["covariate_nats"] == pytest.approx(0, abs=1e-6)
     assert numbers["distortion_nats"] != pytest.approx(as_unknown["distortion_nats"], rel=1e-3)

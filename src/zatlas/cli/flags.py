@@ -106,7 +106,7 @@ def _add_walk(verbs: Any) -> None:
 def _add_sample(verbs: Any) -> None:
     parser = _new_verb(verbs, "sample", "new images from a density fitted to the training latents")
     _add_study_input(parser)
-    parser.add_argument("-n", type=int, default=24, help="how many (default: 24)")
+    parser.add_argument("-n", type=int, default=None, help="how many (default: 24; 6 tiles with --as-if)")
     parser.add_argument(
         "--from", dest="source", choices=("latents", "prior", "gaussian", "mixture", "exemplars", "flow"),
         default="latents",
@@ -115,6 +115,10 @@ def _add_sample(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--prior", dest="source", action="store_const", const="prior", help="the same as --from prior")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    parser.add_argument(
+        "--as-if", nargs="*", metavar="VALUE", default=None,
+        help="instead: real tiles as if they had other values of the covariate, such as brains (default: all it knows)",
+    )  # fmt: skip
 
 
 def _add_report(verbs: Any) -> None:

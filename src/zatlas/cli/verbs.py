@@ -136,12 +136,20 @@ def sample(options: argparse.Namespace, command: list[str]) -> None:
     from zatlas.studies.study import Study
 
     made = Study(options.study)
+    if options.as_if is not None:
+        target = Path(options.out or "as-if")
+        found = study_verbs.as_if(
+            made, made.name(options.model), target, values=options.as_if, n=6 if options.n is None else options.n,
+            talk=_talk(options),
+        )  # fmt: skip
+        _show(options, found, f"{target}: {found['text']}")
+        return
     target = Path(options.out or ("samples" if options.source == "latents" else f"samples-{options.source}"))
     found = study_verbs.sample(
         made,
         made.name(options.model),
         target,
-        n=options.n,
+        n=24 if options.n is None else options.n,
         source=options.source,
         seed=options.seed,
         talk=_talk(options),

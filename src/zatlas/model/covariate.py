@@ -3,7 +3,7 @@
 Brains differ in stain, hospitals in exposure. Latents of images hold that too, unless the decoder knows it already and
 training asks z to be alike for all values:
 
-    image ~ p(x | z, covariate),   loss + weight * values of the image * energy distance of z between the values
+    image ~ p(x | z, covariate),   loss + weight * values of the image * energy distance of z between the covariate's
 
 Notable:
     - The decoder is told by a scale and a shift for each channel of its feature maps and of its output, a row of them
@@ -12,7 +12,8 @@ Notable:
     - The encoder is told nothing, so that it works for images of any brain.
     - The energy distance is zero only where z has the same distribution for each value (Szekely & Rizzo 2013,
       https://doi.org/10.1016/j.jspi.2013.03.018; a maximum mean discrepancy, Gretton et al. 2012,
-      https://jmlr.org/papers/v13/gretton12a.html). It is estimated without bias among the images of a shard.
+      https://jmlr.org/papers/v13/gretton12a.html). It is that of posterior means with spread 1 along each dimension,
+      estimated without bias among the images of a shard.
     - What is told is a row of weights over the values: 1 at the value, or the same for all where it is not known.
 """
 
@@ -22,7 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["MOST_VALUES", "Covariate", "energy_distance", "told_of"]
+__all__ = ["MOST_VALUES", "Covariate", "energy_distance", "standardised", "told_of"]
+
+_LEAST_VARIANCE = 1e-4
 
 MOST_VALUES = 64
 """A covariate of more values is refused: each needs some images from which its scales and shifts are learned."""
@@ -76,6 +79,12 @@ def told_of(names: Sequence[str], values: Sequence[str]) -> Float[Tensor, "n v"]
             told[row] = 0
             told[row, places[name]] = 1
     return told
+
+
+def standardised(z: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    """Latents with the spread 1 along each dimension: else a distance would fall where latents shrink, and nothing else
+    changes. Dimensions that hardly vary stay small."""
+    return (z - z.mean(dim=0)) / (z.var(dim=0, correction=0) + _LEAST_VARIANCE).sqrt()
 
 
 def energy_distance(z: Float[Tensor, "b d"], told: Float[Tensor, "b v"]) -> Float[Tensor, ""]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from zatlas.compute import in_shards
 from zatlas.errors import UsageError
 from zatlas.images.labels import OWN_COLUMNS
-from zatlas.model.covariate import MOST_VALUES, Covariate, energy_distance, told_of
+from zatlas.model.covariate import MOST_VALUES, Covariate, energy_distance, standardised, told_of
 from zatlas.model.likelihoods import Likelihood
 from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig
 from zatlas.model.priors import Prior
@@ -68,7 +68,7 @@ class ToldNetwork(Network):
     def parted(self, z: Float[Tensor, "b d"], told: Float[Tensor, "b v"]) -> Float[Tensor, ""] | None:
         config = self.config
         n_values = config.channels * config.size**2
-        return config.covariate_weight * n_values * energy_distance(z, told)
+        return config.covariate_weight * n_values * energy_distance(standardised(z), told)
 
 
 def told_in(network: Network, tiles: Tiles, rows: Int[np.ndarray, " n"]) -> Float[Tensor, "n v"] | None:
@@ -122,15 +122,19 @@ def covariate_values(table: pd.DataFrame, column: str) -> tuple[str, ...]:
         column: Name of the covariate.
 
     Raises:
-        UsageError: there is no such column, or it has fewer than 2 values or more than 64.
+        UsageError: there is no such column, it has fewer than 2 values or more than 64, or most are met once.
     """
     if column not in table:
         known = ", ".join(["group", *(str(name) for name in table.columns if name not in OWN_COLUMNS)])
         raise UsageError(f"--covariate is {column}, which is no column of these images", hint=f"use one of {known}")
-    values = sorted(set(_names(table[column])) - {""})
+    names = [name for name in _names(table[column]) if name]
+    values = sorted(set(names))
+    what, hint = f"--covariate is {column}", "use a column of few categories, such as group"
     if not 2 <= len(values) <= MOST_VALUES:
-        what = f"--covariate is {column}, of which the training images have {len(values)} values"
-        raise UsageError(f"{what}, expected 2 to {MOST_VALUES}", hint="use a column of few categories, such as group")
+        many = "1 value" if len(values) == 1 else f"{len(values)} values"
+        raise UsageError(f"{what}, of which the training images have {many}, expected 2 to {MOST_VALUES}", hint=hint)
+    if 2 * len(values) > len(names):
+        raise UsageError(f"{what}, which has {len(values)} values among {len(names)} training images", hint=hint)
     return tuple(values)
 
 

@@ -4,6 +4,7 @@
 grey of the training pixels. The functions below fill the pictures of `results`, a small batch in memory at a time.
 """
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.atlas.paths import TRAVERSAL_VALUES, spacing, traversal, traversal_order
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
-from zatlas.model.told import in_told_shards
+from zatlas.model.told import in_told_shards, told_value
 from zatlas.randomness import generator
 from zatlas.results.kinds import Gallery, Samples, Traversal, Walk
 from zatlas.results.priors import LATENTS, OWN, compare_priors, drawn_latents, own_mismatch
@@ -52,6 +53,12 @@ class View:
     def __init__(self, network: Network, tiles: Tiles) -> None:
         self.network = network
         self.low, self.high = grey_limits(tiles)
+
+    def told(self, value: str) -> "View":
+        """The same, of a decoder that is told one value of its covariate for all images."""
+        other = copy.copy(self)
+        other.network = told_value(self.network, value)
+        return other
 
     def display(self, scaled: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
         """Images on the network's grey scale as shown, clipped to 0..1."""

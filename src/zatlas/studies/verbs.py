@@ -15,18 +15,21 @@ from zatlas import files
 from zatlas.atlas.atlas import Atlas
 from zatlas.errors import UsageError
 from zatlas.images.readers.opening import open_images
+from zatlas.model.told import told_value
 from zatlas.progress import Talk
 from zatlas.report.figures import pictures
+from zatlas.report.figures.as_if import as_if_numbers, as_if_sheet
 from zatlas.report.figures.catalogue import Recipe, safe_id
 from zatlas.report.figures.writing import write_figures, write_recipes
 from zatlas.report.page import report as write_report
+from zatlas.results.as_if import as_if as draw_as_if
 from zatlas.results.pictures import View, decoded, samples
 from zatlas.results.priors import LATENTS
 from zatlas.studies.study import Study
 from zatlas.trust.features import feature_spread, image_features
 from zatlas.trust.gains import Gain, gain_text
 
-__all__ = ["embed", "headline_text", "report", "sample", "walk"]
+__all__ = ["as_if", "embed", "headline_text", "report", "sample", "walk"]
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +126,34 @@ def sample(made: Study, name: str, target: Path, *, n: int, source: str, seed: i
             f"{drawn.mismatch['auc']:.2f}"
         )
     return {"folder": str(target), "n": n, "from": origin, "mismatch": drawn.mismatch, "text": text}
+
+
+def as_if(made: Study, name: str, target: Path, *, values: Sequence[str], n: int, talk: Talk) -> dict[str, Any]:
+    """Real tiles as if they had other values of the covariate that the model is told, in the folder `target`.
+
+    Args:
+        made: The study.
+        name: Which model.
+        target: The folder.
+        values: What to tell; () takes all values that the model knows.
+        n: How many tiles, evenly spaced among those of the test part where there is one.
+        talk: Where progress goes.
+
+    Raises:
+        UsageError: the model knows no covariate, or not this value.
+    """
+    model = made.vae(name)
+    chosen = tuple(values) or model.covariate_values
+    for value in chosen or ("",):
+        told_value(model.network, value)
+    atlas, (view, tiles) = made.atlas(name), _view(made, name, talk)
+    split = atlas.table["split"].astype(str).to_numpy()
+    rows = np.flatnonzero(split == "test") if (split == "test").any() else np.arange(len(split))
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(max(n, 1), len(rows))).astype(np.int64))]
+    shown = draw_as_if(view, atlas, tiles, rows, chosen)
+    write_recipes([_recipe("as-if", as_if_sheet, as_if_numbers, shown)], target)
+    text = f"{len(rows)} tiles as if their {shown.column} were {', '.join(chosen)}; drawn by the model, not observed"
+    return {"folder": str(target), "covariate": shown.column, "values": list(chosen), "n": len(rows), "text": text}
 
 
 _FITTED = (pictures.samples, pictures.samples_numbers)
