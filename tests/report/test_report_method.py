@@ -144,6 +144,14 @@ def test_a_module_of_ones_own_and_one_stage_have_no_muon(results):
     assert "The network is Mine, a module that was given to zatlas (z4)." in told(results)
 
 
+def test_a_covariate_that_the_decoder_is_told_is_named_with_its_weight(results):
+    assert "The decoder is told" not in told(with_records(results))
+    layers = {"covariate": "group", "covariate_values": ("B01", "B02"), "covariate_weight": 0.3, "linear_path": "off"}
+    text = told(with_records(results, network=layers))
+    assert "The decoder is told the group of each image" in text
+    assert "between the 2 values of the training images by their energy distance (weight 0.3 for each value" in text
+
+
 def test_tiles_are_told_as_tiles():
     results = with_records(example_results(n_models=1, n_images=30, size=16, points=3, is_tiled=True))
     results.config["tiles"]["augment"] = "on"

@@ -88,7 +88,7 @@ def training_texts(results: StudyResults) -> list[str]:
     """Paragraphs on the networks and on how they were trained; each sentence once for all models of which it holds."""
     found = trained(results)
     options: list[Callable[[Trained], str]] = [partial(_where_set, *asked) for asked in _WHERE_SET]
-    network = (_encoder, _decoder, *options)
+    network = (_encoder, _decoder, *options, _covariate)
     moved = (_optimizer, _learning_rate, _kl_weight, _clipping, _average)
     paragraphs = [
         [*_told(found, network), _parameters(results)],
@@ -157,6 +157,19 @@ _WHERE_SET = {
 
 def _where_set(option: str, value: str, one: Trained) -> str:
     return _WHERE_SET[option, value] if one.network.get(option) == value else ""
+
+
+def _covariate(one: Trained) -> str:
+    column, values = one.network.get("covariate"), one.network.get("covariate_values")
+    if not column or not values:
+        return ""
+    weight = float(one.network.get("covariate_weight", 0))
+    return (
+        f"The decoder is told the {plain(column)} of each image, by a scale and a shift for each of its channels, and "
+        f"training kept z alike between the {len(values)} values of the training images by their energy distance "
+        f"(weight {weight:g} for each value of an image); reconstructions are told that of their image, all other "
+        "pictures, and images of no such value, the mean of all."
+    )
 
 
 def _parameters(results: StudyResults) -> str:
