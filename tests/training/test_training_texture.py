@@ -7,6 +7,7 @@ import torch
 from tiny_training import blobs, tiles_of
 
 from zatlas.config import TrainConfig
+from zatlas.files import read_json
 from zatlas.model.building import build
 from zatlas.model.network import NetworkConfig
 from zatlas.training.evaluation import evaluation
@@ -107,3 +108,27 @@ def _listening(new_network, strengths):
         return network
 
     return made
+
+
+def test_the_history_tells_the_rates_that_the_kept_weights_have(tmp_path):
+    """Several batches, the last one smaller; the average of the weights; two maps of different rates."""
+    x = blobs(150, 1)
+    vae = VAE(3, texture="local", decoder="transposed", widths=(4, 6, 8), seed=1)
+    vae.fit(
+        tiles_of(blobs(48, 0)),
+        validation=tiles_of(x),
+        train=TrainConfig(epochs=2, batch_size=16, ema_decay=0.9, threads=2),
+        run=tmp_path / "run",
+    )
+    kept = load(tmp_path / "run")
+    best = read_json(tmp_path / "run" / "training.json")["best_epoch"]
+    row = kept.history.set_index("epoch").loc[best]
+    network, sums, of_z = kept.network, torch.zeros(2), 0.0
+    for index, part in enumerate(torch.from_numpy(x).split(64)):
+        noise = keyed_noise(len(part), network.n_noise, seed=1, stream="evaluation noise", index=index)
+        found = network.passed(part, noise)
+        sums += found.local_rates.sum(dim=0)
+        of_z += network.prior.rate(found.posterior, found.z).sum().item() / len(x)
+    told = [row[f"validation_rate_{side}px_nats"] for side in (4, 8)]
+    assert told == pytest.approx((sums / len(x)).tolist(), rel=1e-3)
+    assert row["validation_rate_nats"] - sum(told) == pytest.approx(of_z, rel=1e-3)
