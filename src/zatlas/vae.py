@@ -225,9 +225,9 @@ class VAE:
             settings = dataclasses.replace(settings, epochs=epochs)
         if validation is None:
             tiles, validation = split_off_validation(tiles, seed=self.seed)
-        groups = [one.images.table["group"].to_numpy(dtype=str) for one in (validation, tiles)]
-        if few := few_to_choose_by(*groups, remedy="give more with validation="):
-            log.warning("%s", few)
+            groups = [one.images.table["group"].to_numpy(dtype=str) for one in (validation, tiles)]
+            if few := few_to_choose_by(*groups, remedy="give more with validation="):  # of a study its split says so
+                log.warning("%s", few)
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
         network = self._new_network(self._shape(tiles, settings))
         network.likelihood.set_greys(_greys(tiles))
