@@ -4,7 +4,7 @@ No generator is passed around and none has a state that outlives its purpose, so
 and the number of threads never change a draw, and a new purpose never shifts those of the others. A stream that is not
 in `STREAMS` cannot be drawn from.
 
-Four ways lead from (seed, stream) to numbers; which one a stream takes is part of the table, because another would
+Some ways lead from (seed, stream) to numbers; which one a stream takes is part of the table, because another would
 give other bits:
 
     "philox"   a numpy generator of its own (`generator`)
@@ -12,15 +12,26 @@ give other bits:
     "derived"  a seed below 2**32 (`derived_seed`), for libraries that ask for one, or for numpy's default generator
     "words"    four words for each index by Philox4x64, in any order and any part (`random_words`)
     "torch"    a seed below 2**63 for a torch generator (`torch_seed`)
+    "page"     normal numbers that the explorer's page draws too, in a browser (`page_normal`)
 """
 
 import zlib
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt64
+from jaxtyping import Float, Int, UInt64
 
-__all__ = ["STREAMS", "Stream", "derived_seed", "generator", "random_words", "shuffled", "torch_seed"]
+__all__ = [
+    "MOST_DRAWS",
+    "STREAMS",
+    "Stream",
+    "derived_seed",
+    "generator",
+    "page_normal",
+    "random_words",
+    "shuffled",
+    "torch_seed",
+]
 
 
 class Stream(NamedTuple):
@@ -31,7 +42,7 @@ class Stream(NamedTuple):
         number: What keys it beside the seed; None takes the checksum (CRC-32) of its name.
     """
 
-    way: Literal["philox", "pcg64", "derived", "words", "torch"]
+    way: Literal["philox", "pcg64", "derived", "words", "torch", "page"]
     number: int | None = None
 
 
@@ -64,6 +75,7 @@ STREAMS = {
     "rate noise": Stream("torch"),
     "texture of samples": Stream("torch"),
     "filters of textures": Stream("torch"),
+    "another texture": Stream("page", 0x7E37),
     "importance noise": Stream("torch"),
     # atlas and trust
     "refinement noise": Stream("torch", 14),
@@ -152,6 +164,45 @@ def torch_seed(seed: int, name: str, index: int) -> int:
         index: Number of the step or batch.
     """
     return int(_sequence(seed, name, (index,), "torch").generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def page_normal(name: str, index: int, n: int) -> Float[np.ndarray, " n"]:
+    """Standard normal numbers that a browser finds too (`normalNumbers` in web/src/chance.ts), float32.
+
+    They depend on no seed: draw 2 of a texture is the same noise in Python and on the page, for every model.
+
+    Args:
+        name: A stream of `STREAMS` with the way "page".
+        index: Number of the draw, from 0 to 2^32 - 1.
+        n: How many.
+
+    Source: mulberry32 by T. Ettinger (public domain), whose words are a function of their place; pairs of them by Box
+        & Muller 1958, https://doi.org/10.1214/aoms/1177706645
+    Example:
+        >>> page_normal("another texture", 2, 3).round(4).tolist()
+        [-0.4595000147819519, -0.3158000111579895, 0.6532999873161316]
+    """
+    way, number = STREAMS[name]
+    if way != "page" or number is None:
+        raise ValueError(f"the stream {name!r} is drawn from by way of {way}")
+    first = _scrambled(np.array([(number + index * _GOLDEN) % 2**32], np.uint64))[0]
+    places = first + np.arange(1, 2 * n + 1, dtype=np.uint64) * np.uint64(_MULBERRY)
+    uniform = (_scrambled(places & _WORD) + 0.5) / 2**32
+    normal = np.sqrt(-2 * np.log(uniform[::2])) * np.cos(2 * np.pi * uniform[1::2])
+    return np.asarray(normal, np.float32)
+
+
+MOST_DRAWS = 9999
+"""Draws of a texture are numbered from 1 to this."""
+_MULBERRY, _GOLDEN = 0x6D2B79F5, 0x9E3779B9
+_WORD = np.uint64(0xFFFFFFFF)
+
+
+def _scrambled(state: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
+    """The word of mulberry32 for each state, all below 2**32."""
+    t = ((state ^ (state >> np.uint64(15))) * (state | np.uint64(1))) & _WORD
+    t ^= (t + ((t ^ (t >> np.uint64(7))) * (t | np.uint64(61)) & _WORD)) & _WORD
+    return np.asarray(t ^ (t >> np.uint64(14)))
 
 
 def random_words(seed: int, epoch: int, name: str, indices: Int[np.ndarray, " n"]) -> UInt64[np.ndarray, "n 4"]:

@@ -380,26 +380,26 @@ class VAE:
         """Values of the covariate that the decoder can be told; () without one."""
         return getattr(self.network.config, "covariate_values", ())
 
-    def decode(self, z: np.ndarray, *, covariate: str | None = None) -> np.ndarray:
-        """Decoder mean of latents in pixel units of the input, float32.
+    def decode(self, z: np.ndarray, *, covariate: str | None = None, draw: int = 1) -> np.ndarray:
+        """Decoder mean of latents in pixel units of the input.
 
         Args:
-            z: (n, d).
+            z: Latents (n, d).
             covariate: Value that the decoder is told, one of `covariate_values`; by default the mean of all.
+            draw: Which texture a model with local latents draws, from 1, as numbered on the explorer's page.
 
         Returns:
-            Images, (n, c, h, w).
+            float32 (n, c, h, w).
 
         Raises:
-            UsageError: latents of another size, or a value that it was never told.
+            UsageError: latents of another size, a value that it was never told, or there is no such draw.
         """
         z = np.atleast_2d(np.asarray(z, dtype=np.float32))
         if z.shape[1] != self.latent_dim:
             raise UsageError(f"latents have {z.shape[1]} dimensions, this model has {self.latent_dim}")
-        from zatlas.compute import in_shards
+        from zatlas.atlas.drawing import images_of_draw
 
-        network = told_value(self.network, covariate)
-        return self._in_pixel_units(torch.cat(in_shards(network.x_hat, torch.from_numpy(z))))
+        return self._in_pixel_units(images_of_draw(told_value(self.network, covariate), z, draw))
 
     def as_if(self, pixels: np.ndarray, covariate: str) -> np.ndarray:
         """Images (b, c, h, w) in pixel units as the model would draw them had they come from another brain: z of each,

@@ -176,6 +176,11 @@ class Network(nn.Module):
         """Local latents of an image, on all maps."""
         return 0
 
+    @property
+    def kept_noise(self) -> Float[Tensor, " n"]:
+        """The noise of local latents with which `decode` draws; nothing without local latents."""
+        return torch.zeros(self.n_local, device=self.device)
+
     def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
         """`decode`, with local latents drawn from their priors by this noise instead of the one that is kept.
 

@@ -51,6 +51,10 @@ class TexturedNetwork(Network):
     def local_sides(self) -> tuple[int, ...]:
         return tuple(one.side for one in self.local.maps)
 
+    @property
+    def kept_noise(self) -> Float[Tensor, " n"]:
+        return self.local.get_buffer("kept_noise")
+
     def passed(self, x: Float[Tensor, "b c h w"], noise: Float[Tensor, "b n"]) -> Passed:
         d = self.config.latent_dim
         posterior, features = self._features(x)
@@ -78,7 +82,7 @@ class TexturedNetwork(Network):
 
     def decode(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b p h w"]:
         """Parameters of the likelihood, with local latents drawn from their priors by the kept noise."""
-        return self.decode_with(z, self.local.get_buffer("kept_noise").expand(len(z), -1))
+        return self.decode_with(z, self.kept_noise.expand(len(z), -1))
 
     def decode_with(self, z: Float[Tensor, "b d"], noise: Float[Tensor, "b n"]) -> Float[Tensor, "b p h w"]:
         cut = self.local.noise_of(noise)
