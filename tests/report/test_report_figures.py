@@ -251,3 +251,12 @@ def test_pictures_drawn_from_z_alone_say_so():
     reconstructions = [one.caption for one in marked.values() if one.section == "reconstructions" and one.model]
     assert reconstructions and all("and 1536 local latents" in text for text in reconstructions)
     assert not any("drawn, not" in one.caption or "local latents" in one.caption for one in plain.values())
+
+
+def test_strips_of_priors_begin_with_the_models_own_however_they_were_stored():
+    drawn = example_results(n_models=1, n_images=30, size=16, points=2).models[0].samples
+    order = list(drawn.priors["name"])
+    drawn.strips = {name: drawn.strips[name] for name in sorted(drawn.strips)}
+    labels = [text for text in texts(plot.prior_strips(drawn)) if text in order]
+    assert labels == [name for name in order if name in drawn.strips]
+    assert labels[0] == "own" != sorted(labels)[0]

@@ -325,7 +325,9 @@ def prior_samples(drawn: Samples) -> Figure:
 @themed
 def prior_strips(drawn: Samples) -> Figure:
     """A strip of images decoded from draws of each prior: the model's own first, then those fitted after training."""
-    rows = [Row([Cell(frame, is_generated=True) for frame in strip], label) for label, strip in drawn.strips.items()]
+    order = list(drawn.priors["name"]) if len(drawn.priors) else []  # names of strips come back from a file sorted
+    named = [*(name for name in order if name in drawn.strips), *(name for name in drawn.strips if name not in order)]
+    rows = [Row([Cell(frame, is_generated=True) for frame in drawn.strips[name]], name) for name in named]
     return sheet(rows, largest_in=0.98)
 
 
