@@ -39,7 +39,8 @@ ROOMS = {
     ),
     "vae": (),
     "results": (
-        "records", "maps", "kinds", "summary", "comparison", "priors", "pictures", "as_if", "amortisation", "analysis",
+        "records", "maps", "kinds", "levels", "summary", "comparison", "priors", "pictures", "as_if", "amortisation",
+        "analysis",
     ),
     "report": ("figures", "findings", "tables", "cards", "priors", "training", "method", "sections", "page"),
     "studies": ("data", "pca", "study", "checks", "plan", "inspect", "run", "verbs", "demo"),

@@ -14,11 +14,13 @@ from zatlas.report.findings.words import (
     gain,
     groups_of_test,
     has_empty,
+    listing,
     metric,
     unit_of,
 )
 from zatlas.report.tables import table_block
 from zatlas.results.kinds import ModelResults, StudyResults
+from zatlas.results.levels import levels
 from zatlas.trust.gains import Gain, gain_text
 
 __all__ = ["keys", "model_table"]
@@ -53,7 +55,7 @@ def keys(results: StudyResults) -> list[dict[str, str]]:
         {
             "name": "Active dimensions",
             "value": f"{active} of {best.latent_dim}",
-            "more": f"rate {number(_training_rate(best))} nats per training image",
+            "more": f"rate{_of_z(best)} {number(_training_rate(best))} nats per training {results.data.unit}",
         }
     )
     if best.cluster_info.get("k"):
@@ -87,6 +89,11 @@ def _gain_cell(found: Gain) -> str:
         return "–"
     ends = f" [{signed(found.low)}, {signed(found.high)}]" if math.isfinite(found.low) else ""
     return f"{signed(found.db)}{ends}"
+
+
+def _of_z(model: ModelResults) -> str:
+    """What `_training_rate` counts, where that is not all of it."""
+    return " of z" if model.n_local and model.prior == STANDARD else ""
 
 
 def _training_rate(model: ModelResults) -> float:
@@ -150,9 +157,22 @@ def model_table(results: StudyResults) -> dict[str, Any]:
     ]
     caption = (
         f"Means over the test split, per {unit_of(results)}; PCA has as many components as the model has latent "
-        "dimensions."
+        f"dimensions.{_level_caption(results)}"
     )
     return table_block(table, "Models on the test split", caption + _gain_caption(results), best=best)
+
+
+def _level_caption(results: StudyResults) -> str:
+    """How the rate divides into levels, for each model with local latents."""
+    said = []
+    for model in results.models:
+        of_z, *local = levels(model) or (None,)
+        if of_z is not None:
+            each = [f"{number(one.rate_nats)} on {one.name} cells" for one in local]
+            said.append(f"z of {plain(model.name)} {number(of_z.rate_nats)} and its local latents {listing(each)}")
+    if not said:
+        return ""
+    return f" The rate is that of all latents; about a validation {results.data.unit} {listing(said)} nats."
 
 
 def _gain_columns(model: ModelResults) -> dict[str, str]:

@@ -34,7 +34,7 @@ def prior_blocks(results: StudyResults) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     for model in results.models:
         if len(model.samples.priors):
-            blocks += [_table(model), {"kind": "text", "text": _words(model)}]
+            blocks += [_table(model), {"kind": "text", "text": _words(model, results.data.unit)}]
     return blocks
 
 
@@ -64,7 +64,7 @@ def _table(model: ModelResults) -> dict[str, Any]:
     return block
 
 
-def _words(model: ModelResults) -> str:
+def _words(model: ModelResults, unit: str) -> str:
     found = model.samples.priors
     rates, aucs = found["rate_nats"].to_numpy(float), found["auc"].to_numpy(float)
     # Chosen by validation latents, so that the numbers of test latents are not those of the best of several.
@@ -72,11 +72,11 @@ def _words(model: ModelResults) -> str:
     gain = float(rates[0] - rates[best])
     text = (
         f"{plain(model.name)} was trained with {prior_words(model.prior)}. Of the priors fitted after training "
-        f"validation latents prefer {list(found['name'])[best]}. On test images its bound is "
+        f"validation latents prefer {list(found['name'])[best]}. On test {unit}s its bound is "
     )
     if gain > 0:
         text += (
-            f"{gain:.1f} nats per image above that of the model's own: so much of the rate is paid for a prior that "
+            f"{gain:.1f} nats per {unit} above that of the model's own: so much of the rate is paid for a prior that "
             "the latents do not have."
         )
     else:

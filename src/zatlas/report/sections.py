@@ -29,6 +29,7 @@ from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.priors import prior_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
+from zatlas.results.levels import level_name, side_of
 from zatlas.results.maps import agreement_name, without_inverse
 from zatlas.trust.features import WORDS
 
@@ -480,6 +481,8 @@ _QUANTITIES = {
     "test_n_groups": "test groups",
     "test_psnr_sd": "test PSNR, standard deviation [dB]",
     "active_dims": "active dimensions",
+    "n_local": "local latents",
+    "validation_rate_z_nats": "validation rate of z [nats]",
     "forecast_active_dims": "active dimensions that PCA forecast",
     **{f"test_{key}psnr_db": f"test PSNR{words} [dB]" for key, words in _MEASURES.items()},
     **{f"test_{key}pca_psnr_db": f"test PCA PSNR{words} [dB]" for key, words in _MEASURES.items()},
@@ -492,6 +495,8 @@ _QUANTITIES = {
 def _quantity(column: str) -> str:
     if column in _QUANTITIES:
         return _QUANTITIES[column]
+    if (side := side_of(column)) is not None:
+        return f"validation rate of local latents on {level_name(side)} cells [nats]"
     for ending, unit in (("_nats", " [nats]"), ("_db", " [dB]")):
         if column.endswith(ending):
             column = column.removesuffix(ending) + unit

@@ -338,6 +338,11 @@ class DataSummary(_Saved):
     extremes: pd.DataFrame = field(default_factory=pd.DataFrame)
     extreme_images: list[np.ndarray] = field(default_factory=list)
 
+    @property
+    def unit(self) -> str:
+        """What a model sees: a "tile" of an image, or an "image"."""
+        return "tile" if self.is_tiled else "image"
+
 
 @dataclass(kw_only=True)
 class Finding(_Saved):

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from zatlas.atlas.projection import Projection, listed
 from zatlas.model.prior_words import STANDARD, prior_words
 from zatlas.report.figures import collection, curves, latent_maps, pictures
-from zatlas.report.figures.style import count, plain
+from zatlas.report.figures.style import count, number, plain
 from zatlas.results.kinds import DataSummary, ModelResults, StudyResults, Walk
+from zatlas.results.levels import level_columns, levels
 
 __all__ = ["Recipe", "catalogue", "data_recipes"]
 
@@ -55,20 +56,18 @@ class Recipe:
     is_photograph: bool = False
 
 
-DRAWN_TEXTURE = (
-    "Texture is drawn, not observed: z decides what kind of details there are, noise where they lie; all images of a "
-    "path share it."
-)
+DRAWN_TEXTURE = "Texture is drawn, not observed: z decides what kind of details there are, noise where they lie"
 """Said of every picture that a model with local latents makes from z alone."""
 
 
 def catalogue(results: StudyResults) -> list[Recipe]:
     """Every figure of the study, in the order of the report."""
     recipes = data_recipes(results.data)
+    unit = results.data.unit
     for model in results.models:
-        recipes += _training(model)
+        recipes += _training(model, unit)
     recipes += _by_size(results)
-    for steps in (_reconstruction, _latent_space, _maps, _walks, _samples):
+    for steps in (_reconstruction, partial(_latent_space, unit=unit), _maps, _walks, _samples):
         for model in results.models:
             recipes += [_with_drawn_texture(recipe, model) for recipe in steps(model)]
     recipes += _models(results)
@@ -80,7 +79,8 @@ def _with_drawn_texture(recipe: Recipe, model: ModelResults) -> Recipe:
     from_z = recipe.section in ("samples", "walks", "latent-space") and recipe.is_photograph
     if not model.n_local or not from_z:
         return recipe
-    return replace(recipe, caption=f"{recipe.caption} {DRAWN_TEXTURE}")
+    whose = "each image has its own" if recipe.section == "samples" else "all images of a path share it"
+    return replace(recipe, caption=f"{recipe.caption} {DRAWN_TEXTURE}; {whose}.")
 
 
 def _with_own_ids(recipes: list[Recipe]) -> list[Recipe]:
@@ -210,7 +210,7 @@ def _data_images(data: DataSummary) -> Iterator[Recipe]:
     )
 
 
-def _training(model: ModelResults) -> Iterator[Recipe]:
+def _training(model: ModelResults, unit: str) -> Iterator[Recipe]:
     if len(model.history) < 2:
         return
     kept = curves.kept_epoch(model)
@@ -219,6 +219,12 @@ def _training(model: ModelResults) -> Iterator[Recipe]:
         marked = (
             " The dashed line marks the start, whose weights are kept: no epoch was better on validation than the "
             "principal components with which training began."
+        )
+    by_level = ""
+    if level_columns(model):
+        by_level = (
+            " Last, how the validation rate divides into that of z and that of each map of local latents, named by its "
+            "cells."
         )
     yield Recipe(
         id=f"{safe_id(model.name)}-training",
@@ -230,9 +236,9 @@ def _training(model: ModelResults) -> Iterator[Recipe]:
         f"In the shaded epochs the weight of the rate still rises to its final value.{marked} "
         "The test split is only watched; it steers nothing. The training curve need not lie below the others: its "
         "images are varied, tiles may overhang their image, and the weights move. The first epochs may lie outside the "
-        "frame.",
+        f"frame.{by_level}",
         alt=f"Training curves of {plain(model.name)} over {len(model.history)} epochs.",
-        draw=partial(curves.training_curves, model),
+        draw=partial(curves.training_curves, model, unit=unit),
         numbers=partial(curves.training_curves_numbers, model),
     )
 
@@ -300,7 +306,20 @@ def _rate_words(model: ModelResults) -> str:
     return "its prior has none by dimension; KL divergence from the Gaussian of all latents along it"
 
 
-def _latent_space(model: ModelResults) -> Iterator[Recipe]:
+def _local_rates(model: ModelResults, unit: str) -> str:
+    """What local latents say beside z, where there are any."""
+    found = levels(model)
+    if not found:
+        return ""
+    of_z, *local = found
+    said = " and ".join(f"those on the map of {one.name} cells {number(one.rate_nats)} nats" for one in local)
+    return (
+        f" Beside z, local latents hold where details lie: about a validation {unit}, z says "
+        f"{number(of_z.rate_nats)} nats, {said}."
+    )
+
+
+def _latent_space(model: ModelResults, unit: str) -> Iterator[Recipe]:
     name, key = plain(model.name), safe_id(model.name)
     n_active = int(np.sum(model.is_active))
     yield Recipe(
@@ -309,9 +328,10 @@ def _latent_space(model: ModelResults) -> Iterator[Recipe]:
         model=model.name,
         title=f"What each dimension of {name} carries",
         caption=f"Mean rate ({_rate_words(model)}) of each latent dimension, highest first. "
-        "A collapsed dimension hardly varies from image to image: the model does not use it.",
+        f"A collapsed dimension hardly varies from {unit} to {unit}: the model does not use it."
+        f"{_local_rates(model, unit)}",
         alt=f"Bars: rate per dimension; {n_active} of {model.latent_dim} dimensions are active.",
-        draw=partial(curves.rates, model),
+        draw=partial(curves.rates, model, unit=unit),
         numbers=partial(curves.rates_numbers, model),
     )
     ranked = sorted(model.traversals, key=lambda one: -one.rate_nats)[:_MOST_TRAVERSALS]
@@ -460,12 +480,10 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
     name, key, drawn = plain(model.name), safe_id(model.name), model.samples
     is_standard = model.prior == STANDARD
     prior_name = "the prior N(0, I)" if is_standard else f"the prior of the model, {prior_words(model.prior)}"
+    recipe = partial(Recipe, section="samples", model=model.name, is_photograph=True)
     if len(drawn.frames):
-        yield Recipe(
+        yield recipe(
             id=f"{key}-samples",
-            section="samples",
-            model=model.name,
-            is_photograph=True,
             title=f"New images from {name}",
             caption="Images decoded from draws of a density fitted to the latents of the training images, "
             "each with the real training image whose latent is nearest, and their latent distance.",
@@ -474,11 +492,8 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             numbers=partial(pictures.samples_numbers, drawn),
         )
     if len(drawn.prior_frames):
-        yield Recipe(
+        yield recipe(
             id=f"{key}-prior",
-            section="samples",
-            model=model.name,
-            is_photograph=True,
             title=f"Draws from the prior of {name}: a diagnosis",
             caption=f"Images decoded from draws of {prior_name}. "
             "Where the latents of real images do not fill the prior, these show regions that no image occupies; "
@@ -488,11 +503,8 @@ def _samples(model: ModelResults) -> Iterator[Recipe]:
             numbers=partial(pictures.prior_samples_numbers, drawn),
         )
     if drawn.strips:
-        yield Recipe(
+        yield recipe(
             id=f"{key}-priors",
-            section="samples",
-            model=model.name,
-            is_photograph=True,
             title=f"{name}: images from each prior",
             caption="Each row is decoded from draws of one prior: first that with which the model was trained, then "
             "those fitted to its training latents afterwards, which the table describes. The decoder is the same.",
@@ -520,7 +532,7 @@ def _models(results: StudyResults) -> Iterator[Recipe]:
         alt="Dots: distortion, rate, PSNR and active dimensions of "
         + ", ".join(plain(model.name) for model in models)
         + ".",
-        draw=partial(curves.models_side_by_side, models, comparison),
+        draw=partial(curves.models_side_by_side, models, comparison, unit=results.data.unit),
         numbers=partial(curves.models_side_by_side_numbers, models, comparison),
     )
     for a, b in pairwise(models):

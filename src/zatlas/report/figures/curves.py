@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from zatlas.report.figures.style import (
     ink,
@@ -23,6 +23,7 @@ from zatlas.report.figures.style import (
     tidy,
 )
 from zatlas.results.kinds import Comparison, ModelResults
+from zatlas.results.levels import level_columns, level_rates
 from zatlas.trust import evaluation
 
 __all__ = [
@@ -67,13 +68,23 @@ def kept_epoch(model: ModelResults) -> float | None:
     return float(model.kept_epoch) if model.kept_epoch is not None else best_epoch(model.history, model.beta)
 
 
+_LEVEL_DASHES = ("-", "--", ":", "-.")
+
+
 @themed
-def training_curves(model: ModelResults) -> Figure:
-    """Distortion, rate and ELBO per epoch of the three parts; the warm-up of the rate is shaded."""
-    figure, axes = new_figure(9.0, 3.0, 1, 3)
+def training_curves(model: ModelResults, *, unit: str = "image") -> Figure:
+    """Distortion, rate and ELBO per epoch of the three parts; the warm-up of the rate is shaded.
+
+    With local latents also the validation rate of each level: z, and each map of them.
+
+    Args:
+        model: Of the study.
+        unit: What the model sees: "image" or "tile".
+    """
+    has_levels = bool(level_columns(model))
+    figure, axes = new_figure(11.6 if has_levels else 9.0, 3.0, 1, 4 if has_levels else 3)
     history = model.history
-    quantities = (("distortion", "distortion [nats per image]"), ("rate", "rate [nats per image]"))
-    for panel, (name, text) in zip(axes[0], (*quantities, ("elbo", "ELBO [nats per image]")), strict=True):
+    for panel, name in zip(axes[0], ("distortion", "rate", "elbo"), strict=False):
         for part in _PARTS:
             column = f"{part}_{name}_nats"
             if column in history and history[column].notna().any():
@@ -85,11 +96,32 @@ def training_curves(model: ModelResults) -> Figure:
                     label=part_word(part),
                 )
         _frame_epochs(panel, history, name, kept_epoch(model))
-        panel.set_title(text)
+        panel.set_title(f"{'ELBO' if name == 'elbo' else name} [nats per {unit}]")
         panel.set_xlabel("epoch")
         tidy(panel)
     axes[0, 0].legend(loc="best")
+    if has_levels:
+        _level_curves(axes[0, 3], model, unit)
     return figure
+
+
+def _level_curves(panel: Axes, model: ModelResults, unit: str) -> None:
+    """The validation rate of each level, named at its last point; on a log scale, for they differ by tens."""
+    rates = level_rates(model)
+    for place, name in enumerate(rates):
+        line = panel.plot(model.history["epoch"], rates[name], linestyle=_LEVEL_DASHES[place % len(_LEVEL_DASHES)],
+                          color=part_colour("validation"))[0]  # fmt: skip
+        line.set_label(name if name == "z" else f"local, {name}")
+    if (rates.to_numpy(float) > 0).all():
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.set_title(f"rate by level [nats per {unit}]")
+    panel.set_xlabel("epoch")
+    panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    panel.legend(loc="best")
+    tidy(panel)
 
 
 def _frame_epochs(panel: Axes, history: pd.DataFrame, name: str, kept: float | None) -> None:
@@ -141,8 +173,13 @@ def training_curves_numbers(model: ModelResults) -> pd.DataFrame:
 
 
 @themed
-def rates(model: ModelResults) -> Figure:
-    """Rate of each latent dimension as bars, highest first; collapsed dimensions are grey and hatched."""
+def rates(model: ModelResults, *, unit: str = "image") -> Figure:
+    """Rate of each latent dimension as bars, highest first; collapsed dimensions are grey and hatched.
+
+    Args:
+        model: Of the study.
+        unit: What the model sees: "image" or "tile".
+    """
     table = rates_numbers(model)
     n = len(table)
     figure, axes = new_figure(min(9.0, max(4.6, 1.4 + 0.26 * n)), 2.9)
@@ -164,7 +201,7 @@ def rates(model: ModelResults) -> Figure:
         panel.legend(loc="upper right")
     step = max(1, int(np.ceil(n / 34)))
     panel.set_xticks(at[::step], [f"z{i}" for i in table["dim"][::step]], fontsize=8 if n <= 16 else 7)
-    panel.set_ylabel("rate [nats per image]")
+    panel.set_ylabel(f"rate [nats per {unit}]")
     panel.set_xlabel("latent dimension, by rate")
     panel.set_xlim(-0.7, n - 0.3)
     tidy(panel)
@@ -217,8 +254,14 @@ def probes_numbers(model: ModelResults) -> pd.DataFrame:
 
 
 @themed
-def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison) -> Figure:
-    """Distortion, rate, PSNR against PCA and active dimensions of all models."""
+def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison, *, unit: str = "image") -> Figure:
+    """Distortion, rate, PSNR against PCA and active dimensions of all models.
+
+    Args:
+        models: Of the study.
+        comparison: Of the models.
+        unit: What they see: "image" or "tile".
+    """
     figure, axes = new_figure(9.0, 3.1, 1, 4)
     at = np.arange(len(models))
     names = [plain(model.name, 24) for model in models]
@@ -227,7 +270,7 @@ def models_side_by_side(models: Sequence[ModelResults], comparison: Comparison) 
         axes[0, :2], (("distortion_nats", "distortion"), ("rate_nats", "rate")), strict=True
     ):
         _part_dots(panel, models, column)
-        panel.set_title(f"{text} [nats per image]", fontsize=8.5)
+        panel.set_title(f"{text} [nats per {unit}]", fontsize=8.5)
     _part_dots(axes[0, 2], models, "psnr_db")
     pca = [_metric(model, "test", "pca_psnr_db") for model in models]
     axes[0, 2].scatter(at, pca, marker="D", s=34, facecolor="none", edgecolor=ink(), linewidth=1.1, label="PCA, test")

@@ -24,6 +24,7 @@ from zatlas.report.findings.words import (
     unit_of,
 )
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
+from zatlas.results.levels import levels
 from zatlas.trust.evaluation import bits, relative_error, texture_kept
 from zatlas.trust.gains import GAINS, SHOWN_DB, gain_text, gain_verdict
 from zatlas.trust.uncertainty import difference_error
@@ -59,13 +60,13 @@ def reconstructions_between_sizes(results: StudyResults) -> Finding | None:
     ssim = [f"{metric(model, 'test', 'ssim'):.2f}" for model in models]
     text += f" (SSIM {listing(ssim)}). " if "nan" not in ssim else ". "
     if len(models) == 1:
-        text += f"The latent carries {number(metric(models[0], 'test', 'rate_nats'))} nats about an image."
+        text += _carried(models[0], unit_of(results))
         return Finding(
             section="reconstructions", question="How good are the reconstructions?", text=text, numbers=numbers
         )
     if results.is_by_size:
         question = "How do the reconstructions differ between latent sizes, and why?"
-        text += _from_small_to_large(models[0], models[-1], numbers) + _per_dimension(models, numbers)
+        text += _from_small_to_large(models[0], models[-1], numbers, unit_of(results)) + _per_dimension(models, numbers)
     else:
         question = "How do the reconstructions differ between the models?"
         text += " ".join(_against_first(results, models[0], other, numbers) for other in models[1:])
@@ -80,7 +81,7 @@ def _against_first(results: StudyResults, first: ModelResults, other: ModelResul
     own = own_options(results, other.name)
     words = f"Against {plain(first.name)}, {plain(other.name)}{f' ({own})' if own else ''} has "
     parts = [f"{signed(change['psnr_db'])} dB", f"{_nats(change['rate_nats'])} nats of rate"]
-    parts += [f"{_nats(change[name])} nats of distortion per image" for name in names[2:]]
+    parts += [f"{_nats(change[name])} nats of distortion per {unit_of(results)}" for name in names[2:]]
     doubt = 2 * difference_error(psnr_error(first), psnr_error(other))
     if math.isfinite(doubt) and abs(change["psnr_db"]) < doubt:
         return (
@@ -94,17 +95,32 @@ def _nats(value: float) -> str:
     return f"{'−' if value < 0 else '+'}{number(abs(value))}"
 
 
-def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict[str, Any]) -> str:
+def _carried(model: ModelResults, unit: str) -> str:
+    """What the latents of a model say about an image, and how that divides into levels."""
+    carried = f"{number(metric(model, 'test', 'rate_nats'))} nats about a test {unit}."
+    found = levels(model)
+    if not found:
+        return f"The latent carries {carried}"
+    z, *local = found
+    return (
+        f"All latents together carry {carried} "
+        f"About a validation {unit} z says {number(z.rate_nats)} nats, and the local latents of "
+        + listing([f"{one.name} cells {number(one.rate_nats)}" for one in local])
+        + "."
+    )
+
+
+def _from_small_to_large(small: ModelResults, large: ModelResults, numbers: dict[str, Any], unit: str) -> str:
     gain = metric(large, "test", "psnr_db") - metric(small, "test", "psnr_db")
     fall = metric(small, "test", "distortion_nats") - metric(large, "test", "distortion_nats")
     more = metric(large, "test", "rate_nats") - metric(small, "test", "rate_nats")
     numbers.update(psnr_gain_db=gain, distortion_fall_nats=fall, rate_rise_nats=more)
     words = (
         f"From {plain(small.name)} to {plain(large.name)} it changes by {signed(gain)} dB, "
-        f"and the distortion {'falls' if fall > 0 else 'rises'} by {number(abs(fall))} nats per image. "
+        f"and the distortion {'falls' if fall > 0 else 'rises'} by {number(abs(fall))} nats per {unit}. "
     )
     rates = (
-        "The rate, which is how much the latent says about an image, "
+        f"The rate, which is how much the latent says about {'a tile' if unit == 'tile' else 'an image'}, "
         f"goes from {number(metric(small, 'test', 'rate_nats'))} to {number(metric(large, 'test', 'rate_nats'))} nats"
     )
     if 0 < gain < 2 * difference_error(psnr_error(small), psnr_error(large)) and more > 0:

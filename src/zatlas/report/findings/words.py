@@ -127,7 +127,7 @@ def groups_of_test(results: StudyResults, model: ModelResults) -> str:
 
 def unit_of(results: StudyResults) -> str:
     """What a model sees: "tile" of an image, or "image"."""
-    return "tile" if results.data.is_tiled else "image"
+    return results.data.unit
 
 
 def exact_words(results: StudyResults, models: Sequence[ModelResults]) -> str:
