@@ -12,7 +12,7 @@ SOURCE = ROOT / "web" / "src"
 # From the ground up: a file imports from places above it in this list, or from its own; the places of a line are
 # in order too.
 ORDER = [
-    *("manifest.ts", "source.ts", "notebook.ts", "verdict.ts", "prior.ts"),
+    *("manifest.ts", "source.ts", "notebook.ts", "verdict.ts", "prior.ts", "levels.ts", "chance.ts"),
     "map/",
     *("pictures.ts", "atlas.ts"),
     *("colour.ts", "latent.ts"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from zatlas.atlas.drawing import images_of_draw, noise_of_draw
 from zatlas.explorer.bundle import onnx_export
 from zatlas.explorer.bundle.columns import Files
 from zatlas.explorer.bundle.model_part import networks
@@ -74,6 +75,22 @@ def test_networks_give_what_torch_gives(changes):
         assert found.shape == (n, channels, side, side)
         assert found.dtype == np.float32
         assert np.abs(found - images[:n]).max() < 1e-4
+
+
+def test_a_decoder_of_local_latents_takes_their_noise():
+    made = network(texture="local", widths=(4, 6, 8))
+    z = latents(made)
+    decoder = export_decoder(made, z, (0.0, 1.0))
+    assert decoder.inputs == ("z", "noise")
+    assert decoder.max_abs_difference < 1e-4
+    session = onnx_export._session(decoder.content)
+    for n, draw in ((1, 1), (5, 3)):
+        noise = noise_of_draw(made, draw).expand(n, -1).numpy()
+        (found,) = session.run(["image"], {"z": z[:n], "noise": noise})
+        assert np.abs(found - images_of_draw(made, z[:n], draw).numpy()).max() < 1e-4
+    both = np.stack([noise_of_draw(made, 1), noise_of_draw(made, 2)])
+    (found,) = session.run(["image"], {"z": z[[0, 0]], "noise": both})
+    assert np.abs(found[0] - found[1]).max() > 1e-3, "each row has its own noise"
 
 
 def test_bytes_are_the_same_each_time_and_hold_no_path():

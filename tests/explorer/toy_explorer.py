@@ -25,8 +25,12 @@ PORT = 8765
 ADDRESS = f"http://127.0.0.1:{PORT}"
 
 
-def toy_study(folder: Path, *, tile: int = 0) -> Study:
-    """Models z2 and z3 of 24 blobs of 16 px (or of tiles of four 40 x 56 px sections), trained for one epoch."""
+def toy_study(folder: Path, *, tile: int = 0, texture: str = "off") -> Study:
+    """Models z2 and z3 of 24 blobs of 16 px (or of tiles of four 40 x 56 px sections), trained for one epoch.
+
+    With local latents there is z2 alone.
+    """
+    dims, widths = ((2, 3), (4, 8)) if texture == "off" else ((2,), (4, 6, 8))
     rng = np.random.default_rng(0)
     shape = (4, 40, 56) if tile else (24, 16, 16)
     images = folder / "toy_images.npz"
@@ -36,16 +40,16 @@ def toy_study(folder: Path, *, tile: int = 0) -> Study:
         data=DataConfig(input=str(images)),
         split=SplitConfig(test_fraction=0.25),
         tiles=TilesConfig(tile=tile, sampler="by_pixel" if tile else "whole"),
-        model=ModelConfig(latent_dim=(2, 3), widths=(4, 8)),
+        model=ModelConfig(latent_dim=dims, widths=widths, texture=texture),
         train=TrainConfig(epochs=1, batch_size=8, threads=1),
         atlas=AtlasConfig(points=3, samples=4, examples=4, clusters=2),
     )
     return study(config, folder / "toy-study", until="train")
 
 
-def toy_finished(folder: Path) -> Study:
+def toy_finished(folder: Path, *, texture: str = "off") -> Study:
     """The same study with atlases and results, as far as the explorer needs them; without its report."""
-    made = toy_study(folder)
+    made = toy_study(folder, texture=texture)
     data = made.data()
     for name in made.names:
         embed_model(made, data, name, Talk())

@@ -3,6 +3,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { useApp } from "./app";
 import { KEYS } from "./keys";
+import { drawsTexture } from "./levels";
 
 export function Help({ onClose }: { onClose: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
@@ -24,6 +25,12 @@ export function Help({ onClose }: { onClose: () => void }) {
         and the decoder draws an image that nobody has taken: it carries a dashed frame and says so. The badge beside it tells
         whether training images lie near that place.
       </p>
+      {atlas.manifest.models.some(drawsTexture) && (
+        <p>
+          The fine details of what the decoder draws are drawn by chance and kept over sliders and paths. The button Another draw
+          puts other details of the same kind in their place: what changes then is chance, what stays is what the latent says.
+        </p>
+      )}
       <div class="key-tables">
         {KEYS.map(({ title, keys }) => (
           <section key={title}>

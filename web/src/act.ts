@@ -2,6 +2,7 @@
 
 import type { App } from "./app";
 import type { Model } from "./atlas";
+import { MOST_DRAWS } from "./chance";
 import { latentOf } from "./atlas";
 import { blendNear, meanLatent, pcaInverse, pcaScores } from "./latent";
 import { rowsOfStep, rowsWhere } from "./recipe";
@@ -21,6 +22,16 @@ export function inspect(app: App, row: number | null, gesture = ""): void {
 
 export function steer(app: App, z: number[], origin: Origin, gesture = ""): void {
   app.store.set({ z: withLocked(app, z), origin }, gesture);
+}
+
+/** The next draw of texture, for all pictures that are decoded. */
+export function drawAgain(app: App): void {
+  drawTexture(app, (app.store.get().draw % MOST_DRAWS) + 1);
+}
+
+export function drawTexture(app: App, draw: number): void {
+  app.store.set({ draw });
+  app.announce(`texture of draw ${draw}`);
 }
 
 /** Locked dimensions stay where they are, wherever else the latent goes. */

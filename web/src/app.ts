@@ -6,6 +6,7 @@ import type { Atlas, Column, Model } from "./atlas";
 import { meets, textOf } from "./atlas";
 import type { Frames } from "./decoder";
 import { Decoder, NewestWins } from "./decoder";
+import { drawsTexture } from "./levels";
 import { support, type Support } from "./latent";
 import type { ModelInfo } from "./manifest";
 import type { Filter, KeptSelection, State } from "./store";
@@ -197,7 +198,9 @@ export interface Decoded {
 /** Decoded pictures of latents, or the last ones until the new ones are there: no flicker, the newest latents win. */
 export function useDecoded(model: Model | null, latents: readonly ArrayLike<number>[] | null): Decoded {
   const app = useApp();
-  const [result, setResult] = useState<Decoded & { model: Model | null }>({ frames: null, shown: null, error: "", isBusy: false, model: null });
+  const chosen = usePart((state) => state.draw);
+  const draw = model !== null && drawsTexture(model.info) ? chosen : 1;
+  const [result, setResult] = useState<Decoded & { model: Model | null; draw: number }>({ frames: null, shown: null, error: "", isBusy: false, model: null, draw });
   const alive = useRef(true);
   useEffect(() => {
     alive.current = true;
@@ -207,22 +210,22 @@ export function useDecoded(model: Model | null, latents: readonly ArrayLike<numb
   }, []);
   const queue = useMemo(
     () =>
-      new NewestWins<{ model: Model; latents: readonly ArrayLike<number>[] }>(async (item) => {
-        const next = await decodeOrSay(app, item.model, item.latents);
-        if (alive.current) setResult({ ...next, model: item.model });
+      new NewestWins<{ model: Model; latents: readonly ArrayLike<number>[]; draw: number }>(async (item) => {
+        const next = await decodeOrSay(app, item.model, item.latents, item.draw);
+        if (alive.current) setResult({ ...next, model: item.model, draw: item.draw });
       }),
     [app],
   );
   useEffect(() => {
-    if (model !== null && latents !== null && latents.length > 0) queue.ask({ model, latents });
-  }, [model, latents, queue]);
+    if (model !== null && latents !== null && latents.length > 0) queue.ask({ model, latents, draw });
+  }, [model, latents, draw, queue]);
   if (model === null || latents === null || result.model !== model) return { frames: null, shown: null, error: "", isBusy: latents !== null };
-  return { ...result, isBusy: result.shown !== latents };
+  return { ...result, isBusy: result.shown !== latents || result.draw !== draw };
 }
 
-async function decodeOrSay(app: App, model: Model, latents: readonly ArrayLike<number>[]): Promise<Decoded> {
+async function decodeOrSay(app: App, model: Model, latents: readonly ArrayLike<number>[], draw: number): Promise<Decoded> {
   try {
-    return { frames: await app.decoder.decode(model.info, latents), shown: latents, error: "", isBusy: false };
+    return { frames: await app.decoder.decode(model.info, latents, draw), shown: latents, error: "", isBusy: false };
   } catch (error) {
     return { frames: null, shown: latents, error: error instanceof Error ? error.message : String(error), isBusy: false };
   }

@@ -67,6 +67,11 @@ export class Atlas {
     return new Atlas(source, manifest, names, columns, pictures(manifest.thumbnails), originals);
   }
 
+  /** What the model sees. */
+  get unit(): "tile" | "image" {
+    return this.manifest.images.is_tiled ? "tile" : "image";
+  }
+
   /** A model with its columns; read once, then kept. */
   model(name: string): Promise<Model> {
     let found = this.models.get(name);

@@ -1,7 +1,9 @@
 /** Latents to pictures: in the browser, or by Python (the local server, a notebook) when the network is too heavy for it. */
 
-import type { Manifest, ModelInfo, NetInfo } from "./manifest";
-import type { Answer, Request } from "./decoder.worker";
+import { textureNoise } from "./chance";
+import { drawsTexture } from "./levels";
+import type { BundleFile, Manifest, ModelInfo, NetInfo } from "./manifest";
+import type { Answer, Input, Request } from "./decoder.worker";
 import NetWorker from "./decoder.worker?worker&inline";
 import type { Source } from "./source";
 
@@ -11,6 +13,8 @@ export interface Frames {
   n: number;
   channels: number;
   side: number;
+  /** Number of the draw that their texture comes from; 0 where the model draws none. */
+  draw: number;
 }
 
 export class DecodeError extends Error {}
@@ -26,7 +30,7 @@ class Engine {
 
   constructor(private readonly source: Source) {}
 
-  async run(net: string, file: NetInfo, input: Float32Array<ArrayBuffer>, shape: number[]) {
+  async run(net: string, file: NetInfo, inputs: Input[]) {
     const worker = await (this.worker ??= this.start());
     let opening = this.open.get(net);
     if (opening === undefined) {
@@ -37,7 +41,7 @@ class Engine {
       opening.catch(() => this.open.delete(net));
     }
     await opening;
-    return this.ask(worker, { kind: "run", net, input, shape }, [input.buffer]);
+    return this.ask(worker, { kind: "run", net, inputs }, inputs.map(({ data }) => data.buffer));
   }
 
   stop(): void {
@@ -83,6 +87,7 @@ export class Decoder {
   private readonly engine: Engine;
   /** Milliseconds that the last pictures took, and how many there were. */
   lastMs = 0;
+  private lastNoise: { key: string; values: Promise<Float32Array> } | null = null;
 
   constructor(
     private readonly source: Source,
@@ -107,24 +112,25 @@ export class Decoder {
     return model.decoder?.live === "live";
   }
 
-  async decode(model: ModelInfo, latents: readonly ArrayLike<number>[]): Promise<Frames> {
+  /** Pictures of latents; all of them have the texture of one draw, where the model draws texture. */
+  async decode(model: ModelInfo, latents: readonly ArrayLike<number>[], draw = 1): Promise<Frames> {
     const where = this.runsIn(model);
     if (where.kind === "none") throw new DecodeError(where.why);
     const d = model.latent_dim;
     const input = new Float32Array(latents.length * d);
     latents.forEach((z, i) => input.set(Array.from(z).slice(0, d), i * d));
     const begin = performance.now();
-    const data = where.kind === "browser" ? await this.inBrowser(model, input, latents.length) : await this.byPython(model, latents);
+    const data = where.kind === "browser" ? await this.inBrowser(model, input, latents.length, draw) : await this.byPython(model, latents, draw);
     this.lastMs = performance.now() - begin;
     const { channels, side_px: side } = this.manifest.images;
-    return { data, n: latents.length, channels, side };
+    return { data, n: latents.length, channels, side, draw: drawsTexture(model) ? draw : 0 };
   }
 
   /** Posterior mean and log-variance of an image on the network's grey scale, (c, h, w). */
   async encode(model: ModelInfo, image: Float32Array<ArrayBuffer>): Promise<{ mean: Float32Array; logVar: Float32Array }> {
     if (model.encoder === null) throw new DecodeError("this atlas holds no encoder for this model");
     const { channels, side_px: side } = this.manifest.images;
-    const { outputs } = await this.engine.run(`${model.name}/encoder`, model.encoder, image, [1, channels, side, side]);
+    const { outputs } = await this.engine.run(`${model.name}/encoder`, model.encoder, [{ data: image, shape: [1, channels, side, side] }]);
     return { mean: outputs.mean.data, logVar: outputs.log_var.data };
   }
 
@@ -132,14 +138,33 @@ export class Decoder {
     this.engine.stop();
   }
 
-  private async inBrowser(model: ModelInfo, input: Float32Array<ArrayBuffer>, n: number): Promise<Float32Array> {
-    const { outputs } = await this.engine.run(`${model.name}/decoder`, model.decoder as NetInfo, input, [n, model.latent_dim]);
+  private async inBrowser(model: ModelInfo, input: Float32Array<ArrayBuffer>, n: number, draw: number): Promise<Float32Array> {
+    const net = model.decoder as NetInfo;
+    const inputs: Input[] = [{ data: input, shape: [n, model.latent_dim] }];
+    if (net.noise !== undefined) {
+      const one = await this.noise(net.noise, draw);
+      const each = new Float32Array(n * one.length);
+      for (let i = 0; i < n; i++) each.set(one, i * one.length);
+      inputs.push({ data: each, shape: [n, one.length] });
+    }
+    const { outputs } = await this.engine.run(`${model.name}/decoder`, net, inputs);
     return outputs.image.data;
   }
 
-  private async byPython(model: ModelInfo, latents: readonly ArrayLike<number>[]): Promise<Float32Array> {
+  /** The noise of a draw; that of draw 1 is in the bundle. */
+  private noise(kept: BundleFile, draw: number): Promise<Float32Array> {
+    const key = `${kept.path} ${draw}`;
+    if (this.lastNoise?.key !== key) {
+      const values = draw === 1 ? this.source.read(`data/${kept.path}`).then((bytes) => new Float32Array(bytes)) : Promise.resolve(textureNoise(draw, kept.shape[0]));
+      this.lastNoise = { key, values };
+      values.catch(() => (this.lastNoise = null));
+    }
+    return this.lastNoise.values;
+  }
+
+  private async byPython(model: ModelInfo, latents: readonly ArrayLike<number>[], draw: number): Promise<Float32Array> {
     if (this.source.decode === undefined) throw new DecodeError("there is no Python here that could decode");
-    return this.source.decode(model.name, latents.map((z) => Array.from(z)));
+    return this.source.decode(model.name, latents.map((z) => Array.from(z)), draw);
   }
 }
 

@@ -5,7 +5,13 @@ import * as ort from "onnxruntime-web/wasm";
 export type Request =
   | { id: number; kind: "start"; wasm: ArrayBuffer }
   | { id: number; kind: "open"; net: string; bytes: ArrayBuffer }
-  | { id: number; kind: "run"; net: string; input: Float32Array<ArrayBuffer>; shape: number[] };
+  | { id: number; kind: "run"; net: string; inputs: Input[] };
+
+/** One for each input of the network, in its order. */
+export interface Input {
+  data: Float32Array<ArrayBuffer>;
+  shape: number[];
+}
 
 export type Answer =
   | { id: number; ok: true; outputs: Record<string, { data: Float32Array<ArrayBuffer>; dims: readonly number[] }>; ms: number }
@@ -38,8 +44,8 @@ async function handle(request: Request): Promise<Record<string, { data: Float32A
   }
   const session = sessions.get(request.net);
   if (session === undefined) throw new Error(`the network ${request.net} is not open`);
-  const input = new ort.Tensor("float32", request.input, request.shape);
-  const results = await session.run({ [session.inputNames[0]]: input });
+  const inputs = request.inputs.map(({ data, shape }, i) => [session.inputNames[i], new ort.Tensor("float32", data, shape)] as const);
+  const results = await session.run(Object.fromEntries(inputs));
   const outputs: Record<string, { data: Float32Array<ArrayBuffer>; dims: readonly number[] }> = {};
   for (const [name, tensor] of Object.entries(results)) {
     outputs[name] = { data: Float32Array.from(tensor.data as Float32Array), dims: tensor.dims };

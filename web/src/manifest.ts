@@ -82,6 +82,8 @@ export interface NetInfo {
   words: string;
   max_abs_difference: number;
   n_checked: number;
+  /** Of a decoder that draws texture: the noise of draw 1. */
+  noise?: BundleFile;
 }
 
 export interface SupportInfo {
@@ -108,6 +110,8 @@ export interface ModelInfo {
   likelihood: string;
   /** "standard", "mixture", "vamp" or "flow"; missing in bundles of 0.1.0, which knew the first alone. */
   prior?: string;
+  /** Of a model with local latents: how many, and what each level says about an image (side 0: z). */
+  local?: { n_values: number; levels: { side: number; rate_nats: number }[] } | null;
   beta: number;
   effective_beta: number | null;
   n_parameters: number;

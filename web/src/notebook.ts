@@ -45,8 +45,8 @@ export class NotebookSource implements Source {
     return (await this.ask({ kind: "read", path }, `${path} is not in this atlas`)).bytes;
   }
 
-  async decode(model: string, latents: number[][]): Promise<Float32Array> {
-    return new Float32Array((await this.ask({ kind: "decode", model, z: latents }, "Python could not decode")).bytes);
+  async decode(model: string, latents: number[][], draw = 1): Promise<Float32Array> {
+    return new Float32Array((await this.ask({ kind: "decode", model, z: latents, draw }, "Python could not decode")).bytes);
   }
 
   async image(row: number): Promise<Blob> {

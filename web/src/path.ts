@@ -3,7 +3,8 @@
 import type { App } from "./app";
 import type { Model } from "./atlas";
 import { latentOf } from "./atlas";
-import type { StudyPath } from "./manifest";
+import { decodedWord } from "./levels";
+import type { ModelInfo, StudyPath } from "./manifest";
 import type { Neighbour, Support } from "./latent";
 import { distanceBetween, graphPath, interpolate, nearest, resample } from "./latent";
 import type { PathState } from "./store";
@@ -135,8 +136,8 @@ export function supportCount(stops: readonly Stop[]): string {
   return `${between.length} ${between.length === 1 ? "picture" : "pictures"} in between: ${said.join(", ")}.`;
 }
 
-export function nameOfStop(stop: Stop, last: number): string {
-  if (stop.index === 0) return "A, reconstruction";
-  if (stop.index === last) return "B, reconstruction";
+export function nameOfStop(model: ModelInfo, stop: Stop, last: number): string {
+  if (stop.index === 0) return `A, ${decodedWord(model)}`;
+  if (stop.index === last) return `B, ${decodedWord(model)}`;
   return `t = ${stop.t.toFixed(stop.t * 100 === Math.round(stop.t * 100) ? 2 : 3)}`;
 }

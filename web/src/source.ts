@@ -11,8 +11,8 @@ export interface Source {
   readonly kind: "http" | "inline" | "notebook";
   /** The bytes of a file, by its path relative to the page, such as `data/manifest.json`. */
   read(path: string): Promise<ArrayBuffer>;
-  /** Images on the network's grey scale, one after the other. */
-  decode?(model: string, latents: number[][]): Promise<Float32Array>;
+  /** Images on the network's grey scale, one after the other, with the texture of a draw. */
+  decode?(model: string, latents: number[][], draw: number): Promise<Float32Array>;
   /** An image, or a tile, at its full resolution. */
   image?(row: number): Promise<Blob>;
   place?(row: number): Promise<Place>;
@@ -30,11 +30,11 @@ export class HttpSource implements Source {
     return answer.arrayBuffer();
   }
 
-  async decode(model: string, latents: number[][]): Promise<Float32Array> {
+  async decode(model: string, latents: number[][], draw = 1): Promise<Float32Array> {
     const answer = await ask("api/decode", "the server could not decode", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ model, z: latents }),
+      body: JSON.stringify({ model, z: latents, draw }),
     });
     return new Float32Array(await answer.arrayBuffer());
   }

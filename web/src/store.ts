@@ -83,6 +83,8 @@ export interface State {
   steer: SteerMode;
   direction: Direction | null;
   path: PathState;
+  /** Number of the draw that textures come from; 1 is that of the report. */
+  draw: number;
 }
 
 export const INITIAL: State = {
@@ -110,6 +112,7 @@ export const INITIAL: State = {
   steer: "z",
   direction: null,
   path: { a: null, b: null, kind: "straight", frames: 7, walk: "" },
+  draw: 1,
 };
 
 /** Changes of these alone are not steps to undo: they are where one looks, not what one did. */

@@ -2,6 +2,7 @@
 
 import type { State } from "./store";
 import { INITIAL, TABS } from "./store";
+import { MOST_DRAWS } from "./chance";
 import { fromBase64 } from "./source";
 
 const VERSION = "1";
@@ -94,6 +95,7 @@ function isLike(value: unknown, pattern: unknown, key: string): boolean {
   if (key === "theme") return ["system", "light", "dark"].includes(value as string);
   if (key === "tool") return ["pan", "lasso", "box", "probe"].includes(value as string);
   if (key === "steer") return ["z", "pc", "class"].includes(value as string);
+  if (key === "draw") return isRow(value) && value >= 1 && value <= MOST_DRAWS;
   if (key === "axes") return Array.isArray(value) && value.length === 2 && value.every(isRow);
   if (key === "locked") return Array.isArray(value) && value.every(isRow);
   if (key === "regions") return Array.isArray(value) && value.every((item) => isSelection(item) && typeof (item as unknown as { name: unknown }).name === "string");

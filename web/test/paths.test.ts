@@ -59,10 +59,13 @@ test("counts of support in words", () => {
 
 test("names of stops", () => {
   const stop = (index: number, t: number) => ({ index, t }) as Stop;
-  expect(nameOfStop(stop(0, 0), 8)).toBe("A, reconstruction");
-  expect(nameOfStop(stop(8, 1), 8)).toBe("B, reconstruction");
-  expect(nameOfStop(stop(2, 0.25), 8)).toBe("t = 0.25");
-  expect(nameOfStop(stop(1, 0.125), 8)).toBe("t = 0.125");
+  const { info } = model;
+  expect(nameOfStop(info, stop(0, 0), 8)).toBe("A, reconstruction");
+  expect(nameOfStop(info, stop(8, 1), 8)).toBe("B, reconstruction");
+  expect(nameOfStop(info, stop(2, 0.25), 8)).toBe("t = 0.25");
+  expect(nameOfStop(info, stop(1, 0.125), 8)).toBe("t = 0.125");
+  const drawn = { ...info, local: { n_values: 8, levels: [] } };
+  expect(nameOfStop(drawn, stop(8, 1), 8)).toBe("B, image of its z");
 });
 
 test("names are found by their beginning first, at most 50", () => {

@@ -75,7 +75,7 @@ test("what cannot be repeated is given as rows", () => {
 test("a path is asked of the atlas and decoded", () => {
   const code = pythonPath(fakeApp(), { a: 5, b: 2, kind: "spherical", frames: 9, walk: "" });
   expect(code).toContain('path = atlas.path((5, 2), points=9, kind="spherical")');
-  expect(code).toContain("pictures = vae.decode(z)");
+  expect(code).toContain("pictures = vae.decode(z)  #");
   expect(code).toContain(`# A: ${HOSTILE}`);
 });
 

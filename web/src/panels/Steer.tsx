@@ -4,6 +4,7 @@ import { useApp, useModel, usePart } from "../app";
 import { steer } from "../act";
 import type { Model } from "../atlas";
 import { meanLatent } from "../latent";
+import { drawsTexture } from "../levels";
 import type { SteerMode } from "../store";
 import { ClassDifference } from "./steer/ClassDifference";
 import { ComponentSliders } from "./steer/ComponentSliders";
@@ -44,11 +45,16 @@ export function Steer() {
 function ResetButtons({ model }: { model: Model }) {
   const app = useApp();
   const origin = usePart((state) => state.origin);
+  const draw = usePart((state) => state.draw);
   const start = startOf(origin);
-  const reset = () => steer(app, startLatent(model, origin), start.kind === "image" ? start : { kind: "mean" });
+  const isThere = (origin.kind === "image" || origin.kind === "mean") && (draw === 1 || !drawsTexture(model.info));
+  const reset = () => {
+    app.store.set({ draw: 1 }, "reset");
+    steer(app, startLatent(model, origin), start.kind === "image" ? start : { kind: "mean" }, "reset");
+  };
   return (
     <span class="row">
-      <button type="button" data-reset-steer disabled={origin.kind === "image" || origin.kind === "mean"} onClick={reset} title="Back to where the sliders started (R)">
+      <button type="button" data-reset-steer disabled={isThere} onClick={reset} title="Back to where the sliders started (R)">
         {start.kind === "image" ? "Back to the image" : "Reset"}
       </button>
       <button type="button" disabled={origin.kind === "mean"} onClick={() => steer(app, meanLatent(model), { kind: "mean" })} title="The mean of all latents">

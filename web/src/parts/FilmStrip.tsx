@@ -73,7 +73,7 @@ interface CellProps {
 }
 
 function StopCell({ model, stop, last, frames, isStale, isCurrent, onPick }: CellProps) {
-  const title = nameOfStop(stop, last);
+  const title = nameOfStop(model.info, stop, last);
   const shown = frames !== null && stop.index < frames.n ? frames : null;
   return (
     <li class={`film-cell ${isCurrent ? "current" : ""}`} data-stop={stop.index}>

@@ -3,6 +3,7 @@
 import type { App } from "../app";
 import type { Model } from "../atlas";
 import type { Frames } from "../decoder";
+import { DRAWN } from "../levels";
 import { GENERATED } from "../parts/GeneratedImage";
 import { paintCell, paintFrame } from "../parts/pixels";
 import { supportWords } from "../parts/SupportBadge";
@@ -79,7 +80,7 @@ async function realCell({ app }: Film, row: number, title: string): Promise<Draw
   };
 }
 
-async function stopCell({ app, frames }: Film, stop: Stop, last: number): Promise<Drawing> {
+async function stopCell({ app, model, frames }: Film, stop: Stop, last: number): Promise<Drawing> {
   const canvas = document.createElement("canvas");
   paintFrame(canvas, frames, stop.index, app.atlas.manifest.images.display);
   const near = stop.nearest ? await realPicture(app, stop.nearest.row, false) : null;
@@ -87,7 +88,7 @@ async function stopCell({ app, frames }: Film, stop: Stop, last: number): Promis
   return {
     height: top + 22 + (stop.nearest ? NEAREST + 4 : 0),
     draw: (context) => {
-      label(context, nameOfStop(stop, last), 12, true);
+      label(context, nameOfStop(model.info, stop, last), 12, true);
       place(context, canvas, 0, 18, CELL);
       stampGenerated(context, 0, 18 + CELL, CELL);
       label(context, `${SIGNS[stop.support.level]} ${supportWords(stop.support)}`, top + 12);
@@ -159,12 +160,17 @@ export function filmGif(film: Film, delayMs: number): Uint8Array<ArrayBuffer> {
   return gif([...there, ...there.slice(1, -1).reverse()], width, height);
 }
 
-function gifWords({ app, model }: Film): string[] {
+function gifWords({ app, model, frames }: Film): string[] {
   const { manifest } = app.atlas;
-  return [`model ${model.info.name} · atlas ${manifest.atlas_hash.slice(0, 12)} · zatlas ${manifest.zatlas}`];
+  return [...drawnWords(frames), `model ${model.info.name} · atlas ${manifest.atlas_hash.slice(0, 12)} · zatlas ${manifest.zatlas}`];
 }
 
-function gifFrame({ app, frames, stops }: Film, stop: Stop, words: string[], width: number, height: number): Uint8ClampedArray {
+/** That texture is drawn, and which draw it is. */
+function drawnWords(frames: Frames): string[] {
+  return frames.draw > 0 ? [`${DRAWN} (draw ${frames.draw})`] : [];
+}
+
+function gifFrame({ app, model, frames, stops }: Film, stop: Stop, words: string[], width: number, height: number): Uint8ClampedArray {
   const { canvas, context } = sheet(width, height, 1);
   const picture = document.createElement("canvas");
   paintFrame(picture, frames, stop.index, app.atlas.manifest.images.display);
@@ -177,7 +183,7 @@ function gifFrame({ app, frames, stops }: Film, stop: Stop, words: string[], wid
   context.fillText(fitted(context, GENERATED, width - 8), width / 2, width + 15);
   context.textAlign = "left";
   context.fillStyle = "#222";
-  const first = `${nameOfStop(stop, stops.length - 1)} · ${supportWords(stop.support)}`;
+  const first = `${nameOfStop(model.info, stop, stops.length - 1)} · ${supportWords(stop.support)}`;
   const ends = `${app.atlas.names[stops[0].row ?? 0]} → ${app.atlas.names[stops[stops.length - 1].row ?? 0]}`;
   context.font = `600 12px ${FONT}`;
   context.fillText(fitted(context, first, width - 16), 8, width + 40);
@@ -217,9 +223,9 @@ export function filmHeading({ app, stops, title }: Film): string {
   return title === "" ? ends : `${title}, lowest to highest: ${ends}`;
 }
 
-function wordsOf({ stops, note, kind }: Film): string {
+function wordsOf({ frames, stops, note, kind }: Film): string {
   const path = { straight: "Straight path through latent space.", spherical: "Spherical path through latent space.", graph: "Path along nearest neighbours." }[kind] ?? "";
-  return [`${GENERATED}: every picture with a dark band.`, path, supportCount(stops), "Small: the nearest real image and its distance in latent space.", note && `${note}.`].filter(Boolean).join(" ");
+  return [`${GENERATED}: every picture with a dark band.`, ...drawnWords(frames).map((words) => `${words}.`), path, supportCount(stops), "Small: the nearest real image and its distance in latent space.", note && `${note}.`].filter(Boolean).join(" ");
 }
 
 function sheet(width: number, height: number, scale: number): { canvas: HTMLCanvasElement; context: CanvasRenderingContext2D } {

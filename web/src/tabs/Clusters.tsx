@@ -8,6 +8,7 @@ import { ClusterCard } from "./clusters/Card";
 import { useClusterNames } from "../clusterNames";
 import { silhouetteWords, stabilityWords } from "./clusters/words";
 import { clusterTitle, clusterWord } from "../verdict";
+import { AnotherDraw } from "../parts/AnotherDraw";
 import { countText, Facts, fixed, imageCount, Loading, TabPage } from "./common";
 
 export function Clusters() {
@@ -48,6 +49,7 @@ function Loaded({ model, title }: { model: Model; title: string }) {
         least, and by three times the square root of the number expected from the {word}’s size. Images of one group resemble each other, so this is
         a description and not a test.
       </p>
+      <AnotherDraw model={model.info} hasWords />
       <div class="cluster-cards">
         {clusters.items.map((item) => (
           <ClusterCard key={item.cluster} model={model} item={item} colour={colours.get(item.cluster) ?? css(OTHER)} />

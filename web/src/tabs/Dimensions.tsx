@@ -3,8 +3,11 @@
 import { useState } from "preact/hooks";
 import { useApp, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
+import { levelName, levelsOf } from "../levels";
+import type { ModelInfo } from "../manifest";
+import { AnotherDraw } from "../parts/AnotherDraw";
 import { rateReference } from "../prior";
-import { countText, Facts, fixed, Loading, percent, Section, TabPage } from "./common";
+import { countText, type Fact, Facts, fixed, Loading, percent, Section, TabPage } from "./common";
 import { DimensionCard } from "./dimensions/Card";
 import { HeatTable } from "./dimensions/HeatTable";
 import { byRate, type TraversalBase } from "./dimensions/order";
@@ -20,6 +23,8 @@ export function Dimensions() {
 function Loaded({ model }: { model: Model }) {
   const [base, setBase] = useState<TraversalBase>("mean");
   const [shown, setShown] = useState(FIRST);
+  const { atlas } = useApp();
+  const levels = levelsOf(model.info);
   const ordered = byRate(model.info.dimensions);
   const active = ordered.filter((dimension) => dimension.is_active);
   const total = ordered.reduce((sum, dimension) => sum + dimension.rate_nats, 0);
@@ -30,7 +35,8 @@ function Loaded({ model }: { model: Model }) {
         facts={[
           ["Latent dimensions", countText(model.d)],
           ["In use", `${active.length} of ${model.d}`],
-          ["Rate", `${fixed(total, 1)} nats per image, ${percent(total > 0 ? first / total : 0)} of it in the first ${Math.min(3, active.length)}`],
+          [levels.length > 0 ? "Rate of z" : "Rate", `${fixed(total, 1)} nats per ${atlas.unit}, ${percent(total > 0 ? first / total : 0)} of it in the first ${Math.min(3, active.length)}`],
+          ...localFacts(model.info, atlas.unit),
         ]}
       />
       <Section
@@ -40,6 +46,7 @@ function Loaded({ model }: { model: Model }) {
         <HeatTable model={model} ordered={ordered} />
       </Section>
       <Section title="What each dimension changes" note="Seven decoded pictures from two standard deviations below the mean of the data to two above it; nothing else in the latent changes.">
+        <AnotherDraw model={model.info} hasWords />
         <BaseSwitch base={base} setBase={setBase} />
         {active.length === 0 && <p class="message">No dimension is in use: the model says nothing about its images. A lower beta keeps more.</p>}
         <div class="dimension-cards">
@@ -55,6 +62,14 @@ function Loaded({ model }: { model: Model }) {
       </Section>
     </TabPage>
   );
+}
+
+/** What local latents say beside z: one number for each of their maps. */
+function localFacts(info: ModelInfo, unit: string): Fact[] {
+  const [z, ...maps] = levelsOf(info);
+  if (z === undefined) return [];
+  const each = maps.map(({ side, rate_nats }) => `${fixed(rate_nats, 1)} nats on ${levelName(side)} cells`);
+  return [["Rate of local latents", `${each.join(", ")}, about a validation ${unit} (z: ${fixed(z.rate_nats, 1)} nats)`]];
 }
 
 function BaseSwitch({ base, setBase }: { base: TraversalBase; setBase: (base: TraversalBase) => void }) {

@@ -5,6 +5,7 @@ import { steer } from "../act";
 import { useApp, useDecoded, useModel, usePart } from "../app";
 import type { Model } from "../atlas";
 import type { StudyPath } from "../manifest";
+import { AnotherDraw } from "../parts/AnotherDraw";
 import { FilmStrip } from "../parts/FilmStrip";
 import { ordinal } from "../parts/SupportBadge";
 import { MapPanel } from "../panels/MapPanel";
@@ -119,6 +120,7 @@ function useCurrent(stops: Stop[]): [number, (index: number) => void] {
 function AllPaths({ model, path, onOpen }: { model: Model; path: PathState; onOpen: (studyPath: StudyPath) => void }) {
   return (
     <>
+      <AnotherDraw model={model.info} hasWords />
       {axisPaths(model.info.walks).map((studyPath) => (
         <StackedPath key={`${model.info.name} ${studyPath.name}`} {...{ model, path, studyPath, onOpen }} />
       ))}

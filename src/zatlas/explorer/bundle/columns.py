@@ -42,6 +42,7 @@ _TITLES: Mapping[str, tuple[str, str, str]] = {
     "cluster": ("Cluster", "", "region of the latent space by k-means, 0 the largest"),
     "distortion_nats": ("Distortion", "nats", "how badly the model reconstructs the image; lower is better"),
     "rate_nats": ("Rate", "nats", "how much the model says about the image"),
+    "local_rate_nats": ("Rate of local latents", "nats", "how much of the rate is that of local latents"),
     "psnr_db": ("PSNR", "dB", "how well the model reconstructs the image; higher is better"),
 }
 

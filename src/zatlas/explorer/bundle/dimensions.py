@@ -41,13 +41,14 @@ def described(atlas: Atlas) -> list[Described]:
 _NONE = np.zeros(0, np.int64)
 
 
-def dimensions(atlas: Atlas, results: ModelResults, columns: list[Described]) -> list[dict[str, Any]]:
+def dimensions(atlas: Atlas, results: ModelResults, columns: list[Described], unit: str) -> list[dict[str, Any]]:
     """The manifest's entries of all dimensions.
 
     Args:
         atlas: The atlas of the model.
         results: Rates, and which dimensions are active.
         columns: What correlations are taken with; the part of the split is left out.
+        unit: What the model sees: "image" or "tile".
     """
     mean = atlas.mean.astype(np.float64)
     sd = aggregate_sd(atlas.mean, atlas.log_var)
@@ -57,7 +58,7 @@ def dimensions(atlas: Atlas, results: ModelResults, columns: list[Described]) ->
             "dim": j, "rate_nats": float(results.rate_per_dim[j]), "is_active": bool(results.is_active[j]),
             "mean": float(mean[:, j].mean()), "sd": float(sd[j]), "min": float(mean[:, j].min()),
             "max": float(mean[:, j].max()), "histogram": _histogram(mean[:, j]),
-            "reason": _reason(float(results.rate_per_dim[j]), bool(results.is_active[j])),
+            "reason": _reason(float(results.rate_per_dim[j]), bool(results.is_active[j]), unit),
             "correlations": correlations[j],
         }
         for j in range(atlas.latent_dim)
@@ -69,10 +70,10 @@ def _histogram(values: np.ndarray) -> dict[str, Any]:
     return {"low": low, "high": high, "counts": [int(count) for count in counts]}
 
 
-def _reason(rate_nats: float, is_active: bool) -> str:
+def _reason(rate_nats: float, is_active: bool, unit: str) -> str:
     if is_active:
         return ""
-    return f"its rate is {rate_nats:.3f} nats per image: the model does not use it"
+    return f"its rate is {rate_nats:.3f} nats per {unit}: the model does not use it"
 
 
 def _correlations(mean: np.ndarray, columns: list[Described]) -> list[list[dict[str, Any]]]:

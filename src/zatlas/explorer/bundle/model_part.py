@@ -19,6 +19,7 @@ from zatlas.explorer.bundle.columns import Files, category_column, clean, number
 from zatlas.explorer.bundle.dimensions import Described, described, dimensions, support_entry
 from zatlas.model.network import Network
 from zatlas.results.kinds import Gallery, ModelResults
+from zatlas.results.levels import levels
 from zatlas.trust import support
 from zatlas.trust.associations import expected_counts
 
@@ -30,16 +31,17 @@ _MOST_AXES = 10
 _MOST_COUNTED = 30
 _PCA = "pca"
 """The map that is made here, because the page turns places on it back to latents by the components in the manifest."""
-_NUMBERS = ("distortion_nats", "rate_nats", "psnr_db")
+_NUMBERS = ("distortion_nats", "rate_nats", "local_rate_nats", "psnr_db")
 
 
-def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, Any]:
+def model_part(files: Files, atlas: Atlas, results: ModelResults, *, unit: str = "image") -> dict[str, Any]:
     """Write the columns of one model; returns its entry of the manifest, without the networks.
 
     Args:
         files: Where to; in a folder named after the model.
         atlas: The model's atlas.
         results: The model's results.
+        unit: What the model sees: "image" or "tile".
     """
     name, about = results.name, described(atlas)
     near = support.neighbours(atlas.mean)
@@ -50,6 +52,7 @@ def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, A
         "name": name, "latent_dim": atlas.latent_dim, "likelihood": results.likelihood, "prior": results.prior,
         "beta": float(results.beta),
         "effective_beta": plain(float(results.effective_beta)), "n_parameters": int(results.n_parameters),
+        "local": _local(results),
         "mean": files.array(f"{name}/mean", atlas.mean, "f32"),
         "log_var": files.array(f"{name}/log_var", atlas.log_var, "f32"),
         "columns": _columns(files, name, atlas, near, kept),
@@ -63,7 +66,7 @@ def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, A
             "distances": files.array(f"{name}/knn_distances", near.distances, "f32"),
         },
         "support": support_entry(support.support(atlas.mean, is_training, np.asarray(results.is_active, bool))),
-        "dimensions": dimensions(atlas, results, about),
+        "dimensions": dimensions(atlas, results, about, unit),
         "clusters": _clusters(atlas, results, about),
         "walks": [
             {key: plain(getattr(walk, key)) for key in ("name", "axis_kind", "start_row", "end_row", "note")}
@@ -73,6 +76,13 @@ def model_part(files: Files, atlas: Atlas, results: ModelResults) -> dict[str, A
         "history": {str(column): plain(values.tolist()) for column, values in results.history.items()},
         "mismatch": {key: plain(results.samples.mismatch.get(key)) for key in ("kl_nats", "auc")},
     }  # fmt: skip
+
+
+def _local(results: ModelResults) -> dict[str, Any] | None:
+    """How many local latents an image has, and what each level of latents says about one."""
+    if not results.n_local:
+        return None
+    return {"n_values": int(results.n_local), "levels": [plain(one._asdict()) for one in levels(results)]}
 
 
 def _is_training(atlas: Atlas) -> np.ndarray:
@@ -214,6 +224,7 @@ def networks(
     """
     import torch
 
+    from zatlas.atlas.drawing import noise_of_draw
     from zatlas.explorer.bundle.onnx_export import check_latents, export_decoder, export_encoder, write_net
 
     network.eval()
@@ -227,6 +238,8 @@ def networks(
     for kind, export in wanted.items():
         try:
             found[kind] = write_net(files, f"{name}/{kind}.onnx", export())
+            if kind == "decoder" and network.n_local:
+                found[kind]["noise"] = files.array(f"{name}/kept_noise", noise_of_draw(network, 1).numpy(), "f32")
         except ZatlasError as err:
             log.warning("no %s of %s in the explorer: %s", kind, name, err.what)
             say(f"warning: the {kind} of {name} is not in the explorer: {err.what}")

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from zatlas.atlas.drawing import noise_of_draw
 from zatlas.compute import one_thread_per_operator
 from zatlas.errors import ZatlasError
 from zatlas.explorer.bundle.columns import Files
@@ -78,6 +79,15 @@ class _Decode(nn.Module):
         return self.network.x_hat(z)
 
 
+class _Draw(nn.Module):
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor, noise: Tensor) -> Tensor:
+        return self.network.likelihood.mean(self.network.decode_with(z, noise))
+
+
 class _Encode(nn.Module):
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -100,6 +110,8 @@ def check_latents(mean: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray
 def export_decoder(network: Network, z: Float[np.ndarray, "m d"], limits: tuple[float, float]) -> Exported:
     """Input "z" (n, d), output "image" (n, c, h, w): the decoder's mean on the network's grey scale.
 
+    A network with local latents has a second input "noise" (n, l), from which they are drawn.
+
     Args:
         network: In evaluation mode, on the CPU.
         z: Latents to compare on.
@@ -108,10 +120,16 @@ def export_decoder(network: Network, z: Float[np.ndarray, "m d"], limits: tuple[
     Raises:
         ExportError: it cannot be exported, or differs from torch by 1e-4 of the display range or more.
     """
-    content = _exported(_Decode(network), z[:2], ("z",), ("image",))
-    difference = _difference(content, _Decode(network), z, scale=limits[1] - limits[0])
-    adds = multiply_adds(_Decode(network), torch.from_numpy(z[:1]))
-    return _checked(Exported(content, ("z",), ("image",), adds, difference, len(z)), "decoder")
+    names: tuple[str, ...] = ("z",)
+    rows: tuple[np.ndarray, ...] = (z,)
+    module: nn.Module = _Decode(network)
+    if network.n_local:
+        noises = torch.stack([noise_of_draw(network, 1 + row % 2) for row in range(len(z))])
+        names, rows, module = ("z", "noise"), (z, noises.numpy()), _Draw(network)
+    content = _exported(module, rows, names, ("image",))
+    difference = _difference(content, module, rows, scale=limits[1] - limits[0])
+    adds = multiply_adds(module, *(torch.from_numpy(values[:1]) for values in rows))
+    return _checked(Exported(content, names, ("image",), adds, difference, len(z)), "decoder")
 
 
 def export_encoder(network: Network, images: Float[np.ndarray, "m c h w"]) -> Exported:
@@ -124,8 +142,8 @@ def export_encoder(network: Network, images: Float[np.ndarray, "m c h w"]) -> Ex
     Raises:
         ExportError: it cannot be exported, or differs from torch by 1e-4 or more (of the largest value above 1).
     """
-    content = _exported(_Encode(network), images[:2], ("image",), ("mean", "log_var"))
-    difference = _difference(content, _Encode(network), images, scale=0.0)
+    content = _exported(_Encode(network), (images,), ("image",), ("mean", "log_var"))
+    difference = _difference(content, _Encode(network), (images,), scale=0.0)
     adds = multiply_adds(_Encode(network), torch.from_numpy(images[:1]))
     return _checked(Exported(content, ("image",), ("mean", "log_var"), adds, difference, len(images)), "encoder")
 
@@ -181,14 +199,17 @@ def _table(make: Callable[..., Any], *args: Any, **options: Any) -> Any:
     return make(*args, **options)
 
 
-def _exported(module: nn.Module, example: np.ndarray, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> bytes:
+def _exported(
+    module: nn.Module, examples: tuple[np.ndarray, ...], inputs: tuple[str, ...], outputs: tuple[str, ...]
+) -> bytes:
     try:
         with _quiet(), _one_table(), torch.no_grad():
             # Two rows, so that torch does not take their number for a constant 1.
-            rows = torch.from_numpy(np.concatenate([example, example])[:2])
+            rows = tuple(torch.from_numpy(np.concatenate([example[:2], example[:2]])[:2]) for example in examples)
+            n_rows = torch.export.Dim("n")
             program = torch.onnx.export(
-                module.eval(), (rows,), dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
-                dynamic_shapes=({0: torch.export.Dim("n")},), verbose=False,
+                module.eval(), rows, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs,
+                dynamic_shapes=tuple({0: n_rows} for _ in rows), verbose=False,
             )  # fmt: skip
             if program is None:
                 raise ExportError("torch gave no ONNX program")
@@ -244,13 +265,13 @@ def _strip(model: Any) -> None:
     graph.name, graph.doc_string, model.doc_string = "zatlas", "", ""
 
 
-def _difference(content: bytes, module: nn.Module, rows: np.ndarray, *, scale: float) -> float:
+def _difference(content: bytes, module: nn.Module, rows: tuple[np.ndarray, ...], *, scale: float) -> float:
     """Largest absolute difference between onnxruntime and torch, on one thread each.
 
     Args:
         content: The ONNX file.
         module: What it was made from.
-        rows: Latents or images.
+        rows: Of each input.
         scale: What differences are divided by; 0 takes the largest value of each output, at least 1.
 
     Raises:
@@ -268,16 +289,15 @@ def _difference(content: bytes, module: nn.Module, rows: np.ndarray, *, scale: f
         ) from err
 
 
-def _largest_difference(session: Any, module: nn.Module, rows: np.ndarray, *, scale: float) -> float:
+def _largest_difference(session: Any, module: nn.Module, rows: tuple[np.ndarray, ...], *, scale: float) -> float:
     largest = 0.0
-    name = session.get_inputs()[0].name
-    for start in range(0, len(rows), _CHECK_BATCH):
-        part = np.ascontiguousarray(rows[start : start + _CHECK_BATCH])
+    names = [one.name for one in session.get_inputs()]
+    for start in range(0, len(rows[0]), _CHECK_BATCH):
+        parts = [np.ascontiguousarray(values[start : start + _CHECK_BATCH]) for values in rows]
         with one_thread_per_operator(), torch.inference_mode():
-            expected = module.eval()(torch.from_numpy(part))
-        both = zip(
-            session.run(None, {name: part}), expected if isinstance(expected, tuple) else (expected,), strict=True
-        )
+            expected = module.eval()(*map(torch.from_numpy, parts))
+        found_here = session.run(None, dict(zip(names, parts, strict=True)))
+        both = zip(found_here, expected if isinstance(expected, tuple) else (expected,), strict=True)
         for found, tensor in both:
             wanted = tensor.numpy()
             unit = scale or max(1.0, float(np.abs(wanted).max()))
@@ -296,8 +316,8 @@ def _session(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def multiply_adds(module: nn.Module, one: Float[Tensor, "..."]) -> int:
-    """Multiply-adds of the convolutions and linear layers of a module for one input (of a batch).
+def multiply_adds(module: nn.Module, *one: Float[Tensor, "..."]) -> int:
+    """Multiply-adds of the convolutions and linear layers of a module for one row of its inputs (of a batch).
 
     A convolution has one per output value, input channel of its group and pixel of its kernel; a transposed one per
     input value instead.
@@ -318,11 +338,11 @@ def multiply_adds(module: nn.Module, one: Float[Tensor, "..."]) -> int:
     handles = [layer.register_forward_hook(count) for layer in counted]
     try:
         with torch.inference_mode():
-            module.eval()(one)
+            module.eval()(*one)
     finally:
         for handle in handles:
             handle.remove()
-    return sum(counts) // len(one)
+    return sum(counts) // len(one[0])
 
 
 def live(adds: int) -> str:

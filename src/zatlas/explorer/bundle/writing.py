@@ -153,7 +153,8 @@ def _model(
 ) -> dict[str, Any]:  # fmt: skip
     progress = talk.on(f"exporting {name}")
     progress(0, 2)
-    part = model_part(writer, atlas, next(model for model in results.models if model.name == name))
+    own = next(model for model in results.models if model.name == name)
+    part = model_part(writer, atlas, own, unit=results.data.unit)
     progress(1, 2)
     seed = int(results.config.get("seed", 0))
     part |= networks(

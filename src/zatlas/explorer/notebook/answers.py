@@ -46,8 +46,8 @@ class Answers:
         """The answer to a message and its buffers; None to what is no question.
 
         Args:
-            content: {"kind", "id"} and what the kind needs: `path` (read), `model` and `z` (decode), `row` (image,
-                context).
+            content: {"kind", "id"} and what the kind needs: `path` (read), `model`, `z` and perhaps `draw`
+                (decode), `row` (image, context).
 
         Returns:
             {"kind": "file", "frames", "image" or "context", "id", "ok"} with `why` where it is not ok, and one buffer
@@ -83,8 +83,7 @@ class Answers:
         return {}, self.read(path)
 
     def _frames(self, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        model, latents = latents_among(asked, self._dims)
-        return {}, self._decoders.decode(model, latents, _patience())
+        return {}, self._decoders.decode(latents_among(asked, self._dims), _patience())
 
     def _image(self, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         return {}, self._opened().image(self._row(asked), _patience())

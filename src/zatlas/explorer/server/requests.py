@@ -7,13 +7,15 @@ import json
 import math
 import secrets
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from zatlas.randomness import MOST_DRAWS
+
 __all__ = [
-    "MOST_BODY_BYTES", "MOST_LATENTS", "Refused", "latents_among", "latents_asked_for", "problem", "read_body",
+    "MOST_BODY_BYTES", "MOST_LATENTS", "Asked", "Refused", "latents_among", "latents_asked_for", "problem", "read_body",
     "row_asked_for",
 ]  # fmt: skip
 
@@ -81,12 +83,20 @@ def too_large(most_bytes: int) -> Refused:
     return Refused(413, "too-large", f"a request may be at most {most_bytes} bytes long")
 
 
-def latents_asked_for(content_type: str, body: bytes, latent_dims: Mapping[str, int]) -> tuple[str, list[list[float]]]:
-    """The model and the latents (n, d) of a request to decode.
+class Asked(NamedTuple):
+    """What is to be decoded: latents (n, d) by a model, with the texture of a draw."""
+
+    model: str
+    z: list[list[float]]
+    draw: int
+
+
+def latents_asked_for(content_type: str, body: bytes, latent_dims: Mapping[str, int]) -> Asked:
+    """What a request wants to have decoded.
 
     Args:
         content_type: Of the body; only application/json is read.
-        body: {"model": name, "z": [[d numbers], ...]}.
+        body: {"model": name, "z": [[d numbers], ...]}, and perhaps "draw".
         latent_dims: Number of dimensions d of each model that can be asked for.
 
     Raises:
@@ -97,18 +107,21 @@ def latents_asked_for(content_type: str, body: bytes, latent_dims: Mapping[str, 
     return latents_among(_parsed(body), latent_dims)
 
 
-def latents_among(asked: Any, latent_dims: Mapping[str, int]) -> tuple[str, list[list[float]]]:
-    """The model and the latents (n, d) that are asked for.
+def latents_among(asked: Any, latent_dims: Mapping[str, int]) -> Asked:
+    """What a message wants to have decoded.
 
     Args:
-        asked: {"model": name, "z": [[d numbers], ...]}.
+        asked: {"model": name, "z": [[d numbers], ...]}, and perhaps "draw", the number of a texture (1 without it).
         latent_dims: Number of dimensions d of each model that can be asked for.
 
     Raises:
-        Refused: 404 no such model, 422 latents of another shape or range.
+        Refused: 404 no such model, 422 latents of another shape or range, or no such draw.
     """
-    if not isinstance(asked, dict) or set(asked) != {"model", "z"}:
+    if not isinstance(asked, dict) or set(asked) - {"draw"} != {"model", "z"}:
         raise Refused(422, "fields", "the body must be an object with the two fields model and z")
+    draw = asked.get("draw", 1)
+    if not isinstance(draw, int) or isinstance(draw, bool) or not 1 <= draw <= MOST_DRAWS:
+        raise Refused(422, "draw", f"draw must be a whole number from 1 to {MOST_DRAWS}")
     model, latents = asked["model"], asked["z"]
     if not isinstance(model, str) or model not in latent_dims:
         raise Refused(404, "no-such-model", "there is no such model to decode with")
@@ -117,7 +130,7 @@ def latents_among(asked: Any, latent_dims: Mapping[str, int]) -> tuple[str, list
     if not all(_is_latent(latent, latent_dims[model]) for latent in latents):
         expected = f"each latent must be a list of {latent_dims[model]} numbers from -1000 to 1000"
         raise Refused(422, "latent", expected)
-    return model, [[float(value) for value in latent] for latent in latents]
+    return Asked(model, [[float(value) for value in latent] for latent in latents], draw)
 
 
 def _parsed(body: bytes) -> Any:

@@ -137,10 +137,10 @@ class _Site:
         """POST /api/decode"""
         body = await read_body(request)
         dims = self.latent_dims if self.decoders is not None else {}
-        model, z = latents_asked_for(request.headers.get("content-type", ""), body, dims)
+        asked = latents_asked_for(request.headers.get("content-type", ""), body, dims)
         decoders = self.decoders
         assert decoders is not None, "without decoders no model can be asked for"
-        frames = await self.worker.run(lambda is_over: decoders.decode(model, z, is_over))
+        frames = await self.worker.run(lambda is_over: decoders.decode(asked, is_over))
         return Response(frames, media_type="application/octet-stream")
 
     async def image(self, request: Request) -> Response:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from zatlas.errors import ZatlasError
 from zatlas.explorer.greys import eight_bits, shown
-from zatlas.explorer.server.requests import Refused
+from zatlas.explorer.server.requests import Asked, Refused
 from zatlas.images.resizing import block_mean
 from zatlas.images.source import ImageSource
 from zatlas.studies.data import StudyData, locate
@@ -127,24 +127,22 @@ class Decoders:
         self.study = study
         self._open: dict[str, Any] = {}
 
-    def decode(self, name: str, z: list[list[float]], is_over: IsOver) -> bytes:
+    def decode(self, asked: Asked, is_over: IsOver) -> bytes:
         """Decoder means on the network's grey scale, float32 little-endian (n, c, h, w), as bytes.
 
         Raises:
             Refused: 404, the model is gone; 503, it takes too long.
         """
-        import torch
+        from zatlas.atlas.drawing import images_of_draw
 
-        from zatlas.compute import in_shards
-
-        latents = torch.tensor(z, dtype=torch.float32)
-        network = self._network(name)
+        latents = np.array(asked.z, np.float32)
+        network = self._network(asked.model)
         if network.config.latent_dim != latents.shape[1]:
             raise Refused(404, "model-gone", "this model has been replaced since the explorer's files were made")
         frames = []
         for start in range(0, len(latents), _DECODE_BATCH):
             stop_when(is_over)
-            frames += [part.numpy() for part in in_shards(network.x_hat, latents[start : start + _DECODE_BATCH])]
+            frames.append(images_of_draw(network, latents[start : start + _DECODE_BATCH], asked.draw).numpy())
         return np.concatenate(frames).astype("<f4").tobytes()
 
     def _network(self, name: str) -> Any:

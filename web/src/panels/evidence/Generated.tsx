@@ -4,6 +4,8 @@ import { useMemo } from "preact/hooks";
 import { useApp, useDecoded, usePart } from "../../app";
 import type { Model } from "../../atlas";
 import { nearest } from "../../latent";
+import { decodedTitle } from "../../levels";
+import { AnotherDraw } from "../../parts/AnotherDraw";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { RealImage } from "../../parts/RealImage";
 import { SupportBadge, supportSentence } from "../../parts/SupportBadge";
@@ -25,7 +27,7 @@ export function Generated({ model }: { model: Model }) {
   const except = origin.kind === "image" ? origin.row : undefined;
   const support = useMemo(() => (z?.length === model.d ? app.support(model, z, except) : null), [app, model, z, except]);
   if (z === null || support === null) return null;
-  const title = origin.kind === "image" ? "Reconstruction, larger" : "At the sliders";
+  const title = origin.kind === "image" ? `${decodedTitle(model.info)}, larger` : "At the sliders";
   return (
     <div class="card evidence-generated" data-z={JSON.stringify(decoded.shown?.[0] ? Array.from(decoded.shown[0]) : null)}>
       <div class="row spread">
@@ -39,6 +41,7 @@ export function Generated({ model }: { model: Model }) {
           <span>{inWords(app, origin)}</span>
         </GeneratedImage>
       )}
+      {runsIn.kind !== "none" && <AnotherDraw model={model.info} hasWords />}
       {decoded.error && (
         <p class="message problem" role="alert">
           {decoded.error}

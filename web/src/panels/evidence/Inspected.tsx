@@ -6,6 +6,7 @@ import { inspect } from "../../act";
 import type { Column, Model } from "../../atlas";
 import { formatNumber, isKnown, latentOf, textOf } from "../../atlas";
 import { css, difference } from "../../colour";
+import { decodedTitle, drawsTexture, NOT_COMPARED } from "../../levels";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { Icon } from "../../parts/Icon";
 import { RealImage } from "../../parts/RealImage";
@@ -23,6 +24,7 @@ export function Inspected({ model, row }: { model: Model; row: number }) {
   const latents = useMemo(() => [latentOf(model, row)], [model, row]);
   const decoded = useDecoded(model, latents);
   const split = app.atlas.column("split", null);
+  const isDrawn = drawsTexture(model.info);
   const isHeldOut = app.isHeldOut[row] === 1;
   return (
     <div class="card inspected" data-row={row}>
@@ -39,12 +41,13 @@ export function Inspected({ model, row }: { model: Model; row: number }) {
           <RealImage row={row} size="large" isButton={false} />
         </div>
         <div>
-          <h3>Reconstruction</h3>
-          <GeneratedImage frames={decoded.frames} label={`Reconstruction of ${app.atlas.names[row]}`} isStale={decoded.isBusy} />
+          <h3>{decodedTitle(model.info)}</h3>
+          <GeneratedImage frames={decoded.frames} label={`${decodedTitle(model.info)}, ${app.atlas.names[row]}`} isStale={decoded.isBusy} />
         </div>
-        <Difference row={row} frames={decoded.frames} />
+        {!isDrawn && <Difference row={row} frames={decoded.frames} />}
       </div>
-      {app.atlas.originals === null && app.atlas.thumbnails !== null && (
+      {isDrawn && <p class="small soft">{NOT_COMPARED}</p>}
+      {!isDrawn && app.atlas.originals === null && app.atlas.thumbnails !== null && (
         <p class="small soft">This atlas holds thumbnails of {app.atlas.thumbnails.size} px, no originals: compared at that size.</p>
       )}
       <Scores model={model} row={row} />
@@ -118,7 +121,7 @@ function boxMean(greys: Float32Array, side: number, left: number, top: number, w
   return area > 0 ? sum / area : 0;
 }
 
-const SCORES = ["distortion_nats", "rate_nats", "psnr_db", "neighbour_distance"];
+const SCORES = ["distortion_nats", "rate_nats", "local_rate_nats", "psnr_db", "neighbour_distance"];
 
 /** Error, rate and the like, each with its place among all images. */
 function Scores({ model, row }: { model: Model; row: number }) {

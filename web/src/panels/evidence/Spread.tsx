@@ -7,6 +7,8 @@ import { latentOf } from "../../atlas";
 import { css, cividis } from "../../colour";
 import { GENERATED } from "../../parts/GeneratedImage";
 import { greysOfFrame, paintScale } from "../../parts/pixels";
+import { normalNumbers } from "../../chance";
+import { DRAWN, drawsTexture } from "../../levels";
 import { isStandard } from "../../prior";
 
 const DRAWS = 16;
@@ -49,7 +51,7 @@ function SpreadPicture({ model, row }: { model: Model; row: number }) {
             <span>{Math.round(100 * MOST_SPREAD)} %</span>
           </span>
           Standard deviation of each pixel over {DRAWS} decoded draws, in share of black to white. It holds what the model is unsure
-          of, not what it leaves out.
+          of, not what it leaves out.{drawsTexture(model.info) && ` ${DRAWN}: all draws share one, so that its chance is not counted.`}
         </figcaption>
       </figure>
       {error && <p class="message problem">{error}</p>}
@@ -74,18 +76,6 @@ export function posteriorDraws(model: Model, row: number, count: number): number
   const mean = latentOf(model, row);
   const noise = normalNumbers(row + 1);
   return Array.from({ length: count }, () => Array.from(mean, (value, j) => value + Math.exp(0.5 * model.logVar[row * model.d + j]) * noise()));
-}
-
-/** Standard normal numbers from a seed (mulberry32, Box-Muller). */
-export function normalNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return (((t ^ (t >>> 14)) >>> 0) + 0.5) / 4294967296;
-  };
-  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
 export function pixelSd(pictures: Float32Array[]): Float32Array {

@@ -5,6 +5,7 @@ import { switchModel } from "../../act";
 import { useApp, usePart } from "../../app";
 import { formatNumber } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
+import { levelName, levelsOf } from "../../levels";
 import { clusterTitle } from "../../verdict";
 import { countText, fixed, WideTable } from "../common";
 import { activeDims, gainText, hasEmpty, hasExact, judgedOn, metric } from "./figures";
@@ -35,12 +36,26 @@ const gainFigures = (models: readonly ModelInfo[], unit: string): Figure[] => {
   return shown.map(([measure, title, hint]) => ({ title, hint, value: (m) => metric(m, `${measure}gain_db`), text: (m) => gainText(m, measure) || "–", better: "high" }));
 };
 
+/** How the rate divides into that of z and those of local latents, where a model has any. */
+const levelFigures = (models: readonly ModelInfo[], unit: string): Figure[] => {
+  if (!models.some((model) => levelsOf(model).length > 0)) return [];
+  const of = (model: ModelInfo, side: number) => levelsOf(model).find((level) => level.side === side)?.rate_nats ?? null;
+  const sides = [...new Set(models.flatMap((model) => levelsOf(model).map((level) => level.side)))].sort((a, b) => a - b);
+  return sides.map((side) => ({
+    title: side === 0 ? "Rate of z [nats]" : `Local, ${levelName(side)} [nats]`,
+    hint: side === 0 ? `what z alone says about a validation ${unit}` : `what the local latents on a map of ${levelName(side)} cells say about a validation ${unit}`,
+    value: (model) => of(model, side),
+    digits: 1,
+  }));
+};
+
 const figuresOf = (models: readonly ModelInfo[], unit: string): Figure[] => [
   { title: "Latent size", hint: "dimensions of the latent space", value: (m) => m.latent_dim, digits: 0 },
   { title: "In use", hint: "active dimensions", value: activeDims, digits: 0 },
   { title: "Parameters", hint: "weights of encoder and decoder", value: (m) => m.n_parameters, text: (m) => countText(m.n_parameters) },
   { title: "Distortion [nats]", hint: "error of the reconstructions; lower is better", value: (m) => metric(m, "distortion_nats"), digits: 1, ...(ofOneLikelihood(models) && { better: "low" as const }) },
   { title: "Rate [nats]", hint: "how much the latent says about an image", value: (m) => metric(m, "rate_nats"), digits: 1 },
+  ...levelFigures(models, unit),
   { title: "ELBO [nats]", hint: "evidence lower bound; higher is better", value: (m) => metric(m, "elbo_nats"), digits: 1, ...(ofOneLikelihood(models) && { better: "high" as const }) },
   { title: "PSNR [dB]", hint: "how close the reconstructions are; higher is better", value: (m) => metric(m, "psnr_db"), digits: 2, better: "high" },
   { title: "PCA PSNR [dB]", hint: "the same for a PCA with as many dimensions", value: (m) => metric(m, "pca_psnr_db"), digits: 2 },
@@ -54,7 +69,8 @@ const figuresOf = (models: readonly ModelInfo[], unit: string): Figure[] => [
 export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
   const app = useApp();
   const current = usePart((state) => state.model);
-  const figures = figuresOf(models, app.atlas.manifest.images.is_tiled ? "tile" : "image");
+  const unit = app.atlas.unit;
+  const figures = figuresOf(models, unit);
   const splits = [...new Set(models.map(judgedOn))].filter(Boolean).join(", ");
   return (
     <>
@@ -94,7 +110,8 @@ export function ModelTable({ models }: { models: readonly ModelInfo[] }) {
         </table>
       </WideTable>
       <p class="soft small prose">
-        {splits ? `Judged on the ${splits} split. ` : "How well the models do was not kept. "}{models.length > 1 && "Bold: the best of the study. "}Nats are per image. A PCA of the same size is the
+        {splits ? `Judged on the ${splits} split. ` : "How well the models do was not kept. "}{models.length > 1 && "Bold: the best of the study. "}Nats are per {unit}.
+        {models.some((model) => levelsOf(model).length > 0) && " The rates of z and of each map of local latents are those of the validation split, which add up to its rate."} A PCA of the same size is the
         yardstick: a model that does not beat it has learned little more than straight lines.
         {models.some(hasExact) && " Some images come back exactly, as evenly grey ones can: each counts as 100 dB, where PSNR ends, and lifts the mean."}
       </p>

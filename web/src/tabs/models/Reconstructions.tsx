@@ -5,6 +5,8 @@ import { useApp, useDecoded, useModel, usePart } from "../../app";
 import { latentOf, textOf } from "../../atlas";
 import type { ModelInfo } from "../../manifest";
 import { Difference } from "../../panels/evidence/Inspected";
+import { decodedTitle, drawsTexture, NOT_COMPARED } from "../../levels";
+import { AnotherDraw } from "../../parts/AnotherDraw";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { RealImage } from "../../parts/RealImage";
 
@@ -12,12 +14,15 @@ export function Reconstructions({ models }: { models: readonly ModelInfo[] }) {
   const { atlas } = useApp();
   const focus = usePart((state) => state.focus);
   if (focus === null) return <p class="message">No image is in focus. Click one, here or on the map, to see its reconstruction by each model.</p>;
+  const isAnyDrawn = models.some(drawsTexture);
+  const isEachDrawn = models.every(drawsTexture);
   const hasPictures = atlas.originals !== null || atlas.thumbnails !== null;
   return (
     <>
       <p class="soft prose">
-        The reconstruction by each model{hasPictures && ", and below it what differs from the original: blue where the model is darker, orange where it is brighter"}.
+        {isEachDrawn ? "What each model draws from z alone" : "The reconstruction by each model"}{hasPictures && !isEachDrawn && ", and below it what differs from the original: blue where the model is darker, orange where it is brighter"}. {isAnyDrawn && NOT_COMPARED}
       </p>
+      {isAnyDrawn && <AnotherDraw model={models.find(drawsTexture) ?? models[0]} />}
       <div class="strip reconstructions" role="group" aria-label="Original and reconstructions" tabIndex={0}>
         <RealImage row={focus} size="large" isButton={false}>
           <strong>Original</strong> {atlas.names[focus]}
@@ -44,10 +49,12 @@ function Reconstruction({ name, row }: { name: string; row: number }) {
       </p>
     );
   }
+  const isDrawn = drawsTexture(model.info);
   return (
     <div class="reconstruction">
-      <GeneratedImage frames={frames} isStale={isBusy} label={`Reconstruction of ${app.atlas.names[row]} by ${name}`}>
+      <GeneratedImage frames={frames} isStale={isBusy} label={`${decodedTitle(model.info)}, ${app.atlas.names[row]} by ${name}`}>
         <strong>{name}</strong>
+        {isDrawn && <span class="line">{decodedTitle(model.info)}; with local latents:</span>}
         {["psnr_db", "distortion_nats", "rate_nats"].map((column) => {
           const found = app.atlas.column(column, model);
           return found === null ? null : (
@@ -57,7 +64,7 @@ function Reconstruction({ name, row }: { name: string; row: number }) {
           );
         })}
       </GeneratedImage>
-      <Difference row={row} frames={isBusy ? null : frames} hasTitle={false} />
+      {!isDrawn && <Difference row={row} frames={isBusy ? null : frames} hasTitle={false} />}
     </div>
   );
 }

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Model } from "../../atlas";
 import type { Decoded } from "../../app";
 import { NearestReal } from "../../parts/FilmStrip";
+import { AnotherDraw } from "../../parts/AnotherDraw";
 import { GeneratedImage } from "../../parts/GeneratedImage";
 import { SupportBadge, supportSentence } from "../../parts/SupportBadge";
 import { nameOfStop, type Stop } from "../../path";
@@ -20,7 +21,7 @@ export function Player({ model, stops, decoded, current, onGo }: Props) {
   const last = stops.length - 1;
   const stop = stops[current];
   const player = usePlayer(current, last, onGo);
-  const title = nameOfStop(stop, last);
+  const title = nameOfStop(model.info, stop, last);
   const { k } = model.info.support;
   const go = (index: number) => {
     player.stop();
@@ -31,6 +32,7 @@ export function Player({ model, stops, decoded, current, onGo }: Props) {
       <div class="player-picture">
         <GeneratedImage frames={decoded.frames} index={current} label={`Picture at ${title}`} isStale={decoded.isBusy} />
       </div>
+      <AnotherDraw model={model.info} />
       <div class="player-slider">
         <span aria-hidden="true">A</span>
         <input

@@ -1,5 +1,6 @@
 /** Training curves out of the columns of a history. */
 
+import { levelName } from "../../levels";
 import type { Line } from "../../parts/charts/LineChart";
 
 export const QUANTITIES = ["elbo", "distortion", "rate"] as const;
@@ -27,6 +28,20 @@ export function linesOf(history: History, quantity: Quantity): Line[] {
     const values = history[`${split}_${quantity}_nats`];
     return values?.some((value) => value !== null) ? [{ name: split, values, look }] : [];
   });
+}
+
+/** The validation rate of z and of each map of local latents; nothing for a model without these. */
+export function levelLines(history: History): Line[] {
+  const maps = Object.keys(history).flatMap((column) => {
+    const side = /^validation_rate_(\d+)px_nats$/.exec(column);
+    return side ? [{ side: Number(side[1]), values: history[column] }] : [];
+  });
+  if (maps.length === 0) return [];
+  maps.sort((a, b) => a.side - b.side);
+  const whole = history.validation_rate_nats ?? [];
+  const ofZ = whole.map((rate, i) => (rate === null ? null : maps.reduce((rest, { values }) => rest - (values[i] ?? 0), rate)));
+  const all = [{ side: 0, values: ofZ }, ...maps];
+  return all.map(({ side, values }, i) => ({ name: side === 0 ? "z" : `local, ${levelName(side)} cells`, values, look: ((i % 3) + 1) as Line["look"] }));
 }
 
 /** Leave out the first tenth of the epochs, whose fall hides the rest. */
