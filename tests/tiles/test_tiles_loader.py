@@ -248,12 +248,21 @@ class TestGrid:
         assert set(tiles.subset(is_b).table()["group"]) == {"b"}
         assert len(part.subset([1])) == 1
 
+    def test_moved_tiles_are_cut_elsewhere_on_the_same_scale(self):
+        tiles = Tiles(self.images, size=8, sampler="grid", stride=4)
+        part = tiles.subset([0, 3]).moved(np.array([[0, 4], [3, 0]]))
+        before, after = (one.table()[["image", "y_px", "x_px"]].to_numpy().tolist() for one in (tiles, part))
+        assert after == [[before[0][0], before[0][1], before[0][2] + 4], [before[3][0], before[3][1] + 3, before[3][2]]]
+        assert part.scaling == tiles.scaling
+        assert tiles.table()[["image", "y_px", "x_px"]].to_numpy().tolist() == before
+        assert np.array_equal(part.take([0]), tiles.take([before.index(after[0])]))
+
     def test_whole_images_are_a_grid_of_one_tile_each(self):
         tiles = Tiles(collection(noise([(8, 8)] * 4)), size=8, sampler="grid")
         assert tiles.table()["image_row"].tolist() == [0, 1, 2, 3]
         assert epoch_of(tiles, 0, 3)[1].min() == 1
 
-    @pytest.mark.parametrize("method", ["table", "subset", "take"])
+    @pytest.mark.parametrize("method", ["table", "subset", "take", "moved"])
     def test_only_a_grid_is_fixed(self, method):
         tiles = Tiles(self.images, size=8)
         with pytest.raises(UsageError, match=f"{method} needs fixed tiles, but these are drawn by sampler 'by_pixel'"):

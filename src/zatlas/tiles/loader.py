@@ -280,6 +280,19 @@ class Tiles:
         part._fixed = self._grid("subset").take(rows)
         return part
 
+    def moved(self, by_px: Int[np.ndarray, "n 2"]) -> "Tiles":
+        """The tiles of sampler "grid" cut elsewhere, on the same grey scale.
+
+        Args:
+            by_px: How far each is moved down and to the right [px]; where it then overhangs its image it is reflected.
+
+        Raises:
+            UsageError: another sampler.
+        """
+        part, fixed = copy.copy(self), self._grid("moved")
+        part._fixed = Draws(fixed.image, fixed.y + by_px[:, 0], fixed.x + by_px[:, 1])
+        return part
+
     def take(self, indices: npt.ArrayLike) -> Float32[np.ndarray, "n c h w"]:
         """Scaled pixels of some tiles of sampler "grid".
 
