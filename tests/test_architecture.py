@@ -35,11 +35,12 @@ ROOMS = {
     ),
     "trust": (
         "uncertainty", "histograms", "associations", "features", "evaluation", "gains", "dimensions",
-        "agreement", "amortisation", "probes", "support", "importance",
+        "agreement", "amortisation", "invariance", "probes", "support", "importance",
     ),
     "vae": (),
     "results": (
         "records", "maps", "kinds", "levels", "summary", "comparison", "priors", "pictures", "as_if", "amortisation",
+        "invariance",
         "analysis",
     ),
     "report": ("figures", "findings", "tables", "cards", "priors", "training", "method", "sections", "page"),
