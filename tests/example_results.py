@@ -34,6 +34,18 @@ _AMORTISATION = {
     "n": 24, "n_units": 3, "nats": 4.0, "nats_low": 2.5, "nats_high": 5.5, "db": 0.02, "db_low": 0.01, "db_high": 0.03,
     "loss_before": 310.0, "psnr_before_db": 21.0, "steps": 20, "by": "group", "part": "test",
 }  # fmt: skip
+_INVARIANCE = {
+    "n": 24, "n_units": 3, "by": "group", "part": "test", "size_px": 32,
+    "shifts": [
+        {
+            "px": px, "latents": share, "latents_low": share - 0.05, "latents_high": share + 0.05,
+            "pca": share / 2, "pca_low": share / 2 - 0.04, "pca_high": share / 2 + 0.04,
+            "histogram": share / 10, "histogram_low": share / 20, "histogram_high": share / 5,
+            "per_dim": [share, share, share, share],
+        }
+        for px, share in ((2, 0.11), (4, 0.32), (8, 0.71))
+    ],
+}  # fmt: skip
 TSNE_NOTE = (
     "t-SNE has no inverse: the walk runs in latent space between the two images that are extreme on the t-SNE axis"
 )
@@ -152,6 +164,7 @@ def _model(world, d, rng, points):
         probes=_probes(world),
         neighbours=_neighbours(world, z),
         amortisation=_AMORTISATION,
+        invariance=_INVARIANCE,
     )
 
 

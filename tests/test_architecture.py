@@ -43,7 +43,9 @@ ROOMS = {
         "invariance",
         "analysis",
     ),
-    "report": ("figures", "findings", "tables", "cards", "priors", "training", "method", "sections", "page"),
+    "report": (
+        "figures", "findings", "tables", "cards", "priors", "invariance", "training", "method", "sections", "page",
+    ),
     "studies": ("data", "pca", "study", "checks", "plan", "inspect", "run", "verbs", "demo"),
     "explorer": ("greys", "page", "bundle", "server", "share", "notebook"),
     "cli": ("flags", "screen", "verbs", "main"),

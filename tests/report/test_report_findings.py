@@ -27,8 +27,8 @@ def text_of(results: StudyResults, section: str) -> str:
 def test_all_questions_are_answered(results):
     sections = [finding.section for finding in findings(results)]
     assert sections == [
-        "reconstructions", "pca", "gap", "lost", "encoder", "clusters", "organisation", "maps", "walks", "samples",
-        "source", "dimensions", "objective", "warnings",
+        "reconstructions", "pca", "gap", "lost", "encoder", "invariance", "clusters", "organisation", "maps", "walks",
+        "samples", "source", "dimensions", "objective", "warnings",
     ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from zatlas.report.findings.words import (
     unit_of,
 )
 from zatlas.report.findings.writing import findings, in_short
+from zatlas.report.invariance import invariance_blocks
 from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.priors import prior_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
@@ -238,7 +239,7 @@ def _latent_space(results: StudyResults, recipes: Sequence[Recipe]) -> list[Bloc
         "A latent is the posterior mean of an image. k-means divides the latents into regions; "
         "whether these are clusters or parts of a continuum is tested against one Gaussian cloud of the same shape."
     )
-    return [_text(text), *_per_model(results, recipes, "latent-space", extra)]
+    return [_text(text), *_per_model(results, recipes, "latent-space", extra), *invariance_blocks(results)]
 
 
 def _cluster_text(model: ModelResults) -> Block | None:

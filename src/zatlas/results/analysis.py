@@ -26,6 +26,7 @@ from zatlas.model.priors import Posterior, Prior
 from zatlas.model.told import in_told_shards, told_in
 from zatlas.results.amortisation import measured_amortisation
 from zatlas.results.comparison import compare_models
+from zatlas.results.invariance import measured_invariance
 from zatlas.results.kinds import ModelResults, Reconstructions
 from zatlas.results.maps import info_of_maps, map_columns
 from zatlas.results.pictures import View, galleries, neighbours, prior_strips, samples, traversals, walks
@@ -226,6 +227,7 @@ class _Analysis:
             prior=self.network.prior.name,
             n_local=self.network.n_local,
             amortisation=self._amortisation(),
+            invariance=measured_invariance(self.view, self.tiles[self.parts[-1]], pca, part=self.parts[-1]),
             pca_facts=self.pca_facts,
         )
 

@@ -212,6 +212,8 @@ class ModelResults(_Saved):
         n_local: Local latents of each image beside z; 0 for a network without.
         amortisation: What refining the latents of a few test images gains (`trust.amortisation.amortisation_gap`), with
             `steps`, `part` and `by`; {} where it was not measured.
+        invariance: How far shifts of a few test tiles move latents, PCA scores and grey histograms
+            (`results.invariance.measured_invariance`); {} where it was not measured, as of whole images.
         pca_facts: How the PCA beside the model came about: n_draws (images shown to it, repeats counted),
             is_augmented, is_settled (whether more would hardly help), draws and validation_db (where that was looked
             at, and the mean PSNR there), unit ("group" or "image", over which intervals are). Empty in studies of
@@ -244,6 +246,7 @@ class ModelResults(_Saved):
     prior: str = STANDARD
     n_local: int = 0
     amortisation: dict[str, Any] = field(default_factory=dict)
+    invariance: dict[str, Any] = field(default_factory=dict)
     pca_facts: dict[str, Any] = field(default_factory=dict)
     kept_epoch: int | None = None
 

@@ -18,6 +18,7 @@ def findings(results: StudyResults) -> list[Finding]:
         models.train_test_gap,
         models.what_is_lost,
         encoder.amortisation,
+        encoder.invariance,
         latent.clusters_and_images,
         latent.organisation_between_sizes,
         latent.maps_between_sizes,
