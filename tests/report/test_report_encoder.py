@@ -67,7 +67,7 @@ def test_what_latents_say_follows_the_shift_by_an_eighth(share, verdict):
 def test_the_sentence_on_shifts_says_what_was_cut_and_compared():
     text = invariance(example_results(n_models=2)).text
     assert text.startswith("From the same images 24 test tiles were cut again 4 px further")
-    assert "principal components: z4 0.160 [0.120, 0.200]; z16 0.160" in text
+    assert "principal components, each of variance 1: z4 0.160 [0.120, 0.200]; z16 0.160" in text
     assert "which know no places: 0.0320" in text
     assert "over 3 groups" in text
     alone = invariance(with_shares(example_results(n_models=1), 4, latents_low=float("nan"), latents_high=float("nan")))

@@ -73,10 +73,22 @@ def test_a_latent_of_one_pixel_moves_more_than_a_mean(whole):
 
 
 def test_further_shifts_move_further(whole):
-    for name in ("latents", "pca", "histogram"):
+    for name in ("latents", "histogram"):
         shares = [row[name] for row in whole["shifts"]]
         assert shares == sorted(shares)
         assert shares[0] < shares[-1]
+
+
+def test_each_principal_component_weighs_the_same():
+    """Without it the first one, the level of an image, would stand for all."""
+    tiles = ramps()
+    scores = fit_pixel_pca(tiles.take(np.arange(len(tiles))), 6)
+    network = own_network(Reads(reads_place=False), Shape(latent_dim=2, channels=1, size=SIDE), Gaussian()).eval()
+    one, six = (
+        [row["pca"] for row in measured_invariance(View(network, tiles), tiles, pca, part="test")["shifts"]]
+        for pca in (scores.first(1), scores)
+    )
+    assert six[0] > 2 * one[0]
 
 
 def test_it_says_what_was_measured(whole):

@@ -24,6 +24,7 @@ SHIFTS = (1 / 16, 1 / 8, 1 / 4)
 """Distances, as a share of the side of a tile."""
 
 _MOST_TILES, _LEAST_TILES = 128, 8
+_NO_VARIANCE = 1e-12
 
 
 def measured_invariance(view: View, tiles: Tiles, pca: PixelPca, *, part: str) -> dict[str, Any]:
@@ -82,12 +83,15 @@ def shifted_tiles(tiles: Tiles, most_px: int, most: int) -> tuple[Tiles, Int[np.
 
 
 def _sources(view: View, tiles: Tiles, pca: PixelPca) -> dict[str, Float[np.ndarray, "n f"]]:
-    """What is compared, of each tile."""
+    """What is compared, of each tile; PCA scores of variance 1 each, as the prior wants latents to be.
+
+    Unscaled, the share of PCA would be that of brightness, which has most of the variance and moves least.
+    """
     scaled = tiles.take(np.arange(len(tiles)))
     encoded = in_shards(lambda x: view.network.encode(x).mean, torch.from_numpy(scaled).to(view.network.device))
     shown = view.display(scaled)
     return {
         "latents": torch.cat(encoded).double().cpu().numpy(),
-        "pca": pca.transform(shown).astype(np.float64),
+        "pca": pca.transform(shown) / np.sqrt(np.maximum(pca.variance[: len(pca.components)], _NO_VARIANCE)),
         "histogram": grey_histogram(shown),
     }

@@ -77,8 +77,8 @@ def invariance(results: StudyResults) -> Finding | None:
         f"From the same images {held} were cut again {px} px further, an eighth of their side. "
         f"The shift makes this share of the variance of the latents, where 0 is none and 1 as much as between tiles "
         f"drawn at random: {'; '.join(own)}{within if _has_interval(_at(models[0], px), 'latents') else ''}. "
-        f"Scores of as many principal components: {'; '.join(beside)}. Grey histograms, which know no places: "
-        f"{number(_at(models[0], px)['histogram'])}. "
+        f"Scores of as many principal components, each of variance 1: {'; '.join(beside)}. "
+        f"Grey histograms, which know no places: {number(_at(models[0], px)['histogram'])}. "
     )
     moved = [model for model in models if _at(model, px)["latents"] > _MOSTLY]
     if moved:
