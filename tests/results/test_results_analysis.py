@@ -149,6 +149,7 @@ def test_results_are_complete_and_survive_the_disk(results, tmp_path):
     assert results.n_parameters > 1000 and np.isfinite(results.effective_beta)
     assert results.metrics.index.tolist() == ["train", "validation", "test"]
     assert np.isfinite(results.metrics.to_numpy()).all() and results.metrics["n"].tolist() == [80, 16, 24]
+    assert results.invariance == {}  # whole images cannot be shifted
     assert len(results.rate_per_dim) == 4 and results.is_active.any() and 1 <= results.forecast_active_dims <= 4
     results.save(tmp_path / "z4")
     back = ModelResults.load(tmp_path / "z4")
@@ -358,6 +359,7 @@ def test_labels_of_images_are_read_from_the_mean_of_their_tiles(world):
     probe = found.probes.set_index("label").loc["stain"]
     assert (probe["n"], probe["unit"], probe["grouped"], probe["by"]) == (48, "image", False, "")
     assert probe["score_latents"] > 0.9 and {"y_px", "x_px"} <= set(found.projections.columns)
+    assert (found.invariance["n"], found.invariance["part"], len(found.invariance["shifts"])) == (128, "train", 3)
 
 
 def test_neighbours_are_the_nearest_other_images(world, results):
