@@ -40,8 +40,7 @@ ROOMS = {
     "vae": (),
     "results": (
         "records", "maps", "kinds", "levels", "summary", "comparison", "priors", "pictures", "as_if", "amortisation",
-        "invariance",
-        "analysis",
+        "invariance", "analysis",
     ),
     "report": (
         "figures", "findings", "tables", "cards", "priors", "invariance", "training", "method", "sections", "page",
