@@ -29,7 +29,7 @@ def test_the_score_is_that_of_its_formula():
 def test_statistics_see_direction_contrast_and_greys_and_not_the_place():
     line = (torch.arange(32) % 8 < 4).float()
     across, along = line.repeat(32, 1)[None, None], line.repeat(32, 1).T[None, None]
-    details, spectrum, grids, quantiles, filtered = range(5)
+    details, spectrum, grids, quantiles, contrasts, filtered = range(6)
     one, other = statistics_of(across), statistics_of(along)
     torch.testing.assert_close(one[details][:, 0], other[details][:, 0])
     torch.testing.assert_close(one[quantiles], other[quantiles])
@@ -43,6 +43,10 @@ def test_statistics_see_direction_contrast_and_greys_and_not_the_place():
     ]
     assert change[grids].topk(3).values.min() > 2 * change[spectrum].max()
     grain = normal(1, 1, 64, 64)
+    strength = torch.zeros(64, 64)
+    strength[:32, :32] = 2.0  # the same power in a quarter of the image
+    apart = [(a - b).abs().max() for a, b in zip(statistics_of(strength * grain), statistics_of(grain), strict=True)]
+    assert apart[contrasts] > 2 * apart[spectrum]
     for a, b in zip(statistics_of(grain)[1:], statistics_of(grain.roll((8, 8), (2, 3)))[1:], strict=True):
         assert (a - b).abs().mean() < 0.25 * statistics_of(2 * grain)[1].sub(statistics_of(grain)[1]).abs().mean()
 

@@ -39,6 +39,8 @@ _WEIGHT = 2000.0  # of the score against the nats of the image (quality.md)
 _SMALLEST_SCALE = 1e-2
 _QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 _AVERAGED = (1, 4, 16)  # px over which greys are averaged before their quantiles are taken
+_AROUND = 8  # px over which the contrast of a place is taken
+_OCTAVES = 3
 _BANDS = 10
 _DIRECTIONS = 4
 _GRID = 16  # px of the coarsest grid that is looked for
@@ -121,10 +123,10 @@ class Statistics(nn.Module):
 
 
 def statistics_of(x: Float[Tensor, "b c h w"]) -> list[Float[Tensor, "b s"]]:
-    """Five kinds of statistics of the mean over channels: details of octaves, power by frequency and direction, power
-    of grids, quantiles of greys, and mean and power behind fixed random filters."""
+    """Six kinds of statistics of the mean over channels: details of octaves, power by frequency and direction, power
+    of grids, quantiles of greys and of local contrasts, and mean and power behind fixed random filters."""
     grey = x.mean(dim=1, keepdim=True)
-    return [details(grey), *_spectrum(grey), _quantiles(grey), _filtered(grey)]
+    return [details(grey), *_spectrum(grey), _quantiles(grey), _contrasts(grey), _filtered(grey)]
 
 
 def _spectrum(x: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b s"], Float[Tensor, "b g"]]:
@@ -176,9 +178,23 @@ def _quantiles(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b s"]:
     for side in _AVERAGED:
         if side > x.shape[-1] // 4:
             break
-        ordered = (F.avg_pool2d(x, side) if side > 1 else x).flatten(1).sort(dim=1).values
-        places = [round(q * (ordered.shape[1] - 1)) for q in _QUANTILES]
-        found.append(ordered[:, places])
+        found.append(_ordered(F.avg_pool2d(x, side) if side > 1 else x))
+    return torch.cat(found, dim=1)
+
+
+def _ordered(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b q"]:
+    ordered = x.flatten(1).sort(dim=1).values
+    return ordered[:, [round(q * (ordered.shape[1] - 1)) for q in _QUANTILES]]
+
+
+def _contrasts(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b s"]:
+    """Quantiles of log energies of octaves around each place: contrast may not gather in a few of them."""
+    found, rest, around = [], x, _AROUND
+    for _ in range(_OCTAVES):
+        coarse = F.avg_pool2d(rest, 2, ceil_mode=True)
+        band = rest - F.interpolate(coarse, size=rest.shape[-2:], mode="nearest")
+        found.append(_ordered(torch.log(F.avg_pool2d(band.square(), min(around, band.shape[-1])) + _TINY**2)))
+        rest, around = coarse, max(around // 2, 2)
     return torch.cat(found, dim=1)
 
 
