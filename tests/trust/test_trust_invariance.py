@@ -47,6 +47,13 @@ def test_a_drift_common_to_all_tiles_counts_as_moved():
     assert shift_share(z, -(z - z.mean())[None] + z.mean(), units(200)).share == pytest.approx(2.0)
 
 
+def test_both_views_count_for_the_spread():
+    """Shifted latents of half the size: (1 / 2)^2 over 1 + (1 / 2)^2."""
+    z = np.random.default_rng(0).normal(size=(50, 2))
+    z -= z.mean(axis=0)
+    assert shift_share(z, 0.5 * z[None], units(50)).share == pytest.approx(0.2)
+
+
 def test_what_stays_has_none_and_what_does_not_vary_has_no_share():
     z = np.random.default_rng(0).normal(size=(20, 2))
     z[:, 1] = 4.0
