@@ -22,13 +22,14 @@ from zatlas.tiles.transforms import Scaling
 SIDE = 16
 
 
-def ramps(sizes=((40, 60),) * 6):
+def ramps(sizes=((40, 60),) * 6, turned=False):
     """Images whose grey says where a pixel lies: brighter downwards, with a level of the image."""
     rng, n = np.random.default_rng(0), len(sizes)
     images = []
     for h, w in sizes:
         level, noise = 0.3 * rng.uniform(), 0.01 * rng.normal(size=(h, w))
-        images.append(0.2 + level + 0.4 * np.mgrid[:h, :w][0] / 60 + noise)
+        image = 0.2 + level + 0.4 * np.mgrid[:h, :w][0] / 60 + noise
+        images.append(image.T if turned else image)
     table = pd.DataFrame({"image": [f"i{k}" for k in range(n)], "group": [f"g{k // 2}" for k in range(n)]})
     table = table.assign(height=[h for h, _ in sizes], width=[w for _, w in sizes], channels=1, dtype="float32")
     sources = tuple(ArraySource(image[None].astype(np.float32)) for image in images)
@@ -89,6 +90,12 @@ def test_each_principal_component_weighs_the_same():
         for pca in (scores.first(1), scores)
     )
     assert six[0] > 2 * one[0]
+
+
+def test_both_axes_count_alike():
+    """Of square images that are turned over their diagonal, down is right and right is down."""
+    upright, lying = (measured(ramps(((40, 40),) * 6, turned), reads_place=False)["shifts"] for turned in (False, True))
+    assert [row["latents"] for row in upright] == pytest.approx([row["latents"] for row in lying], rel=1e-3)
 
 
 def test_it_says_what_was_measured(whole):
