@@ -23,8 +23,9 @@ def test_missing_values_and_constant_columns_are_left_out():
 
 
 def test_why_a_dimension_is_folded_away():
-    assert _reason(0.0031, False) == "its rate is 0.003 nats per image: the model does not use it"
-    assert _reason(1.2, True) == ""
+    for unit in ("image", "tile"):
+        assert _reason(0.0031, False, unit) == f"its rate is 0.003 nats per {unit}: the model does not use it"
+    assert _reason(1.2, True, "tile") == ""
 
 
 def test_counts_in_a_cluster_beside_what_chance_would_give():

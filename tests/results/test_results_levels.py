@@ -10,7 +10,7 @@ from zatlas.report.cards import model_table
 from zatlas.report.figures import curves
 from zatlas.report.figures.catalogue import catalogue
 from zatlas.report.findings.models import reconstructions_between_sizes
-from zatlas.report.sections import _words_of_columns
+from zatlas.report.sections import _with_levels, _words_of_columns
 from zatlas.results.comparison import _summary
 from zatlas.results.levels import level_rates, levels
 
@@ -61,7 +61,8 @@ def test_the_report_tells_levels_and_says_of_what_nats_are(results, is_tiled, un
     assert f"About a validation {unit} z says 75" in reconstructions_between_sizes(results).text
     caption = model_table(results)["caption"]
     assert f"about a validation {unit} z of z4 75.0 and its local latents 2.00 on 8 × 8 cells and 37.0 on" in caption
-    table = _words_of_columns(pd.DataFrame([_summary(results.models[0])]), unit)
+    compared = pd.DataFrame([_summary(model) for model in results.models])
+    table = _words_of_columns(_with_levels(compared, results.models), unit)
     told = dict(table.itertuples(index=False))
     assert told["validation rate of z [nats]"] == "75.00"
     assert told["validation rate of local latents on 16 × 16 cells [nats]"] == "37.00"

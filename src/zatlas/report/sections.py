@@ -30,7 +30,7 @@ from zatlas.report.method import limits_texts, method_blocks
 from zatlas.report.priors import prior_blocks
 from zatlas.report.tables import cell, cells_of, table_block, whole
 from zatlas.results.kinds import Finding, ModelResults, StudyResults
-from zatlas.results.levels import level_name, side_of
+from zatlas.results.levels import level_name, levels, side_of
 from zatlas.results.maps import agreement_name, without_inverse
 from zatlas.trust.features import WORDS
 
@@ -397,7 +397,8 @@ def _models(results: StudyResults, recipes: Sequence[Recipe]) -> list[Block | Fi
             f"so their {comparable} can be compared."
         )
     ]
-    numbers = _words_of_columns(_without_repeats(results.comparison.table), unit_of(results))
+    known = _with_levels(_without_repeats(results.comparison.table), results.models)
+    numbers = _words_of_columns(known, unit_of(results))
     caption = "Numbers of the test split unless named otherwise."
     if len(by_likelihood(results.models)) > 1:
         caption += " Distortion and ELBO of different likelihoods must not be compared."
@@ -453,6 +454,16 @@ def _without_repeats(table: pd.DataFrame) -> pd.DataFrame:
     if "test_n_empty" not in table or (table["test_n_empty"] > 0).any():
         return table
     return table.loc[:, [not str(name).startswith("test_content_") for name in table.columns]]
+
+
+def _with_levels(table: pd.DataFrame, models: Sequence[ModelResults]) -> pd.DataFrame:
+    """The comparison with the rate of each level, at the epochs that were kept, which it does not know."""
+    table = table.copy()
+    for model in models:
+        for one in levels(model):
+            column = f"validation_rate_{f'{one.side}px' if one.side else 'z'}_nats"
+            table.loc[table["name"] == model.name, column] = one.rate_nats
+    return table
 
 
 def _words_of_columns(table: pd.DataFrame, unit: str) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from zatlas.atlas.atlas import Atlas
 from zatlas.atlas.clusters import match_clusters
 from zatlas.errors import DataError
 from zatlas.results.kinds import Comparison, ModelResults
-from zatlas.results.levels import levels
 from zatlas.results.maps import agreement_name, trust_numbers, without_inverse
 from zatlas.trust.agreement import (
     MOST_ASKED,
@@ -95,10 +94,6 @@ def _summary(model: ModelResults) -> dict[str, Any]:
     return row | {
         "active_dims": int(model.is_active.sum()),
         **({"n_local": model.n_local} if model.n_local else {}),
-        **{
-            f"validation_rate_{one.side}px_nats" if one.side else "validation_rate_z_nats": one.rate_nats
-            for one in levels(model)
-        },
         "forecast_active_dims": model.forecast_active_dims,
         "effective_beta": model.effective_beta,
         "k": info.get("k"),

@@ -21,6 +21,7 @@ from zatlas.results.maps import maps_of
 from zatlas.results.records import read_record, write_record
 
 __all__ = [
+    "OWN",
     "Comparison",
     "DataSummary",
     "Finding",
@@ -33,6 +34,8 @@ __all__ = [
     "Walk",
 ]
 
+OWN = "own"
+"""The prior that the model was trained with, among those fitted after it."""
 
 Kind = TypeVar("Kind")
 

@@ -24,6 +24,7 @@ from zatlas.atlas.fitted_priors import (
 )
 from zatlas.model.priors import Prior, StandardNormal
 from zatlas.randomness import generator
+from zatlas.results.kinds import OWN
 
 __all__ = ["LATENTS", "OWN", "compare_priors", "drawn_latents", "latents_of", "own_mismatch"]
 
@@ -31,8 +32,6 @@ log = logging.getLogger(__name__)
 
 LATENTS = "latents"
 """The usual source of samples: a mixture fitted to the posterior means of the training images (atlas/density.py)."""
-OWN = "own"
-"""The prior that the model was trained with, among those fitted after it."""
 _LEAST_JUDGED = 20
 _LEAST_GROUPS = 5
 _LARGEST_DIM = 128

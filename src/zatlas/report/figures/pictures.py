@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from zatlas.report.figures.sheet import Cell, Row, grid_rows, sheet
 from zatlas.report.figures.style import GENERATED, RESIDUAL, ink, muted, number, other_colour, plain, themed
-from zatlas.results.kinds import Gallery, ModelResults, Samples, Traversal, Walk
+from zatlas.results.kinds import OWN, Gallery, ModelResults, Samples, Traversal, Walk
 from zatlas.tiles.greys import HIGHEST_PSNR_DB
 
 __all__ = [
@@ -325,7 +325,8 @@ def prior_samples(drawn: Samples) -> Figure:
 @themed
 def prior_strips(drawn: Samples) -> Figure:
     """A strip of images decoded from draws of each prior: the model's own first, then those fitted after training."""
-    order = list(drawn.priors["name"]) if len(drawn.priors) else []  # names of strips come back from a file sorted
+    fitted = list(drawn.priors["name"])[1:] if len(drawn.priors) else []
+    order = [OWN, *fitted]  # strips come back from their file sorted by name
     named = [*(name for name in order if name in drawn.strips), *(name for name in drawn.strips if name not in order)]
     rows = [Row([Cell(frame, is_generated=True) for frame in drawn.strips[name]], name) for name in named]
     return sheet(rows, largest_in=0.98)

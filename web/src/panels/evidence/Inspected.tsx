@@ -35,7 +35,7 @@ export function Inspected({ model, row }: { model: Model; row: number }) {
         </button>
       </div>
       {isHeldOut && <p class="small held-out">Held out: the model has not seen {split ? "this split" : "it"} in training.</p>}
-      <div class="triple">
+      <div class={isDrawn ? "triple pair" : "triple"}>
         <div>
           <h3>Original</h3>
           <RealImage row={row} size="large" isButton={false} />

@@ -54,7 +54,7 @@ function Reconstruction({ name, row }: { name: string; row: number }) {
     <div class="reconstruction">
       <GeneratedImage frames={frames} isStale={isBusy} label={`${decodedTitle(model.info)}, ${app.atlas.names[row]} by ${name}`}>
         <strong>{name}</strong>
-        {isDrawn && <span class="line">{decodedTitle(model.info)}; with local latents:</span>}
+        {isDrawn && <span class="line">{decodedTitle(model.info)}; of the reconstruction:</span>}
         {["psnr_db", "distortion_nats", "rate_nats"].map((column) => {
           const found = app.atlas.column(column, model);
           return found === null ? null : (
