@@ -5,7 +5,7 @@ it. One brain (B20) is held out. For each weight one network is trained; then, c
 sections, the brain is read from the posterior means (logistic regression; balanced accuracy, chance 0.25) and the known
 factors are (ridge regression; R2). A random forest reads the brain, too: what a linear probe cannot see.
 
-    python bench/covariate.py --weights off 0 0.1 0.3 1
+    python bench/covariate.py --weights off 0.1 0.2 0.3
 """
 
 import argparse
@@ -71,7 +71,7 @@ def probes(vae: za.VAE, images: Collection) -> dict[str, float]:
     return found
 
 
-def measured(images: Collection, weight: str, epochs: int) -> dict[str, object]:
+def measured(images: Collection, weight: str, epochs: int, batch_size: int) -> dict[str, object]:
     """One training, and the scores on its brains and on the one held out."""
     is_held_out = (images.table["group"] == "B20").to_numpy()
     known = images.select(~is_held_out)
@@ -79,7 +79,7 @@ def measured(images: Collection, weight: str, epochs: int) -> dict[str, object]:
     train = Tiles(known.select(~is_validation), size=SIDE, sampler="whole", seed=0)
     validation = Tiles(known.select(is_validation), size=SIDE, sampler="grid", scaling=train.scaling)
     told = {"covariate": "group", "covariate_weight": float(weight)} if weight != "off" else {"linear_path": "off"}
-    settings = TrainConfig(epochs=epochs, batch_size=32, threads=1, precision="float32", patience=0)
+    settings = TrainConfig(epochs=epochs, batch_size=batch_size, threads=1, precision="float32", patience=0)
     begin = time.perf_counter()
     vae = za.VAE(16, widths=(16, 32, 64, 128), **told)
     vae.fit(train, validation=validation, train=settings, keep_freed_memory=True)
@@ -91,13 +91,14 @@ def measured(images: Collection, weight: str, epochs: int) -> dict[str, object]:
 def main() -> None:
     """Measure, print a line for each weight, keep them in bench/results/covariate.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", nargs="+", default=["off", "0", "0.1", "0.3", "1"])
-    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("--weights", nargs="+", default=["off", "0.1", "0.2", "0.3"])
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--sections", type=int, default=SECTIONS, help="of each brain")
     options = parser.parse_args()
     images, rows = sections(options.sections), []
     for weight in options.weights:
-        rows.append(measured(images, weight, options.epochs))
+        rows.append(measured(images, weight, options.epochs, options.batch_size))
         print(json.dumps(rows[-1]), flush=True)
         folder = Path(__file__).parent / "results"
         folder.mkdir(exist_ok=True)

@@ -170,7 +170,7 @@ class LayersConfig:
     covariate: str = option(
         "", "column that the decoder is told and z is kept free of, such as group: latents lose what brains differ in"
     )
-    covariate_weight: float = option(0.1, "how strongly z is kept free of it, for each value of an image")
+    covariate_weight: float = option(0.2, "how strongly z is kept free of it, for each value of an image")
     texture: str = option(
         "off",
         "off | local (latents of places beside z; samples and paths then draw their textures) | matched (the same, and "
