@@ -87,7 +87,7 @@ def test_every_option_of_the_model_can_be_a_models_own(field):
     """An option added to ModelConfig is one of [[models]] too, and a change of it is seen."""
     other = {"str": "", "int": 3, "float": 2.5}
     values = {"latent_dim": 5, "widths": [8], "norm": "group", "decoder": "transposed", "likelihood": "bernoulli",
-              "linear_path": "on", "texture": "local", "prior": "flow"}  # fmt: skip
+              "linear_path": "on", "texture": "local", "prior": "flow", "covariate": "group"}  # fmt: skip
     own = {field.name: values.get(field.name, other.get(getattr(field.type, "__name__", "")))}
     old, new = (StudyConfig(models=(NamedModel("a"), NamedModel("b", **given))) for given in ({}, own))
     assert [line.partition(":")[0] for line in difference(old, new)] == [f"models.b.{field.name}"]
