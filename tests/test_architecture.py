@@ -21,8 +21,8 @@ ROOMS = {
     ),
     "tiles": ("samplers", "transforms", "loader", "greys", "pixel_pca"),
     "model": (
-        "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "network",
-        "texture", "matching", "textured", "covariate", "told", "building", "own",
+        "automatic", "prior_words", "priors", "likelihoods", "objective", "layers", "linear_path", "consistency",
+        "network", "texture", "matching", "textured", "covariate", "told", "building", "own",
     ),
     "training": (
         "adam", "weights", "muon", "sending", "graphs", "optimizer", "average", "jitter", "shards", "linear",

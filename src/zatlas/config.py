@@ -171,6 +171,7 @@ class LayersConfig:
         "", "column that the decoder is told and z is kept free of, such as group: latents lose what brains differ in"
     )
     covariate_weight: float = option(0.2, "how strongly z is kept free of it, for each value of an image")
+    consistency: float = option(0.0, "how strongly z is kept still where a tile is shifted; 0 not at all", unit="nats")
     texture: str = option(
         "off",
         "off | local (latents of places beside z; samples and paths then draw their textures) | matched (the same, and "
@@ -196,6 +197,7 @@ class LayersConfig:
         _require(self.decoder in ("transposed", "upsample"), "decoder", self.decoder, "transposed or upsample")
         _require(self.linear_path in ("auto", "on", "off"), "linear-path", self.linear_path, "auto, on or off")
         _require(self.texture in ("off", "local", "matched"), "texture", self.texture, "off, local or matched")
+        _require(self.consistency >= 0, "consistency", self.consistency, "0 or more nats")
         _require(self.covariate_weight >= 0, "covariate-weight", self.covariate_weight, "0 or more")
         if self.covariate:
             _require(self.texture == "off", "texture", self.texture, "off, beside --covariate")

@@ -80,6 +80,8 @@ class VAE:
         covariate: Column of the images that the decoder is told, such as "group"; latents are kept free of what it says
             (`zatlas.model.covariate`). "" tells nothing. Not with a network of your own.
         covariate_weight: How strongly they are, for each value of an image.
+        consistency: How strongly z is kept still where a tile is shifted [nats] (`zatlas.model.consistency`); 0 not at
+            all. Without effect on a network of your own.
         texture: "local" has local latents beside z, which hold what lies where in an image (`zatlas.model.texture`);
             "matched" also gives draws the statistics of images (`zatlas.model.matching`); "off". Without effect on a
             network of your own.
@@ -104,6 +106,7 @@ class VAE:
         linear_path: str = ModelConfig.linear_path,
         covariate: str = ModelConfig.covariate,
         covariate_weight: float = ModelConfig.covariate_weight,
+        consistency: float = ModelConfig.consistency,
         texture: str = ModelConfig.texture,
         network: nn.Module | None = None,
         seed: int = 0,
@@ -112,7 +115,7 @@ class VAE:
         self.model = ModelConfig(
             latent_dim=(latent_dim,), likelihood=self._likelihood.name, prior=prior, beta=beta, widths=tuple(widths),
             decoder=decoder, linear_path=linear_path, covariate=covariate, covariate_weight=covariate_weight,
-            texture=texture,
+            consistency=consistency, texture=texture,
         )  # fmt: skip
         self.seed = seed
         self.history: pd.DataFrame | None = None

@@ -89,11 +89,12 @@ def test_matched_draws_move_decoder_and_priors_and_leave_z():
     posterior = matched.passed(x, noise)
     torch.testing.assert_close(posterior.params, local.passed(x, noise[:, : local.n_noise]).params)
     z = posterior.z.detach().requires_grad_()
-    score = matched.guided(z, x, mask, noise) - local.guided(z, x, mask, noise)
+    of_z = posterior.posterior
+    score = matched.guided(of_z, z, x, mask, noise) - local.guided(of_z, z, x, mask, noise)
     assert (score[:1] > 0).all()
     moved = [matched.local.blocks[0].prior[-1].weight, next(matched.decoder.parameters())]
-    of_z, *of_weights = torch.autograd.grad(score.sum(), [z, *moved], materialize_grads=True)
-    torch.testing.assert_close(of_z, torch.zeros_like(of_z), atol=1e-3, rtol=0)
-    assert all(gradient.abs().max() > 0 for gradient in of_weights)
-    again = matched.guided(z, x, mask, noise.roll(1, 1))
-    assert not torch.allclose(again, matched.guided(z, x, mask, noise))
+    to_z, *to_weights = torch.autograd.grad(score.sum(), [z, *moved], materialize_grads=True)
+    torch.testing.assert_close(to_z, torch.zeros_like(to_z), atol=1e-3, rtol=0)
+    assert all(gradient.abs().max() > 0 for gradient in to_weights)
+    again = matched.guided(of_z, z, x, mask, noise.roll(1, 1))
+    assert not torch.allclose(again, matched.guided(of_z, z, x, mask, noise))

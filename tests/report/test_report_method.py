@@ -152,6 +152,15 @@ def test_a_covariate_that_the_decoder_is_told_is_named_with_its_weight(results):
     assert "between the 2 values of the training images by their energy distance (weight 0.3 for each value" in text
 
 
+def test_what_training_asked_of_draws_and_of_shifted_images_is_told(results):
+    plain = told(with_records(results, network={"texture": "local"}))
+    assert "maps of local latents" in plain
+    assert "energy score" not in plain and "kept z still" not in plain
+    text = told(with_records(results, network={"texture": "matched", "consistency": 30.0}))
+    assert "maps of local latents" in text and "energy score between statistics" in text
+    assert "kept z still where an image is shifted by up to a quarter of its side (weight 30 nats)" in text
+
+
 def test_tiles_are_told_as_tiles():
     results = with_records(example_results(n_models=1, n_images=30, size=16, points=3, is_tiled=True))
     results.config["tiles"]["augment"] = "on"

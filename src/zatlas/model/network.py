@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from zatlas.config import LayersConfig, to_dict
 from zatlas.errors import DataError, FileAccessError, UsageError
 from zatlas.model.automatic import automatic_widths
+from zatlas.model.consistency import moved_share, shifted
 from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
 from zatlas.model.likelihoods import Likelihood, soft_bound
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder
@@ -162,9 +163,18 @@ class Network(nn.Module):
 
     @property
     def n_noise(self) -> int:
-        """Standard normal numbers that an image needs in training: one for each latent, local ones too, and those of
-        what else is drawn for it."""
-        return self.config.latent_dim
+        """Standard normal numbers that an image needs in training: one for each latent, local ones too, those of what
+        else is drawn for it, and last two for its shift where z is kept still."""
+        return self.config.latent_dim + self._n_of_shift
+
+    @property
+    def consistency(self) -> float:
+        """How strongly z is kept still where an image is shifted [nats]."""
+        return float(getattr(self.config, "consistency", 0.0))
+
+    @property
+    def _n_of_shift(self) -> int:
+        return 2 if self.consistency else 0
 
     @property
     def local_sides(self) -> tuple[int, ...]:
@@ -197,11 +207,13 @@ class Network(nn.Module):
             x: Images on the network's grey scale.
             noise: Standard normal, `n_noise` numbers for each image.
         """
-        params, posterior = self(x, noise)
-        return Passed(params, posterior, posterior.draw(noise), noise.new_zeros((len(x), 0)))
+        own = noise[:, : self.config.latent_dim]
+        params, posterior = self(x, own)
+        return Passed(params, posterior, posterior.draw(own), noise.new_zeros((len(x), 0)))
 
     def guided(
         self,
+        posterior: Posterior,
         z: Float[Tensor, "b d"],
         x: Float[Tensor, "b c h w"],
         mask: Float[Tensor, "b 1 h w"],
@@ -210,12 +222,17 @@ class Network(nn.Module):
         """What training adds to the loss of each image [nats], beside distortion and rate; None for nothing.
 
         Args:
-            z: Latents that were drawn for the images.
+            posterior: Of the images.
+            z: Latents that were drawn for them.
             x: Images on the network's grey scale.
             mask: 1 at real pixels, 0 at padding.
             noise: The same as for `passed`.
         """
-        return None
+        if not self.consistency:
+            return None
+        other = self.encode(shifted(x, noise[0, -2:])).mean
+        is_whole = mask.mean(dim=(1, 2, 3)) >= 1
+        return (self.consistency * moved_share(posterior.mean, other, is_whole)).expand(len(x))
 
     @property
     def late_from(self) -> float:

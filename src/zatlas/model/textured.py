@@ -41,7 +41,8 @@ class TexturedNetwork(Network):
 
     @property
     def n_noise(self) -> int:
-        return self.config.latent_dim + self.local.n_values * (1 if self.statistics is None else 3)
+        n_local = self.local.n_values * (1 if self.statistics is None else 3)
+        return self.config.latent_dim + n_local + self._n_of_shift
 
     @property
     def n_local(self) -> int:
@@ -64,15 +65,20 @@ class TexturedNetwork(Network):
 
     def guided(
         self,
+        posterior: Posterior,
         z: Float[Tensor, "b d"],
         x: Float[Tensor, "b c h w"],
         mask: Float[Tensor, "b 1 h w"],
         noise: Float[Tensor, "b n"],
     ) -> Float[Tensor, " b"] | None:
         found: Tensor = self.guide(z, x, mask)
+        still = super().guided(posterior, z, x, mask, noise)
+        if still is not None:
+            found = found + still
         if self.statistics is None or self.statistics.strength == 0:
             return found
-        own = noise[:, self.config.latent_dim + self.n_local :].chunk(2, dim=1)
+        first = self.config.latent_dim + self.n_local
+        own = noise[:, first : first + 2 * self.n_local].chunk(2, dim=1)
 
         def draw(rows: slice, which: int) -> Tensor:
             return self.likelihood.mean(self.decode_with(z[rows].detach(), own[which][rows]))

@@ -88,7 +88,7 @@ def training_texts(results: StudyResults) -> list[str]:
     """Paragraphs on the networks and on how they were trained; each sentence once for all models of which it holds."""
     found = trained(results)
     options: list[Callable[[Trained], str]] = [partial(_where_set, *asked) for asked in _WHERE_SET]
-    network = (_encoder, _decoder, *options, _covariate)
+    network = (_encoder, _decoder, *options, _covariate, _consistency)
     moved = (_optimizer, _learning_rate, _kl_weight, _clipping, _average)
     paragraphs = [
         [*_told(found, network), _parameters(results)],
@@ -141,17 +141,19 @@ def _decoder(one: Trained) -> str:
     return f"The decoder is its mirror image, {made}."
 
 
+_LOCAL = (
+    "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the maps before them; "
+    "the rate is that of z and of all maps, and z alone had to tell the layout of an image and the energies of its "
+    "details in training. Reconstructions take the posterior means of all of them; all other pictures draw local latents from "
+    "their priors, samples each with a noise of its own, paths with one that is kept."
+)
 _WHERE_SET = {
     ("linear_path", "on"): "Beside the convolutions lies a fixed linear path: as many principal components of the "
     "training images as there are latent dimensions, to whose scores the encoder adds and to whose reconstruction the "
     "decoder adds; training began with convolutions that add nothing.",
-    (
-        "texture",
-        "local",
-    ): "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the "
-    "maps before them; the rate is that of z and of all maps, and z alone had to tell the layout of an image and the "
-    "energies of its details in training. Reconstructions take the posterior means of all of them; all other pictures "
-    "draw local latents from their priors, samples each with a noise of its own, paths with one that is kept.",
+    ("texture", "local"): _LOCAL,
+    ("texture", "matched"): f"{_LOCAL} In the last part of the training an energy score between statistics of an image "
+    "and of draws from its z was part of the loss.",
 }
 
 
@@ -169,6 +171,15 @@ def _covariate(one: Trained) -> str:
         f"training kept z alike between the {len(values)} values of the training images by their energy distance "
         f"(weight {weight:g} for each value of an image); reconstructions are told that of their image, all other "
         "pictures, and images of no such value, the mean of all."
+    )
+
+
+def _consistency(one: Trained) -> str:
+    weight = float(one.network.get("consistency", 0))
+    return (
+        f"Training kept z still where an image is shifted by up to a quarter of its side (weight {weight:g} nats)."
+        if weight
+        else ""
     )
 
 

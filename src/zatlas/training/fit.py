@@ -549,7 +549,7 @@ _QUANTITIES = ("distortion", "rate", "elbo")
 # What a training meant that was begun before these options were there.
 _OF_0_1_0 = {
     "train.optimizer": "adam", "train.ema_decay": 0.0, "network.linear_path": "off", "network.prior": "standard",
-    "network.texture": "off", "network.covariate": "",
+    "network.texture": "off", "network.covariate": "", "network.consistency": 0.0,
 }  # fmt: skip
 # On what a resumed training gives; patience says when it ends, not where it goes.
 _WITHOUT_EFFECT = ("threads", "checkpoint_minutes", "device", "deterministic", "patience")

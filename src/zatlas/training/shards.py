@@ -88,7 +88,12 @@ class Shards:
         self._gradient_views = list(self.weights.views(self._gradients).values())
         self._groups = _balanced([view.numel() for view in self._gradient_views])
         self._pool = pool_of(threads)
-        has_graphs = graph and self.device.type != "cpu" and _is_of_zatlas(network) and not network.late_from
+        has_graphs = (
+            graph
+            and self.device.type != "cpu"
+            and _is_of_zatlas(network)
+            and not (network.late_from or network.consistency)
+        )
         self.graphs = Graphs(self._memory) if has_graphs else None
 
     def _memory(self) -> list[Tensor]:
@@ -210,7 +215,7 @@ class Shards:
             gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
                 losses = distortions + rate_weight * rates
-                guided = network.guided(z, x, mask, noise)
+                guided = network.guided(posterior, z, x, mask, noise)
                 loss = (losses if guided is None else losses + guided).sum() / n
                 parted = None if told is None else network.parted(posterior.mean, told)
                 loss = loss if parted is None else loss + parted * (len(x) / n)
