@@ -67,7 +67,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=("sections", "radiographs"), default="sections")
     parser.add_argument("--latent-dim", type=int, nargs="+", default=[16])
-    parser.add_argument("--texture", choices=("off", "local"), nargs="+", default=["off"])
+    parser.add_argument("--texture", choices=("off", "local", "matched"), nargs="+", default=["off"])
+    parser.add_argument("--consistency", type=float, default=0.0, help="how strongly z is kept still under shifts")
     parser.add_argument("--brains", type=int, default=4, help="brains that train")
     parser.add_argument("--images", type=int, default=0, help="of each brain (12), or radiographs that train (600)")
     parser.add_argument("--held-out", type=int, default=16, help="further brains that are only encoded")
@@ -105,7 +106,13 @@ def measured(
 ) -> dict[str, Any]:
     """Train one model and read it."""
     vae = za.VAE(
-        latent_dim, widths=tuple(asked.widths), decoder="upsample", texture=texture, beta=asked.beta, seed=asked.seed
+        latent_dim,
+        widths=tuple(asked.widths),
+        decoder="upsample",
+        texture=texture,
+        beta=asked.beta,
+        seed=asked.seed,
+        consistency=asked.consistency,
     )
     is_cut = asked.kind == "sections"
     tiles = za.Tiles(train, size=asked.tile, sampler="by_pixel" if is_cut else "whole", augment=is_cut, seed=asked.seed)
@@ -126,7 +133,7 @@ def measured(
         for by, scores in _scores(name, tables, features).items()
     ]
     return {
-        "model": f"z{latent_dim}" + (" with local latents" if texture == "local" else ""),
+        "model": f"z{latent_dim}" + {"off": "", "local": " with local latents"}.get(texture, " with matched draws"),
         "seconds": seconds, "steps": asked.epochs * -(-len(tiles) // asked.batch_size),
         "n_train": len(train), "n_held": len(held), "n_tiles": [len(grid) for grid in grids],
         "psnr_db": float(tables[1]["psnr_db"].mean()), "rate_nats": float(tables[1]["rate_nats"].mean()),
