@@ -167,9 +167,9 @@ def test_history_counts_the_rate_unweighted(weighted):
 def test_rate_is_weighted_by_beta_and_by_the_warm_up(tmp_path, monkeypatch):
     original, weights = fit_module.Shards.evaluate, []
 
-    def listening(self, x, mask, noise, *, rate_weight=None, jitter=None):
+    def listening(self, x, mask, noise, *, rate_weight=None, jitter=None, **others):
         weights.extend([] if rate_weight is None else [rate_weight])
-        return original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
+        return original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter, **others)
 
     monkeypatch.setattr(fit_module.Shards, "evaluate", listening)
     _, history = train(tmp_path, epochs=8, beta=3.0, kl_warmup_epochs=2.0, precision="float32")
@@ -354,9 +354,9 @@ def poisoned(at_calls):
     """`Shards.evaluate` that spoils a gradient at some of its training calls (counted from 1)."""
     original, count = fit_module.Shards.evaluate, 0
 
-    def evaluate_poisoned(self, x, mask, noise, *, rate_weight=None, jitter=None):
+    def evaluate_poisoned(self, x, mask, noise, *, rate_weight=None, jitter=None, **others):
         nonlocal count
-        found = original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
+        found = original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter, **others)
         if rate_weight is not None:
             count += 1
             if count in at_calls:
@@ -454,8 +454,8 @@ def evaluations(monkeypatch):
     """What each step asks of the shards and gets from them, evaluations of a part left out: jitter and answer."""
     original, steps = fit_module.Shards.evaluate, []
 
-    def listening(self, x, mask, noise, *, rate_weight=None, jitter=None):
-        found = original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter)
+    def listening(self, x, mask, noise, *, rate_weight=None, jitter=None, **others):
+        found = original(self, x, mask, noise, rate_weight=rate_weight, jitter=jitter, **others)
         steps.extend([] if rate_weight is None else [(jitter, found)])
         return found
 

@@ -66,8 +66,8 @@ def levels(model: ModelResults) -> list[Level]:
 
     They are those of the history, on the validation split: each image with one draw of its latents.
     """
+    columns = level_columns(model)
+    if not columns:
+        return []
     row = level_rates(model)[model.history["epoch"] == model.kept_epoch]
-    sides = (0, *level_columns(model))
-    return (
-        [] if row.empty else [Level(side, float(row[level_name(side)].iloc[0])) for side in sides if len(row.columns)]
-    )
+    return [] if row.empty else [Level(side, float(row[level_name(side)].iloc[0])) for side in (0, *columns)]
