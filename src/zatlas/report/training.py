@@ -144,8 +144,8 @@ def _decoder(one: Trained) -> str:
 _LOCAL = (
     "Between encoder and decoder lie maps of local latents, whose priors are given by z and by the maps before them; "
     "the rate is that of z and of all maps, and z alone had to tell the layout of an image and the energies of its "
-    "details in training. Reconstructions take the posterior means of all of them; all other pictures draw local latents from "
-    "their priors, samples each with a noise of its own, paths with one that is kept."
+    "details in training. Reconstructions take the posterior means of all of them; all other pictures draw local "
+    "latents from their priors, samples each with a noise of its own, paths with one that is kept."
 )
 _WHERE_SET = {
     ("linear_path", "on"): "Beside the convolutions lies a fixed linear path: as many principal components of the "
