@@ -55,7 +55,7 @@ def energy_score(
     """Energy score of two draws for each observation, in units of a root mean square over the s numbers.
 
     Example:
-        >>> float(energy_score(torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4)))
+        >>> round(float(energy_score(torch.zeros(1, 4), torch.ones(1, 4), torch.ones(1, 4))), 3)
         1.0
     """
     score: Tensor = 0.5 * (_distance(x, one) + _distance(x, other) - _distance(one, other))

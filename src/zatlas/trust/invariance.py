@@ -55,8 +55,9 @@ def shift_share(z: Float[np.ndarray, "n d"], shifted: Float[np.ndarray, "s n d"]
 
     Example:
         >>> z = np.array([[0.0], [2.0], [4.0], [6.0]])
-        >>> shift_share(z, (z + np.array([[1.0], [-1.0], [1.0], [-1.0]]))[None], list("aabb")).share
-        0.125
+        >>> shifted = (z + np.array([[1.0], [-1.0], [1.0], [-1.0]]))[None]
+        >>> round(shift_share(z, shifted, list("aabb")).share, 3)  # 4 / 36
+        0.111
     """
     a, b = np.asarray(z, np.float64)[None], np.asarray(shifted, np.float64)
     middle = 0.5 * (a.mean(axis=1, keepdims=True) + b.mean(axis=1, keepdims=True))
