@@ -266,7 +266,8 @@ class TestGrid:
     def test_only_a_grid_is_fixed(self, method):
         tiles = Tiles(self.images, size=8)
         with pytest.raises(UsageError, match=f"{method} needs fixed tiles, but these are drawn by sampler 'by_pixel'"):
-            getattr(tiles, method)(*([] if method == "table" else [[0]]))
+            given = {"table": [], "moved": [np.zeros((1, 2), np.int64)]}
+            getattr(tiles, method)(*given.get(method, [[0]]))
 
 
 class TestScale:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +53,7 @@ class ToldNetwork(Network):
     def told_of(self, names: Sequence[str]) -> Float[Tensor, "n v"] | None:
         return told_of(names, self.config.covariate_values)
 
-    def told(self, told: Float[Tensor, "n v"] | None) -> Self:
+    def told(self, told: Float[Tensor, "n v"] | None) -> "ToldNetwork":
         other = copy.copy(self)  # with the same parts: threads may tell each their own
         other._told = told
         return other
