@@ -20,9 +20,10 @@ from zatlas.images.collection import Collection
 from zatlas.images.source import ArraySource
 from zatlas.model.building import build
 from zatlas.model.network import NetworkConfig
-from zatlas.results.analysis import _Analysis, analyse_model, compare_models, evenly
+from zatlas.results.analysis import _Analysis, analyse_model, compare_models
 from zatlas.results.kinds import ModelResults
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.samplers import evenly
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.linear import fit_settled_pca
 from zatlas.trust.evaluation import psnr

@@ -20,6 +20,7 @@ from zatlas.model.network import Network
 from zatlas.model.told import told_in
 from zatlas.results.pictures import View
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.samplers import evenly
 from zatlas.training.shards import keyed_noise
 from zatlas.trust.amortisation import amortisation_gap, units_of
 from zatlas.trust.evaluation import psnr
@@ -45,8 +46,8 @@ def measured_amortisation(view: View, tiles: Tiles, *, beta: float, part: str) -
     Returns:
         See `amortisation_gap`; with `steps`, `part` and `by`, the name of the units.
     """
-    wanted = min(max(_MOST_IMAGES * _PX**2 // tiles.size**2, _LEAST_IMAGES), _MOST_IMAGES, len(tiles))
-    rows = np.unique(np.linspace(0, len(tiles) - 1, wanted).astype(np.int64))
+    wanted = min(max(_MOST_IMAGES * _PX**2 // tiles.size**2, _LEAST_IMAGES), _MOST_IMAGES)
+    rows = evenly(len(tiles), wanted)
     batch, table = tiles.batch(0, rows), tiles.table().iloc[rows]
     compute = partial(_before_and_after, view.network, beta)
     try:

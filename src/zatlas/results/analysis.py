@@ -32,6 +32,7 @@ from zatlas.results.maps import info_of_maps, map_columns
 from zatlas.results.pictures import View, galleries, neighbours, prior_strips, samples, traversals, walks
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca, fit_pixel_pca, most_pca_rows
+from zatlas.tiles.samplers import evenly
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.evaluation import evaluate
 from zatlas.training.linear import SettledPca
@@ -46,7 +47,7 @@ from zatlas.trust.features import WORDS, feature_spread, image_features
 from zatlas.trust.gains import TileErrors, contrast, contrast_floor, gains
 from zatlas.trust.probes import Probe, grey_histogram, label_kind, linear_probe, means_by
 
-__all__ = ["PARTS", "analyse_model", "compare_models", "evenly"]
+__all__ = ["PARTS", "analyse_model", "compare_models"]
 
 log = logging.getLogger(__name__)
 
@@ -69,16 +70,6 @@ _METRICS = (
 
 _COUNTS = ("n", "n_empty", "n_exact", "pca_n_exact", "n_groups")
 _PER_TILE = ("error", "pca_error", "psnr", "pca_psnr", "ssim", "pca_ssim", "n_values", "contrast")
-
-
-def evenly(n: int, most: int) -> Int[np.ndarray, " m"]:
-    """Rows 0 to n - 1, or at most `most` of them evenly spaced, first and last included.
-
-    Example:
-        >>> evenly(5, 3)
-        array([0, 2, 4])
-    """
-    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.int64))
 
 
 def analyse_model(

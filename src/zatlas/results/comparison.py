@@ -16,6 +16,7 @@ from zatlas.atlas.clusters import match_clusters
 from zatlas.errors import DataError
 from zatlas.results.kinds import Comparison, ModelResults
 from zatlas.results.maps import agreement_name, trust_numbers, without_inverse
+from zatlas.tiles.samplers import evenly
 from zatlas.trust.agreement import (
     MOST_ASKED,
     chance_overlap,
@@ -110,7 +111,7 @@ def _number(value: Any) -> float:
 
 
 def _similarity(a: Atlas, b: Atlas) -> dict[str, float]:
-    rows = np.unique(np.linspace(0, len(a) - 1, min(len(a), _MOST_ROWS)).astype(np.int64))
+    rows = evenly(len(a), _MOST_ROWS)
     maps, others = a.maps, b.maps
     return {
         **{

@@ -14,6 +14,7 @@ from zatlas.compute import in_shards
 from zatlas.results.pictures import View
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PixelPca
+from zatlas.tiles.samplers import evenly
 from zatlas.trust.amortisation import units_of
 from zatlas.trust.invariance import shift_share
 from zatlas.trust.probes import grey_histogram
@@ -78,7 +79,7 @@ def shifted_tiles(tiles: Tiles, most_px: int, most: int) -> tuple[Tiles, Int[np.
     forwards, backwards = free >= most_px, corners >= most_px
     has_room: Bool[np.ndarray, " n"] = ((corners >= 0) & (free >= 0) & (forwards | backwards)).all(axis=1)
     rows = np.flatnonzero(has_room)
-    rows = rows[np.unique(np.linspace(0, max(len(rows) - 1, 0), min(len(rows), most)).astype(np.int64))]
+    rows = rows[evenly(len(rows), most)]
     return tiles.subset(rows), np.where(forwards[rows], 1, -1)
 
 

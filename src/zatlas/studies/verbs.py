@@ -26,6 +26,7 @@ from zatlas.results.as_if import as_if as draw_as_if
 from zatlas.results.pictures import View, decoded, samples
 from zatlas.results.priors import LATENTS
 from zatlas.studies.study import Study
+from zatlas.tiles.samplers import evenly
 from zatlas.trust.features import feature_spread, image_features
 from zatlas.trust.gains import Gain, gain_text
 
@@ -84,7 +85,7 @@ def walk(
     ends = (_row_of(atlas, between[0]), _row_of(atlas, between[1])) if between else axis
     path = atlas.path(ends, points, kind=kind)
     view, tiles = _view(made, name, talk)
-    rows = np.unique(np.linspace(0, len(tiles) - 1, min(len(tiles), _SPREAD_TILES)).astype(np.int64))
+    rows = evenly(len(tiles), _SPREAD_TILES)
     spread = feature_spread(image_features(view.take(tiles, rows)))
     found = decoded(view, path, tiles, spread)
     words = "; ".join(change["text"] for change in found.changes) or "no image feature changes much"
@@ -149,7 +150,7 @@ def as_if(made: Study, name: str, target: Path, *, values: Sequence[str], n: int
     atlas, (view, tiles) = made.atlas(name), _view(made, name, talk)
     split = atlas.table["split"].astype(str).to_numpy()
     rows = np.flatnonzero(split == "test") if (split == "test").any() else np.arange(len(split))
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(max(n, 1), len(rows))).astype(np.int64))]
+    rows = rows[evenly(len(rows), max(n, 1))]
     shown = draw_as_if(view, atlas, tiles, rows, chosen)
     write_recipes([_recipe("as-if", as_if_sheet, as_if_numbers, shown)], target)
     text = f"{len(rows)} tiles as if their {shown.column} were {', '.join(chosen)}; drawn by the model, not observed"

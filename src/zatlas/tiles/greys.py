@@ -3,6 +3,7 @@
 import numpy as np
 
 from zatlas.tiles.loader import Tiles
+from zatlas.tiles.samplers import evenly
 from zatlas.tiles.transforms import Scaling
 
 __all__ = ["HIGHEST_PSNR_DB", "SMALLEST_ERROR", "grey_limits", "known_grey_limits"]
@@ -24,7 +25,7 @@ def grey_limits(tiles: Tiles, *, most: int = 512) -> tuple[float, float]:
     known = known_grey_limits(tiles.scaling, set(tiles.images.table["dtype"]))
     if known is not None:
         return known
-    rows = np.unique(np.linspace(0, len(tiles) - 1, min(most, len(tiles))).astype(np.int64))
+    rows = evenly(len(tiles), most)
     extremes = [_extremes(tiles.take(part)) for part in np.array_split(rows, -(-len(rows) // 64))]
     return min(low for low, _ in extremes), max(high for _, high in extremes)
 

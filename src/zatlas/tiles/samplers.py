@@ -34,6 +34,7 @@ __all__ = [
     "coverage",
     "effective_pixel_share",
     "equal",
+    "evenly",
     "grid",
     "tiles_covering",
     "whole",
@@ -319,3 +320,13 @@ def _pixels_inside(draws: Draws, sizes: Int[np.ndarray, "n 2"], tile: int) -> In
     rows = np.minimum(draws.y + tile, size[:, 0]) - np.maximum(draws.y, 0)
     columns = np.minimum(draws.x + tile, size[:, 1]) - np.maximum(draws.x, 0)
     return np.asarray(rows * columns)
+
+
+def evenly(n: int, most: int) -> Int[np.ndarray, " m"]:
+    """Rows 0 to n - 1, or at most `most` of them evenly spaced, first and last included.
+
+    Example:
+        >>> evenly(5, 3)
+        array([0, 2, 4])
+    """
+    return np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).astype(np.int64))

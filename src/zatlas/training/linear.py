@@ -24,6 +24,7 @@ from zatlas.compute import one_thread_per_operator
 from zatlas.tiles.greys import SMALLEST_ERROR
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.pixel_pca import PcaStream, PixelPca
+from zatlas.tiles.samplers import evenly
 from zatlas.tiles.transforms import as_shown
 from zatlas.training.jitter import jittered, keyed_jitter
 
@@ -300,7 +301,7 @@ def _validation_db(
     """Mean PSNR of the validation part for each number of components, padding left out; of the range 1 [dB]."""
     if validation is None or len(validation) == 0:
         return np.full(len(sizes), np.nan)
-    rows = np.unique(np.linspace(0, len(validation) - 1, min(len(validation), _MOST_VALIDATION)).astype(np.int64))
+    rows = evenly(len(validation), _MOST_VALIDATION)
     smaller = [pca.first(n) for n in sizes]
     values = []
     with contextlib.closing(validation.subset(rows).batches(0, _BATCH)) as batches:

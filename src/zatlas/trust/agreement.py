@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from zatlas.atlas.neighbours import nearest_neighbours
 from zatlas.errors import UsageError
+from zatlas.tiles.samplers import evenly
 
 __all__ = ["MOST_ASKED", "chance_overlap", "distance_correlation", "map_agreement", "neighbour_overlap"]
 
@@ -36,7 +37,7 @@ def neighbour_overlap(
     """
     if len(a) != len(b):
         raise UsageError(f"the two models have {len(a)} and {len(b)} latents, expected the same images")
-    asked = np.unique(np.linspace(0, len(a) - 1, min(len(a), most)).astype(np.int64))
+    asked = evenly(len(a), most)
     rows_a, rows_b = _nearest_others(a, asked, k), _nearest_others(b, asked, k)
     if rows_a.shape[1] == 0:
         return 1.0
