@@ -12,7 +12,6 @@ pixel units of the collection.
 A network or a likelihood of one's own is given as an object; nothing in a file names code.
 """
 
-import contextlib
 import dataclasses
 import logging
 import tempfile
@@ -48,7 +47,7 @@ from zatlas.tiles.pixel_pca import PixelPca
 from zatlas.tiles.transforms import Scaling
 from zatlas.training.devices import raise_allocator_thresholds
 from zatlas.training.fit import fit
-from zatlas.training.start import start_from_tiles, start_statistics
+from zatlas.training.start import start_from_images, start_from_tiles
 
 if TYPE_CHECKING:
     from zatlas.atlas.atlas import Atlas
@@ -234,10 +233,7 @@ class VAE:
         likelihoods.check_greys(self._likelihood, tiles.scaling.kind)
         network = self._new_network(self._shape(tiles, settings))
         network.likelihood.set_greys(_greys(tiles))
-        if isinstance(network.prior, VampPrior):
-            with contextlib.closing(tiles.batches(0, len(network.prior.images))) as batches:
-                network.prior.start_from(next(batches).x)
-        start_statistics(network, tiles)
+        start_from_images(network, tiles)
         if keep_freed_memory:
             raise_allocator_thresholds()
         with tempfile.TemporaryDirectory(prefix="zatlas-") as spare:
@@ -381,7 +377,7 @@ class VAE:
     @property
     def covariate_values(self) -> tuple[str, ...]:
         """Values of the covariate that the decoder can be told; () without one."""
-        return getattr(self.network.config, "covariate_values", ())
+        return self.network.covariate_values
 
     def decode(self, z: np.ndarray, *, covariate: str | None = None, draw: int = 1) -> np.ndarray:
         """Decoder mean of latents in pixel units of the input.

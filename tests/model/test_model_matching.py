@@ -86,15 +86,15 @@ def test_matched_draws_move_decoder_and_priors_and_leave_z():
     assert matched.n_local == local.n_local == local.n_noise - 3
     assert matched.n_noise == 3 + 3 * matched.n_local
     x, mask, noise = torch.rand((4, 1, 32, 32)), torch.ones((4, 1, 32, 32)), normal(4, matched.n_noise)
-    posterior = matched.passed(x, noise)
-    torch.testing.assert_close(posterior.params, local.passed(x, noise[:, : local.n_noise]).params)
-    z = posterior.z.detach().requires_grad_()
-    of_z = posterior.posterior
-    score = matched.guided(of_z, z, x, mask, noise) - local.guided(of_z, z, x, mask, noise)
+    passed = matched.passed(x, noise)
+    torch.testing.assert_close(passed.params, local.passed(x, noise[:, : local.n_noise]).params)
+    z = passed.z.detach().requires_grad_()
+    passed = passed._replace(z=z)
+    score = matched.guided(passed, x, mask, noise) - local.guided(passed, x, mask, noise)
     assert (score[:1] > 0).all()
     moved = [matched.local.blocks[0].prior[-1].weight, next(matched.decoder.parameters())]
     to_z, *to_weights = torch.autograd.grad(score.sum(), [z, *moved], materialize_grads=True)
     torch.testing.assert_close(to_z, torch.zeros_like(to_z), atol=1e-3, rtol=0)
     assert all(gradient.abs().max() > 0 for gradient in to_weights)
-    again = matched.guided(of_z, z, x, mask, noise.roll(1, 1))
-    assert not torch.allclose(again, matched.guided(of_z, z, x, mask, noise))
+    again = matched.guided(passed, x, mask, noise.roll(1, 1))
+    assert not torch.allclose(again, matched.guided(passed, x, mask, noise))

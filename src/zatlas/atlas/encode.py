@@ -16,7 +16,6 @@ import contextlib
 import logging
 from collections.abc import Callable
 from functools import partial
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ from zatlas.compute import SHARD_IMAGES, operator_pool, shards_of
 from zatlas.errors import DataError, UsageError
 from zatlas.model.network import Network
 from zatlas.model.priors import Posterior
-from zatlas.model.told import told_in
+from zatlas.model.told import told_in, told_shards
 from zatlas.randomness import torch_seed
 from zatlas.tiles.greys import HIGHEST_PSNR_DB, grey_limits
 from zatlas.tiles.loader import Tiles
@@ -108,8 +107,7 @@ def encode(
         with operator_pool() as pool, contextlib.closing(tiles.batches(0, whole_shards)) as batches:
             for batch in batches:
                 told = told_in(network, tiles, batch.rows)
-                each = repeat(None) if told is None else shards_of(told)
-                for part in pool.map(compute, shards_of(batch.x), shards_of(batch.mask), each):
+                for part in pool.map(compute, shards_of(batch.x), shards_of(batch.mask), told_shards(told)):
                     rows = slice(done, done + len(part.mean))
                     mean[rows], log_var[rows] = part.mean, part.log_var
                     for name, column in part.numbers.items():

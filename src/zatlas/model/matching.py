@@ -26,7 +26,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zatlas.model.texture import details
+from zatlas.model.objective import is_whole
+from zatlas.model.texture import details, octaves
 from zatlas.randomness import torch_seed
 
 __all__ = ["WHOLE_FROM", "Statistics", "energy_score", "statistics_of"]
@@ -117,8 +118,7 @@ class Statistics(nn.Module):
                 for *part, scale in zip(real, one, other, scales, strict=True)
             ]
         ).sum(dim=0)
-        is_whole = (seen.mean(dim=(1, 2, 3)) >= 1).to(x.dtype)
-        nats: Tensor = F.pad(_SHARE * _WEIGHT * self.strength * score * is_whole, (0, len(x) - n_drawn))
+        nats: Tensor = F.pad(_SHARE * _WEIGHT * self.strength * score * is_whole(seen), (0, len(x) - n_drawn))
         return nats
 
 
@@ -189,12 +189,10 @@ def _ordered(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b q"]:
 
 def _contrasts(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b s"]:
     """Quantiles of log energies of octaves around each place: contrast may not gather in a few of them."""
-    found, rest, around = [], x, _AROUND
-    for _ in range(_OCTAVES):
-        coarse = F.avg_pool2d(rest, 2, ceil_mode=True)
-        band = rest - F.interpolate(coarse, size=rest.shape[-2:], mode="nearest")
+    found, around = [], _AROUND
+    for band in octaves(x, _OCTAVES):
         found.append(_ordered(torch.log(F.avg_pool2d(band.square(), min(around, band.shape[-1])) + _TINY**2)))
-        rest, around = coarse, max(around // 2, 2)
+        around = max(around // 2, 2)
     return torch.cat(found, dim=1)
 
 

@@ -34,6 +34,7 @@ from zatlas.model.consistency import moved_share, shifted
 from zatlas.model.layers import Convolution, EnlargingConvolution, PixelConvolution, TransposedConvolution
 from zatlas.model.likelihoods import Likelihood, soft_bound
 from zatlas.model.linear_path import LinearDecoder, LinearEncoder
+from zatlas.model.objective import is_whole
 from zatlas.model.priors import Posterior, Prior
 
 __all__ = [
@@ -212,18 +213,12 @@ class Network(nn.Module):
         return Passed(params, posterior, posterior.draw(own), noise.new_zeros((len(x), 0)))
 
     def guided(
-        self,
-        posterior: Posterior,
-        z: Float[Tensor, "b d"],
-        x: Float[Tensor, "b c h w"],
-        mask: Float[Tensor, "b 1 h w"],
-        noise: Float[Tensor, "b n"],
+        self, passed: Passed, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], noise: Float[Tensor, "b n"]
     ) -> Float[Tensor, " b"] | None:
         """What training adds to the loss of each image [nats], beside distortion and rate; None for nothing.
 
         Args:
-            posterior: Of the images.
-            z: Latents that were drawn for them.
+            passed: What `passed` gave for them.
             x: Images on the network's grey scale.
             mask: 1 at real pixels, 0 at padding.
             noise: The same as for `passed`.
@@ -231,8 +226,7 @@ class Network(nn.Module):
         if not self.consistency:
             return None
         other = self.encode(shifted(x, noise[0, -2:])).mean
-        is_whole = mask.mean(dim=(1, 2, 3)) >= 1
-        return (self.consistency * moved_share(posterior.mean, other, is_whole)).expand(len(x))
+        return (self.consistency * moved_share(passed.posterior.mean, other, is_whole(mask))).expand(len(x))
 
     @property
     def late_from(self) -> float:
@@ -241,6 +235,11 @@ class Network(nn.Module):
 
     def train_at(self, share_done: float) -> None:
         """Told before each step how much of the training is done, from 0 to 1."""
+
+    @property
+    def covariate_values(self) -> tuple[str, ...]:
+        """Values of the covariate that the decoder can be told; none where it is told nothing."""
+        return ()
 
     @property
     def covariate_column(self) -> str:

@@ -8,14 +8,19 @@ against a calibrated noise.
 Pixels of padding carry mask 0 and count nothing. Everything here is a pure function of tensors.
 """
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zatlas.model.likelihoods import Likelihood
 
-__all__ = ["ACTIVE_VARIANCE", "active_dims", "effective_beta", "kl_weight"]
+__all__ = ["ACTIVE_VARIANCE", "active_dims", "effective_beta", "is_whole", "kl_weight"]
 
 ACTIVE_VARIANCE = 0.01  # Burda et al. 2016, section 5.2, https://arxiv.org/abs/1509.00519
+
+
+def is_whole(mask: Float[Tensor, "b 1 h w"]) -> Bool[Tensor, " b"]:
+    """Which images have no padding."""
+    return mask.mean(dim=(1, 2, 3)) >= 1
 
 
 def kl_weight(epochs_done: float, *, warmup_epochs: float) -> float:

@@ -17,7 +17,7 @@ Notable:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,8 +26,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zatlas.model.layers import Convolution
+from zatlas.model.objective import is_whole
 
-__all__ = ["Guide", "LocalLatents", "Map", "maps_of"]
+__all__ = ["Guide", "LocalLatents", "Map", "details", "maps_of", "octaves"]
 
 _BLOCKS = 2  # of local latents on each map, the second given the first: neighbours can agree
 _CHANNELS = (4, 2)  # of each block, coarse map first
@@ -216,18 +217,15 @@ class Guide(nn.Module):
         log_var = _VAR_STEP * self.log_var
         of_layout = ((layout - wanted).square() * torch.exp(-log_var[0]) + log_var[0]) * (seen > 0)
         of_details = (self.to_details(z) - details(x)).square() * torch.exp(-log_var[1:]) + log_var[1:]
-        is_whole = (mask.mean(dim=(1, 2, 3)) >= 1).to(x.dtype)
-        nats: Tensor = _GUIDE_WEIGHT * 0.5 * (of_layout.sum(dim=(1, 2, 3)) + is_whole * of_details.sum(dim=1))
+        nats: Tensor = _GUIDE_WEIGHT * 0.5 * (of_layout.sum(dim=(1, 2, 3)) + is_whole(mask) * of_details.sum(dim=1))
         return nats
 
 
 def details(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n"]:
     """Eight numbers for each of four octaves: log energy, log mean size, log energy of the quarters, skewness, log
     kurtosis; of the mean over channels."""
-    found, rest = [], x.mean(dim=1, keepdim=True)
-    for _ in range(_OCTAVES):
-        coarse = F.avg_pool2d(rest, 2, ceil_mode=True)
-        band = rest - F.interpolate(coarse, size=rest.shape[-2:], mode="nearest")
+    found = []
+    for band in octaves(x.mean(dim=1, keepdim=True), _OCTAVES):
         energy = band.square().mean(dim=(1, 2, 3))
         safe = energy + _TINY
         found += [
@@ -237,8 +235,16 @@ def details(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n"]:
             ((band**3).mean(dim=(1, 2, 3)) / safe**1.5).clamp(-5, 5)[:, None],
             torch.log((band**4).mean(dim=(1, 2, 3)) / safe**2 + 0.1)[:, None],
         ]
-        rest = coarse
     return torch.cat(found, dim=1)
+
+
+def octaves(x: Float[Tensor, "b c h w"], n: int) -> Iterator[Tensor]:
+    """What averaging pairs of pixels takes away, n times, each time from half the size: finest details first."""
+    rest = x
+    for _ in range(n):
+        coarse = F.avg_pool2d(rest, 2, ceil_mode=True)
+        yield rest - F.interpolate(coarse, size=rest.shape[-2:], mode="nearest")
+        rest = coarse
 
 
 def _bounded(log_var: Tensor) -> Tensor:

@@ -64,15 +64,10 @@ class TexturedNetwork(Network):
         return Passed(params, posterior, z, rates)
 
     def guided(
-        self,
-        posterior: Posterior,
-        z: Float[Tensor, "b d"],
-        x: Float[Tensor, "b c h w"],
-        mask: Float[Tensor, "b 1 h w"],
-        noise: Float[Tensor, "b n"],
+        self, passed: Passed, x: Float[Tensor, "b c h w"], mask: Float[Tensor, "b 1 h w"], noise: Float[Tensor, "b n"]
     ) -> Float[Tensor, " b"] | None:
-        found: Tensor = self.guide(z, x, mask)
-        still = super().guided(posterior, z, x, mask, noise)
+        found: Tensor = self.guide(passed.z, x, mask)
+        still = super().guided(passed, x, mask, noise)
         if still is not None:
             found = found + still
         if self.statistics is None or self.statistics.strength == 0:
@@ -81,7 +76,7 @@ class TexturedNetwork(Network):
         own = noise[:, first : first + 2 * self.n_local].chunk(2, dim=1)
 
         def draw(rows: slice, which: int) -> Tensor:
-            return self.likelihood.mean(self.decode_with(z[rows].detach(), own[which][rows]))
+            return self.likelihood.mean(self.decode_with(passed.z[rows].detach(), own[which][rows]))
 
         matched: Tensor = self.statistics(x, mask, draw)
         return found + matched

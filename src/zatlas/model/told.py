@@ -1,8 +1,9 @@
 """The network of zatlas whose decoder is told a covariate (covariate.py): `--covariate COLUMN`."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zatlas.compute import in_shards
+from zatlas.compute import in_shards, shards_of
 from zatlas.errors import UsageError
 from zatlas.images.labels import OWN_COLUMNS
 from zatlas.model.covariate import MOST_VALUES, Covariate, energy_distance, standardised, told_of
@@ -20,7 +21,7 @@ from zatlas.model.network import Decoder, Encoder, Network, NetworkConfig
 from zatlas.model.priors import Prior
 from zatlas.tiles.loader import Tiles
 
-__all__ = ["ToldNetwork", "covariate_values", "in_told_shards", "told_in", "told_value"]
+__all__ = ["ToldNetwork", "covariate_values", "in_told_shards", "told_in", "told_shards", "told_value"]
 
 
 class ToldNetwork(Network):
@@ -45,6 +46,10 @@ class ToldNetwork(Network):
         out = likelihood.n_params * config.channels
         self.covariate = Covariate(len(config.covariate_values), (*widths.values(), out))
         self._told: Tensor | None = None
+
+    @property
+    def covariate_values(self) -> tuple[str, ...]:
+        return self.config.covariate_values
 
     @property
     def covariate_column(self) -> str:
@@ -85,6 +90,11 @@ def told_in(network: Network, tiles: Tiles, rows: Int[np.ndarray, " n"]) -> Floa
     return network.told_of(_names(table[column].iloc[rows]))
 
 
+def told_shards(told: Float[Tensor, "n v"] | None) -> Iterable[Tensor | None]:
+    """What is told beside `shards_of` the images; without end where nothing is."""
+    return repeat(None) if told is None else shards_of(told)
+
+
 def in_told_shards(
     network: Network,
     compute: Callable[[Network, Tensor], Tensor],
@@ -105,7 +115,7 @@ def told_value(network: Network, value: str | None) -> Network:
     """
     if value is None:
         return network
-    values = network.config.covariate_values if isinstance(network, ToldNetwork) else ()
+    values = network.covariate_values
     if not values:
         what = "this model was trained without a covariate"
         raise UsageError(what, hint='train one with --covariate group, or VAE(covariate="group")')

@@ -5,7 +5,6 @@ Bounded: at most 64 images of at most 64 px, or as many as have as many pixels, 
 
 import logging
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from zatlas.atlas.refinement import expected_losses, filled, refined
 from zatlas.compute import operator_pool, shards_of
 from zatlas.errors import UsageError
 from zatlas.model.network import Network
-from zatlas.model.told import told_in
+from zatlas.model.told import told_in, told_shards
 from zatlas.results.pictures import View
 from zatlas.tiles.loader import Tiles
 from zatlas.tiles.samplers import evenly
@@ -53,8 +52,7 @@ def measured_amortisation(view: View, tiles: Tiles, *, beta: float, part: str) -
     try:
         with operator_pool() as pool:
             told = told_in(view.network, tiles, batch.rows)
-            each = repeat(None) if told is None else shards_of(told)
-            parts = list(pool.map(compute, shards_of(batch.x), shards_of(batch.mask), each))
+            parts = list(pool.map(compute, shards_of(batch.x), shards_of(batch.mask), told_shards(told)))
     except UsageError as err:
         log.info("the amortisation gap is not measured: %s", err.what)
         return {}

@@ -56,7 +56,7 @@ def as_if(view: View, atlas: Atlas, tiles: Tiles, rows: Int[np.ndarray, " n"], v
     where = tiles.table().iloc[rows]
     told, column = told_in(network, tiles, where["image_row"].to_numpy()), network.covariate_column
     names = tiles.images.table[column].astype(str).to_numpy()[where["image_row"].to_numpy()]
-    known = getattr(network.config, "covariate_values", ())
+    known = network.covariate_values
     return AsIf(
         column, tuple(values), tuple(where["image"].astype(str)),
         tuple(name if name in known else "" for name in names.tolist()),

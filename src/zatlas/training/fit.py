@@ -82,7 +82,6 @@ class _State:
     learning_rate_scale: float = 1.0
     rollbacks: int = 0
     norms: list[float] = field(default_factory=list)  # of the gradients of the last steps
-    is_late: bool = False  # whether the whole loss of the network has counted for an epoch
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -364,10 +363,8 @@ class _Training:
     def _note_late(self) -> None:
         """Where a network learns something last, epochs before are no candidates once an epoch has it."""
         state = self.state
-        if not state.is_late and self._is_late(state.epoch + 1):
-            state.is_late = True
-            if self.network.late_from:
-                state.best_loss = state.lowest_loss = None
+        if self.network.late_from and self._is_late(state.epoch + 1) and not self._is_late(state.epoch):
+            state.best_loss = state.lowest_loss = None
 
     def _is_late(self, epochs_done: int) -> bool:
         return epochs_done > self.network.late_from * self.config.epochs

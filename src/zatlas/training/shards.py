@@ -88,12 +88,7 @@ class Shards:
         self._gradient_views = list(self.weights.views(self._gradients).values())
         self._groups = _balanced([view.numel() for view in self._gradient_views])
         self._pool = pool_of(threads)
-        has_graphs = (
-            graph
-            and self.device.type != "cpu"
-            and _is_of_zatlas(network)
-            and not (network.late_from or network.consistency)
-        )
+        has_graphs = graph and self.device.type != "cpu" and _is_replayable(network)
         self.graphs = Graphs(self._memory) if has_graphs else None
 
     def _memory(self) -> list[Tensor]:
@@ -208,14 +203,15 @@ class Shards:
         network = self.weights.computing.told(told)
         x = x if jitter is None else jittered(x, jitter)
         with torch.set_grad_enabled(rate_weight is not None):
-            params, posterior, z, local_rates = network.passed(x, noise)
-            params = params.float()
+            passed = network.passed(x, noise)
+            posterior, local_rates = passed.posterior, passed.local_rates
+            params = passed.params.float()
             distortions = network.likelihood.nll(params, x, mask)
-            rates = network.prior.rate(posterior, z) + local_rates.sum(dim=1)
+            rates = network.prior.rate(posterior, passed.z) + local_rates.sum(dim=1)
             gradients: tuple[Tensor, ...] = ()
             if rate_weight is not None:
                 losses = distortions + rate_weight * rates
-                guided = network.guided(posterior, z, x, mask, noise)
+                guided = network.guided(passed, x, mask, noise)
                 loss = (losses if guided is None else losses + guided).sum() / n
                 parted = None if told is None else network.parted(posterior.mean, told)
                 loss = loss if parted is None else loss + parted * (len(x) / n)
@@ -238,9 +234,10 @@ def _balanced(sizes: Sequence[int]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
-def _is_of_zatlas(network: Network) -> bool:
+def _is_replayable(network: Network) -> bool:
     """Whether all that changes in it from step to step is known to lie in parameters and buffers."""
-    return isinstance(network.config, NetworkConfig) and type(network.likelihood) in LIKELIHOODS.values()
+    is_of_zatlas = isinstance(network.config, NetworkConfig) and type(network.likelihood) in LIKELIHOODS.values()
+    return is_of_zatlas and not (network.late_from or network.consistency)
 
 
 class _Part(NamedTuple):

@@ -10,24 +10,31 @@ from torch import Tensor, nn
 
 from zatlas.config import TrainConfig
 from zatlas.model.network import Decoder, Encoder, Network
+from zatlas.model.priors import VampPrior
 from zatlas.model.textured import TexturedNetwork
 from zatlas.tiles.greys import known_grey_limits
-from zatlas.tiles.loader import Tiles
+from zatlas.tiles.loader import Batch, Tiles
 from zatlas.tiles.pixel_pca import PixelPca
 from zatlas.training.linear import fit_settled_pca
 
-__all__ = ["on_scale_of_network", "start_from_pca", "start_from_tiles", "start_statistics"]
+__all__ = ["on_scale_of_network", "start_from_images", "start_from_pca", "start_from_tiles"]
 
 _NOISE_IMAGES = 64
 _STATISTICS_IMAGES = 256
 
 
-def start_statistics(network: Network, train: Tiles) -> None:
-    """Give the statistics of textures their units, from the first images of the first epoch; nothing where a network
-    has none."""
+def start_from_images(network: Network, train: Tiles) -> None:
+    """Give a vamp prior its first images, and the statistics of textures their units; nothing to other networks."""
+    if isinstance(network.prior, VampPrior):
+        network.prior.start_from(_first(train, len(network.prior.images)).x)
     if isinstance(network, TexturedNetwork) and network.statistics is not None:
-        with contextlib.closing(train.batches(0, _STATISTICS_IMAGES)) as batches:
-            network.statistics.measure(next(batches).x)
+        network.statistics.measure(_first(train, _STATISTICS_IMAGES).x)
+
+
+def _first(train: Tiles, n: int) -> Batch:
+    """At most n images, the first of the first epoch."""
+    with contextlib.closing(train.batches(0, n)) as batches:
+        return next(batches)
 
 
 def start_from_tiles(
@@ -52,8 +59,7 @@ def start_from_tiles(
         pca: Gives a PCA of these tiles, on their grey scale, that is there already; by default one is fitted.
     """
     found = pca() if pca is not None else _fitted(train, validation, network.config.latent_dim, config, seed)
-    with contextlib.closing(train.batches(0, _NOISE_IMAGES)) as batches:
-        first = next(batches)
+    first = _first(train, _NOISE_IMAGES)
     start_from_pca(network, found, first.x, first.mask, beta=beta)
 
 
